@@ -1,0 +1,235 @@
+"""The feature job from arguments to a complete directory: plan, resume or refuse, run, sum up.
+
+While the job is under way ``OUTPUT/incomplete/`` holds the arguments and a summary per finished
+shard. `dataset_info.json` is written when every shard is there; then ``incomplete/`` goes.
+"""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from apache_beam import Pipeline
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_features import storage
+from beam_features.datasets import DATASETS
+from beam_features.pipeline import WriteShard, build_pipeline, summary_uri
+from beam_features.plan import Shard, check_unique, plan_shards, sha256_of, shard_pattern
+from beam_features.recording import Recording
+from beam_features.schema.dataset_info import (
+    DATASET_INFO,
+    DatasetInfo,
+    Moments,
+    Partition,
+    dump_dataset_info,
+    parse_dataset_info,
+)
+from beam_features.schema.errors import InputError, JobError
+from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.strip import SCHEMA_VERSION
+from beam_features.shard_writer import Rejection, ShardSummary
+
+_INCOMPLETE = "incomplete"
+_ARGUMENTS = "arguments.json"
+_REJECTED = "rejected-00000-of-00001.jsonl"
+_PACKAGES = ("apache-beam", "librosa", "numpy", "scipy", "soundfile", "soxr")
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureJob:
+    """What the user asked for."""
+
+    dataset: str
+    input: str
+    output: str
+    spec: FeatureSpec
+    shards: int
+    max_failure_rate: float
+    overwrite: bool
+
+
+def run_job(job: FeatureJob, options: PipelineOptions) -> None:
+    """Make `job.output` complete, or say why not.
+
+    Raises:
+        InputError: there is nothing to read, or the output was made with other arguments.
+        JobError: more recordings were rejected than `job.max_failure_rate` allows.
+    """
+    recordings = DATASETS[job.dataset](job.input)
+    check_unique(recordings)
+    arguments = _arguments(job, recordings)
+    if job.overwrite:
+        _clear(job.output)
+    if storage.exists(_in(job, DATASET_INFO)):
+        info = _read_info(job)
+        _check_same(job, info.source, arguments)
+        storage.delete([_in(job, _INCOMPLETE)])
+        print(f"{job.output} is complete already, nothing to do\n{_summary(info)}")
+        return
+    shards = plan_shards(recordings, job.shards)
+    label_ids = {name: index for index, name in enumerate(_label_names(recordings))}
+    _run_shards(job, options, arguments, shards, label_ids)
+    info = _sum_up(job, arguments, shards, tuple(label_ids))
+    storage.write_text(_in(job, DATASET_INFO), dump_dataset_info(info))
+    storage.delete([_in(job, _INCOMPLETE)])
+    print(f"wrote {job.output}\n{_summary(info)}")
+
+
+def _arguments(job: FeatureJob, recordings: Sequence[Recording]) -> dict[str, Any]:
+    """All that the content of the shards follows from."""
+    listing = json.dumps([dataclasses.astuple(recording) for recording in recordings])
+    return {
+        "dataset": job.dataset,
+        "input": job.input,
+        "shards": job.shards,
+        "feature_spec": dataclasses.asdict(job.spec),
+        "recordings": len(recordings),
+        "recordings_sha256": sha256_of(listing),
+    }
+
+
+def _run_shards(
+    job: FeatureJob,
+    options: PipelineOptions,
+    arguments: dict[str, Any],
+    shards: Sequence[Shard],
+    label_ids: dict[str, int],
+) -> None:
+    """Run the Beam job over the shards that a killed run has not finished."""
+    incomplete, started = _in(job, _INCOMPLETE), _in(job, _INCOMPLETE, _ARGUMENTS)
+    if storage.exists(started):
+        _check_same(job, json.loads(storage.read_text(started)), arguments)
+    else:
+        _refuse_foreign_files(job)
+        storage.make_directory(incomplete)
+        storage.write_text(started, json.dumps(arguments, indent=2))
+    missing = [shard for shard in shards if not storage.exists(summary_uri(incomplete, shard))]
+    print(f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there", flush=True)
+    if missing:
+        with Pipeline(options=options) as pipeline:
+            build_pipeline(
+                pipeline, missing, WriteShard(job.output, incomplete, label_ids, job.spec)
+            )
+
+
+def _sum_up(
+    job: FeatureJob, arguments: dict[str, Any], shards: Sequence[Shard], labels: tuple[str, ...]
+) -> DatasetInfo:
+    """Combine the shards' summaries and write the rejected recordings."""
+    incomplete = _in(job, _INCOMPLETE)
+    summaries = {
+        shard: ShardSummary.parse(storage.read_text(summary_uri(incomplete, shard)))
+        for shard in shards
+    }
+    rejections = [rejection for summary in summaries.values() for rejection in summary.rejections]
+    rejections.sort(key=lambda rejection: rejection.uri)
+    lines = [json.dumps(dataclasses.asdict(rejection)) + "\n" for rejection in rejections]
+    storage.write_text(_in(job, _REJECTED), "".join(lines))
+    _check_failure_rate(job, rejections, arguments["recordings"])
+    names = sorted({shard.partition for shard in shards})
+    return DatasetInfo(
+        schema_version=SCHEMA_VERSION,
+        feature_spec=job.spec,
+        fingerprint=job.spec.fingerprint,
+        label_names=labels,
+        partitions={
+            name: _partition([s for s in shards if s.partition == name], summaries, job.spec)
+            for name in names
+        },
+        rejected=dict(sorted(Counter(rejection.reason for rejection in rejections).items())),
+        source=arguments,
+        versions={package: version(package) for package in _PACKAGES},
+    )
+
+
+def _partition(
+    shards: Sequence[Shard], summaries: dict[Shard, ShardSummary], spec: FeatureSpec
+) -> Partition:
+    parts = [summaries[shard] for shard in shards]
+    return Partition(
+        shards=shard_pattern(shards[0].partition, len(shards)),
+        n_shards=len(shards),
+        strips=sum(part.strips for part in parts),
+        tiles=sum(part.tiles for part in parts),
+        recordings=sum(part.recordings for part in parts),
+        seconds=sum(part.seconds for part in parts),
+        moments=Moments.total((part.moments for part in parts), spec.n_mels),
+    )
+
+
+def _check_failure_rate(job: FeatureJob, rejections: Sequence[Rejection], recordings: int) -> None:
+    rate = len(rejections) / recordings
+    if rate > job.max_failure_rate:
+        raise JobError(
+            f"{len(rejections)} of {recordings} recordings ({rate:.1%}) were rejected, more than "
+            f"--max_failure_rate {job.max_failure_rate}; the reasons are in {_in(job, _REJECTED)}"
+        )
+
+
+def _check_same(job: FeatureJob, there: Any, asked: dict[str, Any]) -> None:
+    """Refuse to mix the results of different arguments."""
+    before, now = _flatten(dict(there)), _flatten(asked)
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if keys:
+        different = ", ".join(f"{key} {before.get(key)} there, {now.get(key)} here" for key in keys)
+        raise InputError(
+            f"{job.output} was made with other arguments: {different}; "
+            "choose another --output, or replace it with --overwrite"
+        )
+
+
+def _flatten(values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value) if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _refuse_foreign_files(job: FeatureJob) -> None:
+    """A directory with shards but no record of their arguments is not ours to continue."""
+    shards = [uri for uri in storage.list_files(job.output) if uri.endswith(".tfrecord")]
+    if shards:
+        raise InputError(
+            f"{job.output} holds shards such as {shards[0]!r} and no record of their arguments; "
+            "choose another --output, or replace it with --overwrite"
+        )
+
+
+def _clear(output: str) -> None:
+    """Delete what earlier jobs left, and nothing else; the mark of completeness goes first."""
+    storage.delete([storage.join(output, DATASET_INFO)])
+    ours = [
+        uri
+        for uri in storage.list_files(output)
+        if uri.endswith((".tfrecord", ".tfrecord.tmp")) or "/rejected-" in uri
+    ]
+    storage.delete([*ours, storage.join(output, _INCOMPLETE)])
+
+
+def _read_info(job: FeatureJob) -> DatasetInfo:
+    uri = _in(job, DATASET_INFO)
+    return parse_dataset_info(storage.read_text(uri), uri)
+
+
+def _label_names(recordings: Sequence[Recording]) -> list[str]:
+    return sorted({recording.label for recording in recordings if recording.label is not None})
+
+
+def _in(job: FeatureJob, *names: str) -> str:
+    return storage.join(job.output, *names)
+
+
+def _summary(info: DatasetInfo) -> str:
+    """Counts as a table for people."""
+    lines = [f"{'partition':<12}{'recordings':>12}{'strips':>9}{'tiles':>9}{'hours':>9}"]
+    for name, part in info.partitions.items():
+        hours = part.seconds / 3600
+        lines.append(
+            f"{name:<12}{part.recordings:>12}{part.strips:>9}{part.tiles:>9}{hours:>9.2f}"
+        )
+    rejected = ", ".join(f"{count} {reason}" for reason, count in info.rejected.items())
+    lines.append(f"rejected: {rejected or 'none'}")
+    return "\n".join(lines)

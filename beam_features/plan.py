@@ -1,0 +1,81 @@
+"""Which context goes into which shard: decided before anything is read, the same on every run.
+
+A shard is the unit of work. It depends on nothing but its recordings and the settings, so shards
+can be made in any order, on any machine, and those that a killed job finished need not be redone.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from beam_features.recording import Recording
+from beam_features.schema.errors import InputError
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One output file and what goes into it: contexts, each a tuple of recordings in time order."""
+
+    partition: str
+    index: int
+    total: int
+    contexts: tuple[tuple[Recording, ...], ...]
+
+    @property
+    def name(self) -> str:
+        """File name, such as ``train-00001-of-00004.tfrecord``."""
+        return f"{self.partition}-{self.index:05d}-of-{self.total:05d}.tfrecord"
+
+
+def shard_pattern(partition: str, total: int) -> str:
+    """Pattern of a partition's file names, such as ``train-*-of-00004.tfrecord``."""
+    return f"{partition}-*-of-{total:05d}.tfrecord"
+
+
+def plan_shards(recordings: Iterable[Recording], shards_per_partition: int) -> list[Shard]:
+    """Spread each partition's contexts evenly over at most `shards_per_partition` shards.
+
+    Contexts are ordered by the sha256 of their id, so that every shard is a mixture.
+    """
+    partitions: dict[str, dict[str, list[Recording]]] = defaultdict(lambda: defaultdict(list))
+    for recording in recordings:
+        partitions[recording.partition][recording.context_id].append(recording)
+    return [
+        shard
+        for partition, contexts in sorted(partitions.items())
+        for shard in _plan_partition(partition, contexts, shards_per_partition)
+    ]
+
+
+def _plan_partition(
+    partition: str, contexts: dict[str, list[Recording]], shards_per_partition: int
+) -> list[Shard]:
+    order = sorted(contexts, key=sha256_of)
+    in_time = [
+        tuple(sorted(contexts[name], key=lambda r: (r.offset_s, r.recording_id))) for name in order
+    ]
+    total = min(shards_per_partition, len(order))
+    return [Shard(partition, index, total, tuple(in_time[index::total])) for index in range(total)]
+
+
+def sha256_of(text: str) -> str:
+    """Hex digest of a string: stable across processes and machines, unlike `hash`."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_by_hash(context_id: str) -> str:
+    """Draw train, validation or test, 80/10/10, from the sha256 of the context."""
+    percentile = int(sha256_of(context_id)[:8], 16) % 100
+    return "train" if percentile < 80 else "validation" if percentile < 90 else "test"
+
+
+def check_unique(recordings: Sequence[Recording]) -> None:
+    """Refuse two recordings of one id: scores per recording would mix them."""
+    seen: set[str] = set()
+    for recording in recordings:
+        if recording.recording_id in seen:
+            raise InputError(
+                f"two recordings have the id {recording.recording_id!r}; remove one of them"
+            )
+        seen.add(recording.recording_id)

@@ -1,0 +1,25 @@
+"""The words adapters and pipeline share: a recording, and why one could not be used."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One audio file and where it belongs; see the glossary in README.md."""
+
+    recording_id: str
+    uri: str
+    label: str | None
+    partition: str
+    context_id: str
+    session_id: str
+    sensor_id: str = ""
+    offset_s: float = 0.0  # where it begins in its context
+
+
+class RejectedRecording(Exception):  # noqa: N818 - an outcome that the job counts, not a fault of it
+    """A recording that cannot be used: at which stage, a reason to count by, and the detail."""
+
+    def __init__(self, stage: str, reason: str, detail: str) -> None:
+        super().__init__(f"{stage}: {reason}: {detail}")
+        self.stage, self.reason, self.detail = stage, reason, detail

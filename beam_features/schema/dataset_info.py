@@ -1,0 +1,143 @@
+"""`dataset_info.json`: what a finished features directory holds; its presence means complete."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from beam_features.schema.errors import InputError
+from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.strip import LOG_MEL_DTYPE, SCHEMA_VERSION
+
+DATASET_INFO = "dataset_info.json"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Per mel bin: how many values, their sum and sum of squares; moments of unions are sums."""
+
+    count: int
+    sum: tuple[float, ...]
+    sum_of_squares: tuple[float, ...]
+
+    @classmethod
+    def of(cls, log_mel: npt.NDArray[np.floating]) -> "Moments":
+        """Measure tiles ``[..., n_mels]`` as stored, that is after rounding to the record's type."""
+        values = log_mel.astype(LOG_MEL_DTYPE).astype(np.float64).reshape(-1, log_mel.shape[-1])
+        return cls(
+            len(values),
+            tuple(values.sum(axis=0).tolist()),
+            tuple(np.square(values).sum(axis=0).tolist()),
+        )
+
+    @classmethod
+    def total(cls, parts: Iterable["Moments"], n_mels: int) -> "Moments":
+        """Moments of the union of disjoint parts."""
+        parts = list(parts)
+        zero = np.zeros(n_mels)
+        return cls(
+            sum(part.count for part in parts),
+            tuple(sum((np.array(part.sum) for part in parts), zero).tolist()),
+            tuple(sum((np.array(part.sum_of_squares) for part in parts), zero).tolist()),
+        )
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Mean per mel bin ``[n_mels]``; zero where nothing was counted."""
+        return np.array(self.sum) / max(self.count, 1)
+
+    @property
+    def variance(self) -> npt.NDArray[np.float64]:
+        """Population variance per mel bin ``[n_mels]``."""
+        mean_of_squares = np.array(self.sum_of_squares) / max(self.count, 1)
+        return np.maximum(mean_of_squares - np.square(self.mean), 0.0)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A named disjoint part of the dataset."""
+
+    shards: str  # pattern such as "train-*-of-00004.tfrecord"
+    n_shards: int
+    strips: int
+    tiles: int
+    recordings: int
+    seconds: float
+    moments: Moments
+
+    def shard_names(self) -> list[str]:
+        """File names of all shards, in order."""
+        return [self.shards.replace("*", f"{shard:05d}") for shard in range(self.n_shards)]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """All that a reader needs to know before it opens a shard."""
+
+    schema_version: int
+    feature_spec: FeatureSpec
+    fingerprint: str
+    label_names: tuple[str, ...]
+    partitions: Mapping[str, Partition]
+    rejected: Mapping[str, int]  # by reason
+    source: Mapping[str, Any]  # dataset and arguments
+    versions: Mapping[str, str]  # of the packages that computed it
+
+    def moments(self, partitions: Sequence[str]) -> Moments:
+        """Moments of the union of the named partitions."""
+        parts = [self.partitions[name].moments for name in partitions]
+        return Moments.total(parts, self.feature_spec.n_mels)
+
+    def default_partitions(self) -> dict[str, list[str]]:
+        """Roles of the partitions: train, validation, test where nobody says otherwise.
+
+        Named so, they are themselves; of n folds the last is test, the last but one validation.
+        """
+        names = self.partitions
+        folds = sorted(
+            (name for name in names if re.fullmatch(r"fold\d+", name)), key=lambda f: int(f[4:])
+        )
+        if "train" not in names and len(folds) >= 3:
+            return {"train": folds[:-2], "validation": folds[-2:-1], "test": folds[-1:]}
+        return {role: [role] if role in names else [] for role in ("train", "validation", "test")}
+
+
+def dump_dataset_info(info: DatasetInfo) -> str:
+    """Serialise to indented JSON; floats round-trip exactly."""
+    return TypeAdapter(DatasetInfo).dump_json(info, indent=2).decode() + "\n"
+
+
+def parse_dataset_info(text: str, origin: str) -> DatasetInfo:
+    """Parse what `dump_dataset_info` wrote.
+
+    Raises:
+        InputError: `origin` is not such a file, of another schema, or its fingerprint is not that
+            of its feature spec (somebody edited it).
+    """
+    try:
+        info = TypeAdapter(DatasetInfo).validate_json(text)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "the file"
+        raise InputError(
+            f"{origin} is not a dataset_info.json: {where}: {fault['msg']}; "
+            "make the features again with python -m beam_features"
+        ) from error
+    if info.schema_version != SCHEMA_VERSION:
+        raise InputError(
+            f"{origin} has schema version {info.schema_version}, this code reads {SCHEMA_VERSION}; "
+            "make the features again"
+        )
+    if info.fingerprint != info.feature_spec.fingerprint:
+        raise InputError(
+            f"{origin}: fingerprint {info.fingerprint[:12]} is not that of its feature_spec, "
+            f"{info.feature_spec.fingerprint[:12]}; make the features again"
+        )
+    return info
+
+

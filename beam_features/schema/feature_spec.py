@@ -1,0 +1,86 @@
+"""How audio becomes log-mel tiles: the numbers that features and model must agree on."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from beam_features.schema.errors import InputError
+
+MAX_TILES_PER_STRIP = 64
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FeatureSpec:
+    """Log-mel settings; values that follow from others are properties."""
+
+    sample_rate_hz: Annotated[int, Field(gt=0)] = 16_000
+    channels: Literal["mean", "first"] = "mean"
+    window_s: Annotated[float, Field(gt=0)] = 0.025
+    hop_s: Annotated[float, Field(gt=0)] = 0.010
+    fft_length: Annotated[int, Field(gt=0)] = 512
+    n_mels: Annotated[int, Field(gt=0)] = 64
+    fmin_hz: Annotated[float, Field(ge=0)] = 50.0
+    fmax_hz: float | None = None  # None: Nyquist
+    log_offset: Annotated[float, Field(gt=0)] = 1e-6
+    tile_s: Annotated[float, Field(gt=0)] = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that would make tiles or time stamps inexact."""
+        for name, value in (("hop_s", self.hop_s), ("window_s", self.window_s)):
+            samples = value * self.sample_rate_hz
+            if abs(samples - round(samples)) > 1e-6 or round(samples) < 1:
+                raise InputError(
+                    f"{name}={value} at {self.sample_rate_hz} Hz is {samples:g} samples; "
+                    "choose a whole number of them"
+                )
+        hops = self.tile_s / self.hop_s
+        if abs(hops - round(hops)) > 1e-6 or round(hops) < 1:
+            raise InputError(
+                f"tile_s={self.tile_s} is {hops:g} hops of {self.hop_s} s; "
+                "choose a whole number of them"
+            )
+        if self.fft_length < self.window_length:
+            raise InputError(
+                f"fft_length={self.fft_length} is shorter than the window of "
+                f"{self.window_length} samples; raise fft_length or lower window_s"
+            )
+        if not self.fmin_hz < self.upper_hz <= self.sample_rate_hz / 2:
+            raise InputError(
+                f"mel range {self.fmin_hz} to {self.upper_hz} Hz must rise and end at or below "
+                f"Nyquist, {self.sample_rate_hz / 2} Hz; change fmin_hz or fmax_hz"
+            )
+
+    @property
+    def window_length(self) -> int:
+        """Samples in a window."""
+        return round(self.window_s * self.sample_rate_hz)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples between the centres of two frames."""
+        return round(self.hop_s * self.sample_rate_hz)
+
+    @property
+    def tile_frames(self) -> int:
+        """Frames in a tile."""
+        return round(self.tile_s / self.hop_s)
+
+    @property
+    def upper_hz(self) -> float:
+        """Upper end of the mel range in Hz."""
+        return self.sample_rate_hz / 2 if self.fmax_hz is None else self.fmax_hz
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        """Shape of a tile: ``(tile_frames, n_mels)``."""
+        return self.tile_frames, self.n_mels
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the sha256 of the spec's canonical JSON: equal if and only if the features are."""
+        canonical = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,78 @@
+"""Settings from a YAML file and ``key=value`` words into a validated frozen dataclass."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from beam_features.schema.errors import InputError
+
+T = TypeVar("T")
+
+
+def load_settings(
+    cls: type[T],
+    config: str | None,
+    overrides: Sequence[str],
+    read_text: Callable[[str], str],
+) -> T:
+    """Build `cls` from the YAML file `config`, then from the ``key=value`` words, which win.
+
+    Args:
+        cls: a pydantic dataclass that forbids extra keys.
+        config: path or URI of a YAML mapping, or None.
+        overrides: words such as ``margin=0.3`` or ``train_partitions=[fold1,fold2]``.
+        read_text: reads the file; each stage brings the storage it uses.
+
+    Raises:
+        InputError: the file is missing or no mapping, a key is unknown, a value does not fit.
+    """
+    values = _read_mapping(config, read_text) if config else {}
+    return build_settings(cls, values | _parse_overrides(overrides))
+
+
+def build_settings(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Validate `values` into `cls`, or raise an InputError of one line that names each fault."""
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        known = sorted(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+        faults = [_describe(fault, known) for fault in error.errors()]
+        raise InputError("; ".join(faults)) from error
+
+
+def _read_mapping(config: str, read_text: Callable[[str], str]) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(read_text(config))
+    except FileNotFoundError as error:
+        raise InputError(f"config {config!r} does not exist; check --config") from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"config {config!r} is not valid YAML: {reason}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"config {config!r} must hold 'key: value' lines, not {values!r}")
+    return values
+
+
+def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    values = {}
+    for word in overrides:
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            raise InputError(f"--set takes key=value, not {word!r}")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {key}: {value!r} is not a YAML value") from error
+    return values
+
+
+def _describe(fault: Any, known: Sequence[str]) -> str:
+    name = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown key {name!r}; choose from: {', '.join(known)}"
+    if fault["type"] == "value_error":  # raised by our own checks, which name the value themselves
+        return str(fault["ctx"]["error"])
+    return f"{name}: {fault['msg']}, not {fault['input']!r}"
