@@ -7,7 +7,7 @@ shard. `dataset_info.json` is written when every shard is there; then ``incomple
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -29,6 +29,7 @@ from beam_features.schema.dataset_info import (
 )
 from beam_features.schema.errors import InputError, JobError
 from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.settings import describe_differences
 from beam_features.schema.strip import SCHEMA_VERSION
 from beam_features.shard_writer import Rejection, ShardSummary
 
@@ -169,23 +170,14 @@ def _check_failure_rate(job: FeatureJob, rejections: Sequence[Rejection], record
         )
 
 
-def _check_same(job: FeatureJob, there: Any, asked: dict[str, Any]) -> None:
+def _check_same(job: FeatureJob, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Refuse to mix the results of different arguments."""
-    before, now = _flatten(dict(there)), _flatten(asked)
-    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    if keys:
-        different = ", ".join(f"{key} {before.get(key)} there, {now.get(key)} here" for key in keys)
+    different = describe_differences(there, asked)
+    if different:
         raise InputError(
             f"{job.output} was made with other arguments: {different}; "
             "choose another --output, or replace it with --overwrite"
         )
-
-
-def _flatten(values: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value) if isinstance(value, dict) else {key: value}
-    return flat
 
 
 def _refuse_foreign_files(job: FeatureJob) -> None:

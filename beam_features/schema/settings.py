@@ -43,6 +43,20 @@ def build_settings(cls: type[T], values: Mapping[str, Any]) -> T:
         raise InputError("; ".join(faults)) from error
 
 
+def describe_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Name the keys in which two nested mappings differ, with both values; empty if in none."""
+    before, now = _flatten(there), _flatten(here)
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    return ", ".join(f"{key} {before.get(key)} there, {now.get(key)} here" for key in keys)
+
+
+def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value) if isinstance(value, Mapping) else {key: value}
+    return flat
+
+
 def _read_mapping(config: str, read_text: Callable[[str], str]) -> dict[str, Any]:
     try:
         values = yaml.safe_load(read_text(config))

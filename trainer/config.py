@@ -1,0 +1,74 @@
+"""Settings of a training run: typed, validated, every key on the surface."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from beam_features.schema.errors import InputError
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TrainConfig:
+    """What to train and how; configs/demo.yaml explains each key."""
+
+    encoder: str = "conv2d"
+    embedding_size: Positive = 128
+    loss: Literal["triplet"] = "triplet"
+    mining: Literal["random", "semi_hard"] = "semi_hard"
+    reducer: Literal["active_mean"] = "active_mean"
+    margin: Annotated[float, Field(gt=0, le=4)] = 0.5
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    epochs: Positive = 10
+    steps_per_epoch: Positive | None = None  # None: every training tile is an anchor once
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    neighbourhood_s: Annotated[float, Field(gt=0)] = 5.0
+    augment: bool = True
+    replicas: Positive | None = None  # None: every GPU, or one CPU
+    seed: Annotated[int, Field(ge=0)] = 0
+    train_partitions: tuple[str, ...] | None = None  # None: from dataset_info.json
+    validation_partitions: tuple[str, ...] | None = None
+    test_partitions: tuple[str, ...] | None = None
+    label_use: Literal["none"] = "none"
+    fingerprint: str | None = None  # of the features that the settings are for; None: of any
+
+    def __post_init__(self) -> None:
+        """Refuse a tile set that is trained on and measured on."""
+        roles = {
+            "train_partitions": self.train_partitions or (),
+            "validation_partitions": self.validation_partitions or (),
+            "test_partitions": self.test_partitions or (),
+        }
+        names = [name for partitions in roles.values() for name in partitions]
+        shared = sorted({name for name in names if names.count(name) > 1})
+        if shared:
+            raise InputError(
+                f"partition {shared[0]!r} stands twice among {', '.join(roles)}; name it once"
+            )
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ResolvedConfig(TrainConfig):
+    """Settings in which the data have decided what was left open; `JOB/config.yaml` holds them."""
+
+    steps_per_epoch: Positive = 1
+    train_partitions: tuple[str, ...] = ()
+    validation_partitions: tuple[str, ...] = ()
+    test_partitions: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ClassifyConfig:
+    """How the classifier is fitted."""
+
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 0.1, 0.01, 0.001)
+    seed: Annotated[int, Field(ge=0)] = 0  # of the bootstrap
+
+    def __post_init__(self) -> None:
+        """Refuse an empty choice."""
+        if not self.strengths:
+            raise InputError("strengths is empty; give at least one inverse regularisation strength")

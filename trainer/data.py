@@ -1,0 +1,172 @@
+"""Shards to batches: tf.data pipelines for training and for embedding every tile."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from beam_features.schema.dataset_info import DATASET_INFO, DatasetInfo, parse_dataset_info
+from beam_features.schema.errors import InputError
+from beam_features.schema.strip import decode_strip, parse_strip
+from trainer import storage
+from trainer.sampling import sample_pairs
+
+_PAIRS_IN_SHUFFLE_BUFFER = 4096  # about 100 MB of tiles of 1 s
+_SHARDS_READ_AT_ONCE = 8
+_ABOVE_SILENCE = 0.01  # log units above log(log_offset) that float16 can tell apart
+
+
+@dataclass(frozen=True)
+class Features:
+    """A finished features directory."""
+
+    uri: str
+    info: DatasetInfo
+
+    def shard_uris(self, partitions: Sequence[str]) -> list[str]:
+        """URIs of all shards of the partitions, in order.
+
+        Raises:
+            InputError: there is no such partition.
+        """
+        for name in partitions:
+            if name not in self.info.partitions:
+                known = ", ".join(self.info.partitions)
+                raise InputError(f"no partition {name!r} in {self.uri}; it has: {known}")
+        return [
+            storage.join(self.uri, shard)
+            for name in partitions
+            for shard in self.info.partitions[name].shard_names()
+        ]
+
+    @property
+    def silence(self) -> float:
+        """Log-mel value of digital silence, and a little: what is not above it is silent."""
+        return float(np.log(self.info.feature_spec.log_offset)) + _ABOVE_SILENCE
+
+
+def open_features(uri: str) -> Features:
+    """Open a features directory.
+
+    Raises:
+        InputError: it does not exist, or the job that makes it has not finished.
+    """
+    info_uri = storage.join(uri, DATASET_INFO)
+    try:
+        text = storage.read_text(info_uri)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{info_uri} does not exist: {uri!r} holds no finished features; make them with "
+            "python -m beam_features"
+        ) from error
+    return Features(uri.rstrip("/"), parse_dataset_info(text, info_uri))
+
+
+def pair_batches(
+    features: Features,
+    partitions: Sequence[str],
+    *,
+    neighbourhood_s: float,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+) -> tf.data.Dataset:
+    """Endless batches of pairs; the same for the same arguments.
+
+    Each pass over the shards makes every tile that is not silent an anchor once.
+
+    Returns:
+        ``anchors`` and ``neighbours`` float16 ``[batch, tile_frames, n_mels]``, ``sessions`` int64
+        ``[batch]``.
+    """
+    shard_uris = features.shard_uris(partitions)
+    spec = features.info.feature_spec
+    order_seed, shuffle_seed, *pair_seed = (
+        np.random.SeedSequence([seed, epoch]).generate_state(4).astype(np.int64).tolist()
+    )
+
+    def to_pairs(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        strip = parse_strip(serialized, spec.tile_shape)
+        recordings = tf.strings.to_hash_bucket_fast(strip["recording_id"], 2**62)
+        anchors, neighbours = sample_pairs(
+            strip["log_mel"],
+            recordings,
+            neighbourhood_tiles=max(1, int(neighbourhood_s / spec.tile_s)),
+            silence=features.silence,
+            seed=tf.random.experimental.stateless_fold_in(pair_seed, index),
+        )
+        session = tf.strings.to_hash_bucket_fast(strip["session_id"], 2**62)
+        sessions = tf.repeat(session, tf.shape(anchors)[0])
+        return {"anchors": anchors, "neighbours": neighbours, "sessions": sessions}
+
+    shards = tf.data.Dataset.from_tensor_slices(shard_uris)
+    shards = shards.shuffle(len(shard_uris), order_seed, reshuffle_each_iteration=False)
+    strips = shards.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=min(_SHARDS_READ_AT_ONCE, len(shard_uris)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    pairs = strips.repeat().enumerate().map(to_pairs, num_parallel_calls=tf.data.AUTOTUNE)
+    pairs = pairs.unbatch()
+    pairs = pairs.shuffle(_PAIRS_IN_SHUFFLE_BUFFER, shuffle_seed, reshuffle_each_iteration=False)
+    return pairs.batch(batch_size, drop_remainder=True)
+
+
+def tile_batches(
+    features: Features, partitions: Sequence[str], *, batch_size: int = 256
+) -> tf.data.Dataset:
+    """Every tile of the partitions once, in the order of the shards.
+
+    Returns:
+        Batches of ``log_mel`` float16 ``[batch, tile_frames, n_mels]`` and, per tile,
+        ``recording_id``, ``context_id``, ``session_id``, ``start_ms``, ``label``.
+    """
+    spec = features.info.feature_spec
+
+    def to_tiles(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        strip = parse_strip(serialized, spec.tile_shape)
+        n_tiles = tf.shape(strip["log_mel"])[0]
+        return {
+            "log_mel": strip["log_mel"],
+            "recording_id": strip["recording_id"],
+            "context_id": tf.repeat(strip["context_id"], n_tiles),
+            "session_id": tf.repeat(strip["session_id"], n_tiles),
+            "start_ms": strip["start_ms"],
+            "label": strip["label"],
+        }
+
+    strips = tf.data.TFRecordDataset(features.shard_uris(partitions))
+    tiles = strips.map(to_tiles, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    return tiles.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+@dataclass(frozen=True)
+class RetrievalPool:
+    """Tiles among which the nearest is looked for: ``[n, tile_frames, n_mels]`` and their contexts."""
+
+    log_mel: npt.NDArray[np.float16]
+    contexts: npt.NDArray[np.object_]
+
+
+def retrieval_pool(
+    features: Features, partitions: Sequence[str], *, tiles_per_strip: int = 8, size: int = 4096
+) -> RetrievalPool:
+    """Take a fixed pool of tiles that are not silent, spread evenly over the first strips.
+
+    Shards hold their contexts in the order of a hash, so the first strips are a fair sample. Few
+    tiles of a strip keep neighbours in time, which are too easy, from filling the pool.
+    """
+    spec = features.info.feature_spec
+    tiles, contexts = [np.empty((0, *spec.tile_shape), np.float16)], []
+    for serialized in tf.data.TFRecordDataset(features.shard_uris(partitions)).as_numpy_iterator():
+        strip = decode_strip(serialized, spec.tile_shape)
+        audible = np.flatnonzero(strip.log_mel.max(axis=(1, 2)) > features.silence)
+        spread = np.linspace(0, len(audible) - 1, min(tiles_per_strip, len(audible)))
+        tiles.append(strip.log_mel[audible[spread.round().astype(int)]])
+        contexts += [strip.context_id] * len(spread)
+        if len(contexts) >= size:
+            break
+    return RetrievalPool(np.concatenate(tiles), np.array(contexts, object))

@@ -1,0 +1,93 @@
+"""The job directory: what lies where in it, and whose it is."""
+
+import dataclasses
+import json
+
+import yaml
+
+from beam_features.schema.errors import InputError
+from beam_features.schema.settings import build_settings, describe_differences
+from trainer import storage
+from trainer.config import ResolvedConfig, TrainConfig
+from trainer.data import Features
+
+CONFIG = "config.yaml"
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+ENCODER = "export/encoder.keras"
+METRICS = "metrics.json"
+CLASSIFIER = "classifier"
+
+
+def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
+    """Fill in what the data decide: partitions, steps per epoch, fingerprint.
+
+    Raises:
+        InputError: a partition does not exist, there are too few tiles to train on, or the settings
+            are for features of another fingerprint.
+    """
+    info = features.info
+    check_fingerprint(config.fingerprint or info.fingerprint, features)
+    roles = info.default_partitions()
+    partitions = {}
+    for role in ("train", "validation", "test"):
+        asked = getattr(config, f"{role}_partitions")
+        partitions[f"{role}_partitions"] = tuple(roles[role] if asked is None else asked)
+        features.shard_uris(partitions[f"{role}_partitions"])  # raises where there is no such one
+    names = partitions["train_partitions"]
+    tiles = sum(info.partitions[name].tiles for name in names)
+    if tiles < config.batch_size:
+        raise InputError(
+            f"batch_size={config.batch_size}, but the training partitions ({', '.join(names)}) hold "
+            f"{tiles} tiles; lower batch_size or choose other train_partitions"
+        )
+    filled_in = {
+        "steps_per_epoch": config.steps_per_epoch or tiles // config.batch_size,
+        "fingerprint": info.fingerprint,
+    }
+    return build_settings(ResolvedConfig, dataclasses.asdict(config) | partitions | filled_in)
+
+
+def check_fingerprint(expected: str, features: Features) -> None:
+    """Refuse features that were made with other feature settings than the model's."""
+    there = features.info.fingerprint
+    if expected != there:
+        raise InputError(
+            f"the model is for features of fingerprint {expected[:12]}, but {features.uri} has "
+            f"{there[:12]}; use features made with the same settings"
+        )
+
+
+def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:
+    """Write the resolved settings.
+
+    Raises:
+        InputError: the directory is that of a run with other settings.
+    """
+    uri = storage.join(job_dir, CONFIG)
+    values = json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists
+    if not storage.exists(uri):
+        storage.write_text(uri, yaml.safe_dump(values, sort_keys=False))
+        return
+    different = describe_differences(yaml.safe_load(storage.read_text(uri)), values)
+    if different:
+        raise InputError(
+            f"{job_dir} was made with other settings: {different}; choose another --job-dir"
+        )
+
+
+def read_job_config(job_dir: str) -> ResolvedConfig:
+    """Read the settings of a run.
+
+    Raises:
+        InputError: there is no run in the directory.
+    """
+    uri = storage.join(job_dir, CONFIG)
+    try:
+        values = yaml.safe_load(storage.read_text(uri))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{uri} does not exist: {job_dir!r} holds no training run; start one with "
+            "python -m trainer.train"
+        ) from error
+    return build_settings(ResolvedConfig, values)

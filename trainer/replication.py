@@ -1,0 +1,110 @@
+"""Replicas, and the training step that gives the same result on one of them as on many.
+
+Every replica embeds its part of the batch; the embeddings of all are gathered, with gradients; each
+replica then computes the loss of the whole batch. Divided by the number of replicas, the gradients
+that Keras sums over replicas are those of one replica with the same global batch.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from beam_features.schema.errors import InputError
+from trainer.augment import N_DRAWS, augment
+from trainer.losses import SCALARS, triplet_loss
+
+Scalars = dict[str, tf.Tensor]
+TrainSteps = Callable[[Iterator[Any], tf.Tensor], Scalars]
+
+
+def make_strategy(replicas: int | None, batch_size: int) -> tf.distribute.MirroredStrategy:
+    """Mirror over `replicas` GPUs, by default all; without a GPU over logical CPUs, by default one.
+
+    Raises:
+        InputError: there are fewer devices than replicas, or `batch_size` is no multiple of them.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    kind, wanted = ("GPU", replicas or len(gpus)) if gpus else ("CPU", replicas or 1)
+    if not gpus and wanted > 1:
+        _split_cpu(wanted)
+    there = len(tf.config.list_logical_devices(kind))
+    if wanted > there:
+        raise InputError(f"replicas={wanted}, but {there} {kind} devices are there; lower replicas")
+    if batch_size % wanted:
+        raise InputError(f"batch_size={batch_size} is no multiple of {wanted} replicas; change one")
+    return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(wanted)])
+
+
+def _split_cpu(parts: int) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    try:
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * parts
+        )
+    except RuntimeError:
+        pass  # TensorFlow is running already; the caller counts what is there
+
+
+def make_train_steps(
+    strategy: tf.distribute.Strategy,
+    encoder: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    *,
+    margin: float,
+    mining: str,
+    augmented: bool,
+    seed: int,
+) -> TrainSteps:
+    """Build a function that makes `n` steps in one host call and returns the mean scalars.
+
+    The batches are dicts as of `trainer.data.pair_batches`, distributed by `strategy`.
+    """
+
+    def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        replica = tf.distribute.get_replica_context()
+        tiles = tf.cast(tf.concat([batch["anchors"], batch["neighbours"]], axis=0), tf.float32)
+        step_seed = tf.stack([tf.cast(seed, tf.int64), tf.cast(optimizer.iterations, tf.int64)])
+        if augmented:
+            tiles = augment(tiles, _own_draws(batch["sessions"], step_seed))
+        sessions = replica.all_gather(batch["sessions"], axis=0)
+        with tf.GradientTape() as tape:
+            anchors, neighbours = tf.split(encoder(tiles, training=True), 2)
+            scalars = triplet_loss(
+                replica.all_gather(anchors, axis=0),
+                replica.all_gather(neighbours, axis=0),
+                sessions,
+                margin=margin,
+                mining=mining,
+                seed=step_seed,
+            )
+            share = scalars["loss"] / strategy.num_replicas_in_sync
+        variables = encoder.trainable_variables
+        optimizer.apply(tape.gradient(share, variables), variables)
+        return tf.stack([scalars[name] for name in SCALARS])
+
+    @tf.function
+    def train_steps(batches: Iterator[Any], n_steps: tf.Tensor) -> Scalars:
+        total = tf.zeros([len(SCALARS)])
+        for _ in tf.range(n_steps):
+            # Equal on every replica, since each computes the loss of the whole batch.
+            per_replica = strategy.run(step, args=(next(batches),))
+            total += strategy.reduce("MEAN", per_replica, axis=None)
+        return dict(zip(SCALARS, tf.unstack(total / tf.cast(n_steps, tf.float32)), strict=True))
+
+    return train_steps
+
+
+def _own_draws(own_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Uniform draws for this replica's anchors, then neighbours: ``[2 * local batch, N_DRAWS]``.
+
+    They are cut from the draws for the global batch, so each tile gets the same on any replica.
+    """
+    replica = tf.distribute.get_replica_context()
+    local = tf.shape(own_rows)[0]
+    draws = tf.random.stateless_uniform(
+        [2, local * replica.num_replicas_in_sync, N_DRAWS], seed
+    )
+    first = local * replica.replica_id_in_sync_group
+    return tf.reshape(draws[:, first : first + local], [-1, N_DRAWS])

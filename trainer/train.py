@@ -1,0 +1,44 @@
+"""``python -m trainer.train``: command line of the training stage."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from beam_features.schema.command import add_settings_arguments, run_command
+from beam_features.schema.settings import load_settings
+from trainer.config import TrainConfig
+from trainer.termination import watch_sigterm
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.train",
+        description="Train an embedding of log-mel tiles without labels.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--data", metavar="FEATURES", required=True, help="features directory")
+    parser.add_argument("--job-dir", metavar="JOB", required=True, help="directory for the results")
+    add_settings_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parsed = parse_arguments(arguments)
+    return run_command(lambda: _run(parsed), debug=parsed.debug)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    terminated = watch_sigterm()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    from trainer import storage
+    from trainer.training import train
+
+    config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)
+    train(parsed.data, parsed.job_dir.rstrip("/"), config, terminated)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

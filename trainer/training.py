@@ -1,0 +1,197 @@
+"""A training run from settings to a finished job directory; killed, it goes on where it was."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+from beam_features.schema.errors import JobError, Terminated
+from trainer import storage
+from trainer.config import ResolvedConfig, TrainConfig
+from trainer.data import Features, open_features, pair_batches, retrieval_pool
+from trainer.embedding import as_representation, represent_all
+from trainer.encoders import build_encoder
+from trainer.job import CHECKPOINTS, ENCODER, LOGS, METRICS, claim_job_dir, resolve_config
+from trainer.replication import make_strategy, make_train_steps
+from trainer.retrieval import recall_at_1
+
+_SECONDS_PER_HOST_CALL = 1.0  # so that SIGTERM is seen soon, and the host's share stays small
+_MOST_STEPS_PER_HOST_CALL = 32
+
+
+def train(
+    data: str, job_dir: str, config: TrainConfig, terminated: Callable[[], bool]
+) -> dict[str, Any]:
+    """Train, evaluate after each epoch, export; return what `metrics.json` holds.
+
+    Args:
+        data: features directory.
+        job_dir: where checkpoints, logs, export and metrics go.
+        config: the settings; what they leave open is filled in from the data.
+        terminated: asked between host calls whether to save and stop.
+
+    Raises:
+        InputError: the data are unusable, or the job directory belongs to other settings.
+        JobError: the loss is not finite.
+        Terminated: `terminated()` was true; the state is saved.
+    """
+    features = open_features(data)
+    resolved = resolve_config(config, features)
+    strategy = make_strategy(resolved.replicas, resolved.batch_size)
+    claim_job_dir(job_dir, resolved)
+    metrics_uri = storage.join(job_dir, METRICS)
+    if storage.exists(metrics_uri):
+        tqdm.write(f"{job_dir} is finished already, nothing to do")
+        return dict(json.loads(storage.read_text(metrics_uri)))
+    metrics = _Run(features, job_dir, resolved, strategy).to_the_end(terminated)
+    storage.write_text(metrics_uri, json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+class _Run:
+    """The state of a run: model, optimizer, and how far it has come."""
+
+    def __init__(
+        self,
+        features: Features,
+        job_dir: str,
+        config: ResolvedConfig,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
+        self._features, self._job_dir, self._config = features, job_dir, config
+        self._strategy = strategy
+        with strategy.scope():
+            self._encoder = build_encoder(
+                config.encoder,
+                features.info.feature_spec.tile_shape,
+                config.embedding_size,
+                features.info.moments(config.train_partitions),
+                config.seed,
+            )
+            self._optimizer = keras.optimizers.AdamW(
+                config.learning_rate, weight_decay=config.weight_decay
+            )
+            self._optimizer.build(self._encoder.trainable_variables)
+        self._state = {
+            "epoch_loss": tf.Variable(0.0, dtype=tf.float64),  # sum over the epoch's steps so far
+            "recall_at_1": tf.Variable(math.nan, dtype=tf.float64),  # after the last epoch
+            "seconds": tf.Variable(0.0, dtype=tf.float64),  # in training steps, over all restarts
+        }
+        self._checkpoints = tf.train.CheckpointManager(
+            tf.train.Checkpoint(
+                encoder=self._encoder, optimizer=self._optimizer, **self._state
+            ),
+            storage.join(job_dir, CHECKPOINTS),
+            max_to_keep=2,
+        )
+        self._train_steps = make_train_steps(
+            strategy,
+            self._encoder,
+            self._optimizer,
+            margin=config.margin,
+            mining=config.mining,
+            augmented=config.augment,
+            seed=config.seed,
+        )
+        self._logs = tf.summary.create_file_writer(storage.join(job_dir, LOGS))
+        self._encode = as_representation(self._encoder)
+        self._pool = retrieval_pool(features, config.validation_partitions)
+        self._total_steps = config.epochs * config.steps_per_epoch
+
+    @property
+    def _step(self) -> int:
+        return int(self._optimizer.iterations.numpy())
+
+    def to_the_end(self, terminated: Callable[[], bool]) -> dict[str, Any]:
+        """Train from the last checkpoint to the last epoch, export, and return the metrics."""
+        if self._checkpoints.restore_or_initialize():
+            tqdm.write(f"going on from step {self._step} of {self._total_steps}")
+        with tqdm(total=self._total_steps, initial=self._step, unit="step", disable=None) as bar:
+            while self._step < self._total_steps:
+                self._finish_epoch(bar, terminated)
+                self._evaluate()
+                self._checkpoints.save(self._step)
+        storage.save_keras(self._encoder, storage.join(self._job_dir, ENCODER))
+        return self._metrics()
+
+    def _finish_epoch(self, bar: "tqdm[None]", terminated: Callable[[], bool]) -> None:
+        """Make the steps that are left of the current epoch."""
+        config = self._config
+        epoch, done = divmod(self._step, config.steps_per_epoch)
+        batches = pair_batches(
+            self._features,
+            config.train_partitions,
+            neighbourhood_s=config.neighbourhood_s,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            epoch=epoch,
+        )
+        rest = batches.skip(done).take(config.steps_per_epoch - done).prefetch(tf.data.AUTOTUNE)
+        iterator = iter(self._strategy.experimental_distribute_dataset(rest))
+        if not done:
+            self._state["epoch_loss"].assign(0.0)
+        n_steps = 1
+        while done < config.steps_per_epoch:
+            if terminated():
+                self._checkpoints.save(self._step)
+                raise Terminated(f"state saved at step {self._step} of {self._total_steps}")
+            took_s = self._make_steps(iterator, n_steps)
+            done += n_steps
+            bar.update(n_steps)
+            wanted = int(_SECONDS_PER_HOST_CALL / took_s * n_steps)
+            n_steps = min(max(wanted, 1), _MOST_STEPS_PER_HOST_CALL, config.steps_per_epoch - done)
+
+    def _make_steps(self, batches: Iterator[Any], n_steps: int) -> float:
+        """Make `n_steps` steps in one host call, log their mean scalars, return the seconds."""
+        begin = time.monotonic()
+        scalars = self._train_steps(batches, tf.constant(n_steps, tf.int64))
+        values = {name: float(value) for name, value in scalars.items()}
+        took_s = time.monotonic() - begin
+        if not math.isfinite(values["loss"]):
+            raise JobError(
+                f"the loss is {values['loss']} at step {self._step}; choose another --job-dir and a "
+                f"lower learning_rate than {self._config.learning_rate}"
+            )
+        self._state["epoch_loss"].assign_add(values["loss"] * n_steps)
+        self._state["seconds"].assign_add(took_s)
+        self._log(values | {"tiles_per_s": 2 * self._config.batch_size * n_steps / took_s})
+        return took_s
+
+    def _evaluate(self) -> None:
+        """Measure and report how good the embedding is after an epoch."""
+        recall = recall_at_1(represent_all(self._encode, self._pool.log_mel), self._pool.contexts)
+        self._state["recall_at_1"].assign(recall)
+        self._log({"recall_at_1": recall})
+        epoch = self._step // self._config.steps_per_epoch
+        tqdm.write(
+            f"epoch {epoch}/{self._config.epochs}  step {self._step}/{self._total_steps}  "
+            f"loss {self._epoch_loss:.4f}  recall_at_1 {recall:.3f}"
+        )
+
+    @property
+    def _epoch_loss(self) -> float:
+        return float(self._state["epoch_loss"]) / self._config.steps_per_epoch
+
+    def _log(self, scalars: dict[str, float]) -> None:
+        with self._logs.as_default(step=self._step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+        self._logs.flush()
+
+    def _metrics(self) -> dict[str, Any]:
+        recall, seconds = float(self._state["recall_at_1"]), float(self._state["seconds"])
+        return {
+            "steps": self._step,
+            "epochs": self._config.epochs,
+            "loss": self._epoch_loss,
+            "recall_at_1": None if math.isnan(recall) else recall,
+            "parameters": self._encoder.count_params(),
+            "replicas": self._strategy.num_replicas_in_sync,
+            "seconds": seconds,
+            "tiles_per_s": 2 * self._config.batch_size * self._step / seconds,
+        }
