@@ -1,4 +1,4 @@
-"""Shim for tools that call ``setup.py`` (Beam's ``--setup_file``); everything is in ``pyproject.toml``."""
+"""Shim for Beam's ``--setup_file``, which calls ``setup.py``; all is in ``pyproject.toml``."""
 
 from setuptools import setup
 

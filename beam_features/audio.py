@@ -1,4 +1,4 @@
-"""Decoding: an open file in, mono samples at the wanted rate out. The one module that knows codecs."""
+"""Decoding: an open file in, mono samples at the wanted rate out; all that knows of codecs."""
 
 import re
 from typing import BinaryIO
@@ -11,7 +11,10 @@ import soxr
 from beam_features.recording import RejectedRecording
 from beam_features.schema.feature_spec import FeatureSpec
 
+_CHUNKS = "data|SSND|Data Size|riff|Riff size"  # of WAV, AIFF, AU, W64 and RF64, as libsndfile logs
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64")
+
+_BLOCK_FRAMES = 1 << 22
 
 Float32 = npt.NDArray[np.float32]
 
@@ -50,7 +53,7 @@ def _read_samples(file: BinaryIO) -> tuple[Float32, int]:
     file.seek(0)
     try:
         with soundfile.SoundFile(file) as audio:
-            samples = audio.read(dtype="float32", always_2d=True)
+            samples = _read_to_end(audio)
             sample_rate_hz, promised, log = audio.samplerate, audio.frames, audio.extra_info
     except soundfile.LibsndfileError as error:
         raise RejectedRecording("decode", _reason(error), error.error_string) from error
@@ -60,6 +63,14 @@ def _read_samples(file: BinaryIO) -> tuple[Float32, int]:
     if missing := _missing_end(log):
         raise RejectedRecording("decode", "truncated", missing)
     return samples, sample_rate_hz
+
+
+def _read_to_end(audio: soundfile.SoundFile) -> Float32:
+    """Read in blocks: a header may promise more than memory holds, a FLAC from a pipe does."""
+    blocks = [np.empty((0, audio.channels), np.float32)]
+    while len(block := audio.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        blocks.append(block)
+    return np.concatenate(blocks)
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
@@ -72,13 +83,14 @@ def _reason(error: soundfile.LibsndfileError) -> str:
 def _missing_end(log: str) -> str | None:
     """Find in libsndfile's parser log that the end of the file is missing.
 
-    libsndfile itself reads on in silence when a RIFF or AIFF chunk is longer than the file, or the
-    last Ogg page is not marked as the last. Sizes from 0x7FFFFFFF up are what programs write that
-    stream to a pipe and cannot go back to fill in the size: not a sign of damage.
+    libsndfile itself reads on in silence when the data of a WAV, W64, RF64, AIFF or AU file should
+    be longer than the file, or the last Ogg page is cut or not marked as the last. Sizes from
+    0x7FFFFFFF up are what programs write that stream to a pipe and cannot go back to fill in the
+    size: not a sign of damage.
     """
-    if "lacks an end-of-stream bit" in log:
+    if "lacks an end-of-stream bit" in log or "Junk after the last page" in log:
         return "the last Ogg page is not the end of the stream"
-    for chunk, size, there in re.findall(r"(data|SSND) *: *(\d+) \(should be (\d+)\)", log):
+    for chunk, size, there in re.findall(rf"({_CHUNKS}) *: *(\d+) \(should be (\d+)\)", log):
         if int(there) < int(size) < 0x7FFFFFFF:
             return f"the {chunk} chunk promises {size} bytes, {there} are there"
     return None

@@ -61,7 +61,7 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
     options = beam_options(beam_arguments)
     job = FeatureJob(
         dataset=known.dataset,
-        input=known.input or "sample:0",
+        input=(known.input or "sample:0").rstrip("/"),
         output=known.output.rstrip("/"),
         spec=load_settings(FeatureSpec, known.config, known.set, storage.read_text),
         shards=known.shards,

@@ -6,6 +6,7 @@ shard. `dataset_info.json` is written when every shard is there; then ``incomple
 
 import dataclasses
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -36,6 +37,7 @@ from beam_features.shard_writer import Rejection, ShardSummary
 _INCOMPLETE = "incomplete"
 _ARGUMENTS = "arguments.json"
 _REJECTED = "rejected-00000-of-00001.jsonl"
+_OURS = re.compile(r"([^/]+-\d{5}-of-\d{5}\.tfrecord|rejected-\d{5}-of-\d{5}\.jsonl)(\.tmp)?")
 _PACKAGES = ("apache-beam", "librosa", "numpy", "scipy", "soundfile", "soxr")
 
 
@@ -67,7 +69,7 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     if storage.exists(_in(job, DATASET_INFO)):
         info = _read_info(job)
         _check_same(job, info.source, arguments)
-        storage.delete([_in(job, _INCOMPLETE)])
+        storage.delete_directory(_in(job, _INCOMPLETE))
         print(f"{job.output} is complete already, nothing to do\n{_summary(info)}")
         return
     shards = plan_shards(recordings, job.shards)
@@ -75,7 +77,7 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     _run_shards(job, options, arguments, shards, label_ids)
     info = _sum_up(job, arguments, shards, tuple(label_ids))
     storage.write_text(_in(job, DATASET_INFO), dump_dataset_info(info))
-    storage.delete([_in(job, _INCOMPLETE)])
+    storage.delete_directory(_in(job, _INCOMPLETE))
     print(f"wrote {job.output}\n{_summary(info)}")
 
 
@@ -107,8 +109,15 @@ def _run_shards(
         _refuse_foreign_files(job)
         storage.make_directory(incomplete)
         storage.write_text(started, json.dumps(arguments, indent=2))
-    missing = [shard for shard in shards if not storage.exists(summary_uri(incomplete, shard))]
-    print(f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there", flush=True)
+    missing = [
+        shard
+        for shard in shards
+        if not storage.exists(summary_uri(incomplete, shard))
+        or not storage.exists(_in(job, shard.name))
+    ]
+    print(
+        f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there", flush=True
+    )
     if missing:
         with Pipeline(options=options) as pipeline:
             build_pipeline(
@@ -182,7 +191,7 @@ def _check_same(job: FeatureJob, there: Mapping[str, Any], asked: Mapping[str, A
 
 def _refuse_foreign_files(job: FeatureJob) -> None:
     """A directory with shards but no record of their arguments is not ours to continue."""
-    shards = [uri for uri in storage.list_files(job.output) if uri.endswith(".tfrecord")]
+    shards = [uri for uri in _shards_and_rejected(job.output) if uri.endswith(".tfrecord")]
     if shards:
         raise InputError(
             f"{job.output} holds shards such as {shards[0]!r} and no record of their arguments; "
@@ -191,14 +200,16 @@ def _refuse_foreign_files(job: FeatureJob) -> None:
 
 
 def _clear(output: str) -> None:
-    """Delete what earlier jobs left, and nothing else; the mark of completeness goes first."""
+    """Delete what earlier jobs left, and nothing else; the marks of completeness go first."""
     storage.delete([storage.join(output, DATASET_INFO)])
-    ours = [
-        uri
-        for uri in storage.list_files(output)
-        if uri.endswith((".tfrecord", ".tfrecord.tmp")) or "/rejected-" in uri
-    ]
-    storage.delete([*ours, storage.join(output, _INCOMPLETE)])
+    storage.delete_directory(storage.join(output, _INCOMPLETE))
+    storage.delete(_shards_and_rejected(output))
+
+
+def _shards_and_rejected(output: str) -> list[str]:
+    """Files directly in `output` that bear the names of ours; other datasets may lie below it."""
+    uris = storage.list_files(output)
+    return [uri for uri in uris if _OURS.fullmatch(uri.removeprefix(output + "/"))]
 
 
 def _read_info(job: FeatureJob) -> DatasetInfo:
@@ -219,9 +230,7 @@ def _summary(info: DatasetInfo) -> str:
     lines = [f"{'partition':<12}{'recordings':>12}{'strips':>9}{'tiles':>9}{'hours':>9}"]
     for name, part in info.partitions.items():
         hours = part.seconds / 3600
-        lines.append(
-            f"{name:<12}{part.recordings:>12}{part.strips:>9}{part.tiles:>9}{hours:>9.2f}"
-        )
+        lines.append(f"{name:<12}{part.recordings:>12}{part.strips:>9}{part.tiles:>9}{hours:>9.2f}")
     rejected = ", ".join(f"{count} {reason}" for reason, count in info.rejected.items())
     lines.append(f"rejected: {rejected or 'none'}")
     return "\n".join(lines)

@@ -29,33 +29,38 @@ def log_mel(samples: Float32, spec: FeatureSpec) -> Float32:
     """
     padded = np.pad(samples, spec.fft_length // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, spec.fft_length)
-    n_frames = 1 + len(samples) // spec.hop_length
-    frames = frames[:: spec.hop_length][:n_frames]  # [n_frames, fft_length], a view
+    frames = frames[:: spec.hop_length]  # [n_frames, fft_length], a view
+    n_frames = len(frames)  # not from n_samples: an odd fft_length has one frame less at the end
     window, mel_filters = _window(spec), _mel_filters(spec)
     mel = np.empty((n_frames, spec.n_mels), np.float32)
     for start in range(0, n_frames, _FRAMES_PER_BLOCK):
         block = slice(start, start + _FRAMES_PER_BLOCK)
         spectrum = scipy.fft.rfft(frames[block] * window)  # [block, 1 + fft_length // 2]
         power = np.square(spectrum.real) + np.square(spectrum.imag)
-        mel[block] = power @ mel_filters
-    return np.log(mel + np.float32(spec.log_offset))
+        mel[block] = power.astype(np.float32) @ mel_filters
+    np.log(mel + np.float32(spec.log_offset), out=mel)
+    return mel
 
 
 @lru_cache(maxsize=4)
-def _window(spec: FeatureSpec) -> Float32:
-    """Periodic Hann window, zero-padded on both sides to ``[fft_length]``."""
+def _window(spec: FeatureSpec) -> npt.NDArray[np.float64]:
+    """Periodic Hann window, zero-padded on both sides to ``[fft_length]``.
+
+    In double precision, and with it the FFT: in single precision the rounding of a loud tone would
+    be louder than quiet bins far from it.
+    """
     window = scipy.signal.get_window("hann", spec.window_length, fftbins=True)
     left = (spec.fft_length - spec.window_length) // 2
     right = spec.fft_length - spec.window_length - left
-    return np.pad(window, (left, right)).astype(np.float32)
+    return np.pad(window, (left, right))
 
 
 @lru_cache(maxsize=4)
 def _mel_filters(spec: FeatureSpec) -> Float32:
     """Slaney mel filters of librosa, transposed: ``[1 + fft_length // 2, n_mels]``."""
-    import librosa  # here, because it takes two seconds and only workers need it
+    from librosa.filters import mel  # here: it takes two seconds, and only workers need it
 
-    filters = librosa.filters.mel(
+    filters = mel(
         sr=spec.sample_rate_hz,
         n_fft=spec.fft_length,
         n_mels=spec.n_mels,

@@ -1,6 +1,7 @@
 """Files on local disk and in object storage alike. The one module that knows Beam's filesystems."""
 
 import glob
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, cast
@@ -71,10 +72,17 @@ def write_text(uri: str, text: str) -> None:
 
 
 def delete(uris: Sequence[str]) -> None:
-    """Delete files and directories; those that are gone already do not count."""
-    present = [uri for uri in uris if exists(uri)]
+    """Delete files; those that are gone already do not count."""
+    present = [glob.escape(uri) for uri in uris if exists(uri)]
     if present:
         FileSystems.delete(present)
+
+
+def delete_directory(uri: str) -> None:
+    """Delete all files below `uri`, and the directory itself where the storage has such a thing."""
+    delete(list_files(uri))
+    if exists(uri):
+        shutil.rmtree(uri)  # not FileSystems.delete, to which a "[" in a directory is a pattern
 
 
 def make_directory(uri: str) -> None:

@@ -84,7 +84,8 @@ class _OpenStrip:
 
     def takes(self, position: int) -> bool:
         """Whether the tile at `position` of the timeline comes next and there is room for it."""
-        return position == self.first_tile + len(self.tiles) and len(self.tiles) < MAX_TILES_PER_STRIP
+        following = self.first_tile + len(self.tiles)
+        return position == following and len(self.tiles) < MAX_TILES_PER_STRIP
 
     def append(self, tile: Float32, recording_id: str, start_ms: int, label: int) -> None:
         self.tiles.append(tile)

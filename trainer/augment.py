@@ -12,7 +12,7 @@ _TIME_SHARE, _MEL_SHARE = 0.25, 0.2  # longest mask, as a share of the axis
 
 
 def augment(tiles: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """Change the level, then hide a span of time and a band of mels (SpecAugment, arXiv 1904.08779).
+    """Change the level, hide a span of time and a band of mels (SpecAugment, arXiv 1904.08779).
 
     Args:
         tiles: float32 ``[batch, tile_frames, n_mels]``, natural-log power.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -13,6 +14,7 @@ from trainer.embedding import TileTable
 from trainer.scores import confusion_matrices, macro_f1
 
 _MOST_ITERATIONS = 2000
+_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Posteriors:
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
         """Most probable class ``[n]``."""
-        return self.probabilities.argmax(axis=1)
+        winners: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return winners
 
 
 def labelled(tiles: TileTable) -> TileTable:
@@ -37,38 +40,49 @@ def labelled(tiles: TileTable) -> TileTable:
 def fit_logistic(
     train: TileTable, validation: TileTable | None, strengths: Sequence[float], n_classes: int
 ) -> tuple[Pipeline, float]:
-    """Fit a standardised logistic regression, its regularisation chosen on the validation tiles.
+    """Fit a standardised logistic regression on the training tiles.
+
+    The regularisation is the one of the highest macro-F1 per recording on the validation tiles;
+    where there are none, in a cross-validation over the sessions of the training tiles.
 
     Args:
-        train: labelled tiles to fit on; classes count alike, however many tiles they have.
-        validation: labelled tiles on which macro-F1 per recording chooses; None: `strengths[0]`.
-        strengths: inverse regularisation strengths to choose from, the first wins a tie.
+        train: labelled tiles; classes count alike, however many tiles they have.
+        validation: labelled tiles, or None.
+        strengths: inverse regularisation strengths to choose from; the first wins a tie.
         n_classes: how many classes there are.
 
     Returns:
         The classifier and the strength chosen.
     """
-    if validation is None:
-        return _fit(train, strengths[0]), strengths[0]
-    fitted = {strength: _fit(train, strength) for strength in strengths}
+    splits = [(train, validation)] if validation else _session_splits(train)
 
-    def validated(strength: float) -> float:
-        posteriors = per_recording(posteriors_of(fitted[strength], validation, n_classes))
-        one_group = np.zeros(len(posteriors.truth), np.int64)
-        return float(
-            macro_f1(
-                confusion_matrices(posteriors.truth, posteriors.predicted, one_group, n_classes)[0]
-            )
+    def quality(strength: float) -> float:
+        return float(np.mean([_macro_f1(_fit(a, strength), b, n_classes) for a, b in splits]))
+
+    chosen = max(strengths, key=quality) if len(strengths) > 1 else strengths[0]
+    return _fit(train, chosen), chosen
+
+
+def _session_splits(tiles: TileTable) -> list[tuple[TileTable, TileTable]]:
+    """Split into parts to fit on and to measure on that share no session."""
+    n_splits = min(_FOLDS, len(np.unique(tiles.session_ids)))
+    rows = np.arange(len(tiles.labels))
+    folds = GroupKFold(n_splits).split(rows, groups=tiles.session_ids)
+    return [(tiles.select(np.isin(rows, a)), tiles.select(np.isin(rows, b))) for a, b in folds]
+
+
+def _macro_f1(classifier: Pipeline, tiles: TileTable, n_classes: int) -> float:
+    recordings = per_recording(posteriors_of(classifier, tiles, n_classes))
+    one_group = np.zeros(len(recordings.truth), np.int64)
+    return float(
+        macro_f1(
+            confusion_matrices(recordings.truth, recordings.predicted, one_group, n_classes)[0]
         )
-
-    best = max(strengths, key=validated)
-    return fitted[best], best
+    )
 
 
 def _fit(train: TileTable, strength: float) -> Pipeline:
-    logistic = LogisticRegression(
-        C=strength, class_weight="balanced", max_iter=_MOST_ITERATIONS
-    )
+    logistic = LogisticRegression(C=strength, class_weight="balanced", max_iter=_MOST_ITERATIONS)
     return make_pipeline(StandardScaler(), logistic).fit(train.vectors, train.labels)
 
 

@@ -15,7 +15,8 @@ class TrainConfig:
     """What to train and how; configs/demo.yaml explains each key."""
 
     encoder: str = "conv2d"
-    embedding_size: Positive = 128
+    embedding_size: Positive = 256
+    projection_size: Positive | None = 128  # None: the loss sees the embedding itself
     loss: Literal["triplet"] = "triplet"
     mining: Literal["random", "semi_hard"] = "semi_hard"
     reducer: Literal["active_mean"] = "active_mean"
@@ -71,4 +72,6 @@ class ClassifyConfig:
     def __post_init__(self) -> None:
         """Refuse an empty choice."""
         if not self.strengths:
-            raise InputError("strengths is empty; give at least one inverse regularisation strength")
+            raise InputError(
+                "strengths is empty; give at least one inverse regularisation strength"
+            )

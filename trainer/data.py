@@ -15,6 +15,7 @@ from trainer.sampling import sample_pairs
 
 _PAIRS_IN_SHUFFLE_BUFFER = 4096  # about 100 MB of tiles of 1 s
 _SHARDS_READ_AT_ONCE = 8
+_HASH_BUCKETS = 2**62  # so many that two ids do not meet
 _ABOVE_SILENCE = 0.01  # log units above log(log_offset) that float16 can tell apart
 
 
@@ -86,33 +87,36 @@ def pair_batches(
     order_seed, shuffle_seed, *pair_seed = (
         np.random.SeedSequence([seed, epoch]).generate_state(4).astype(np.int64).tolist()
     )
+    fold_in = tf.random.experimental.stateless_fold_in
 
-    def to_pairs(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        strip = parse_strip(serialized, spec.tile_shape)
-        recordings = tf.strings.to_hash_bucket_fast(strip["recording_id"], 2**62)
-        anchors, neighbours = sample_pairs(
-            strip["log_mel"],
-            recordings,
-            neighbourhood_tiles=max(1, int(neighbourhood_s / spec.tile_s)),
-            silence=features.silence,
-            seed=tf.random.experimental.stateless_fold_in(pair_seed, index),
+    def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+        pass_seed = fold_in(pair_seed, number)
+
+        def to_pairs(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+            strip = parse_strip(serialized, spec.tile_shape)
+            anchors, neighbours = sample_pairs(
+                strip["log_mel"],
+                tf.strings.to_hash_bucket_fast(strip["recording_id"], _HASH_BUCKETS),
+                neighbourhood_tiles=max(1, int(neighbourhood_s / spec.tile_s)),
+                silence=features.silence,
+                seed=fold_in(pass_seed, index),
+            )
+            session = tf.strings.to_hash_bucket_fast(strip["session_id"], _HASH_BUCKETS)
+            sessions = tf.repeat(session, tf.shape(anchors)[0])
+            return {"anchors": anchors, "neighbours": neighbours, "sessions": sessions}
+
+        shards = tf.data.Dataset.from_tensor_slices(shard_uris).shuffle(len(shard_uris), order_seed)
+        strips = shards.interleave(
+            tf.data.TFRecordDataset,
+            cycle_length=min(_SHARDS_READ_AT_ONCE, len(shard_uris)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
         )
-        session = tf.strings.to_hash_bucket_fast(strip["session_id"], 2**62)
-        sessions = tf.repeat(session, tf.shape(anchors)[0])
-        return {"anchors": anchors, "neighbours": neighbours, "sessions": sessions}
+        pairs = strips.enumerate().map(to_pairs, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+        return pairs.shuffle(_PAIRS_IN_SHUFFLE_BUFFER, shuffle_seed)
 
-    shards = tf.data.Dataset.from_tensor_slices(shard_uris)
-    shards = shards.shuffle(len(shard_uris), order_seed, reshuffle_each_iteration=False)
-    strips = shards.interleave(
-        tf.data.TFRecordDataset,
-        cycle_length=min(_SHARDS_READ_AT_ONCE, len(shard_uris)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    pairs = strips.repeat().enumerate().map(to_pairs, num_parallel_calls=tf.data.AUTOTUNE)
-    pairs = pairs.unbatch()
-    pairs = pairs.shuffle(_PAIRS_IN_SHUFFLE_BUFFER, shuffle_seed, reshuffle_each_iteration=False)
-    return pairs.batch(batch_size, drop_remainder=True)
+    passes = tf.data.Dataset.counter().flat_map(one_pass)
+    return passes.batch(batch_size, drop_remainder=True)
 
 
 def tile_batches(
@@ -145,7 +149,7 @@ def tile_batches(
 
 @dataclass(frozen=True)
 class RetrievalPool:
-    """Tiles among which the nearest is looked for: ``[n, tile_frames, n_mels]`` and their contexts."""
+    """Tiles ``[n, tile_frames, n_mels]`` among which the nearest is looked for, and contexts."""
 
     log_mel: npt.NDArray[np.float16]
     contexts: npt.NDArray[np.object_]

@@ -36,10 +36,8 @@ class TileTable:
 def as_representation(encoder: keras.Model) -> Representation:
     """Wrap an encoder for inference: no dropout, no augmentation, moving statistics."""
     signature = tf.TensorSpec((None, *encoder.input_shape[1:]), tf.float32)
-    forward = tf.function(
-        lambda tiles: encoder(tiles, training=False), input_signature=[signature]
-    )
-    return lambda tiles: forward(tiles.astype(np.float32)).numpy()  # type: ignore[no-any-return]
+    forward = tf.function(lambda tiles: encoder(tiles, training=False), input_signature=[signature])
+    return lambda tiles: forward(tiles.astype(np.float32)).numpy()
 
 
 def log_mel_statistics(tiles: npt.NDArray[np.floating]) -> Float32:
@@ -49,9 +47,9 @@ def log_mel_statistics(tiles: npt.NDArray[np.floating]) -> Float32:
 
 
 def represent_all(represent: Representation, tiles: npt.NDArray[np.floating]) -> Float32:
-    """Represent many tiles, a block at a time."""
-    starts = range(0, len(tiles), _TILES_PER_CALL) or [0]
-    return np.concatenate([represent(tiles[s : s + _TILES_PER_CALL]) for s in starts])
+    """Represent many tiles, at least one, a block at a time."""
+    starts = range(0, len(tiles), _TILES_PER_CALL)
+    return np.concatenate([represent(tiles[start : start + _TILES_PER_CALL]) for start in starts])
 
 
 def tile_table(

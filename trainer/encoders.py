@@ -1,4 +1,4 @@
-"""Encoders: functions that build a Keras model from log-mel tiles to embeddings of length one.
+"""Encoders: functions that build a Keras model from log-mel tiles to embeddings.
 
 Only stock Keras layers, so that the saved model loads without this code. Batch normalisation is
 synchronised over replicas: with local statistics N replicas would learn another model than one.
@@ -30,8 +30,7 @@ def build_encoder(
     Raises:
         InputError: there is no encoder of that name.
     """
-    if name not in ENCODERS:
-        raise InputError(f"unknown encoder {name!r}; choose one of: {', '.join(ENCODERS)}")
+    check_encoder(name)
     keras.utils.set_random_seed(seed)
     tiles = keras.Input(tile_shape, name="log_mel")
     variance = np.maximum(moments.variance, _SILENT_BIN_VARIANCE)
@@ -41,8 +40,27 @@ def build_encoder(
     image = keras.layers.Reshape((*tile_shape, 1), name="as_image")(normalised)
     features = ENCODERS[name](image)  # [batch, channels]
     embeddings = keras.layers.Dense(embedding_size, dtype="float32", name="embed")(features)
-    unit = keras.layers.UnitNormalization(dtype="float32", name="unit_length")(embeddings)
-    return keras.Model(tiles, unit, name=name)
+    return keras.Model(tiles, embeddings, name=name)
+
+
+def check_encoder(name: str) -> None:
+    """Raise an InputError where there is no encoder of that name."""
+    if name not in ENCODERS:
+        raise InputError(f"unknown encoder {name!r}; choose one of: {', '.join(ENCODERS)}")
+
+
+def build_projector(embedding_size: int, projection_size: int | None) -> keras.Model:
+    """Build the layers between the embedding and the loss; their output has length one.
+
+    The embedding keeps what the loss makes the projection forget (SimCLR, arXiv 2002.05709, sec.
+    4.2). Without `projection_size` the loss sees the embedding itself.
+    """
+    embeddings = x = keras.Input((embedding_size,), name="embedding")
+    if projection_size is not None:
+        x = keras.layers.ReLU()(x)
+        x = keras.layers.Dense(projection_size, dtype="float32", name="project")(x)
+    unit = keras.layers.UnitNormalization(dtype="float32", name="unit_length")(x)
+    return keras.Model(embeddings, unit, name="projector")
 
 
 def conv2d(image: keras.KerasTensor) -> keras.KerasTensor:
@@ -56,7 +74,7 @@ def conv2d(image: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def resnet18(image: keras.KerasTensor) -> keras.KerasTensor:
-    """ResNet-18 (arXiv 1512.03385, table 1): four stages of two basic blocks, 64 to 512 channels."""
+    """ResNet-18 (arXiv 1512.03385, table 1): four stages of two blocks, 64 to 512 channels."""
     x = _conv_norm(image, 64, size=7, strides=2)
     x = keras.layers.ReLU()(x)
     x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(x)

@@ -1,4 +1,4 @@
-"""The classifier stage: vectors of tiles, a classifier, its scores, and the files that show them."""
+"""The classifier stage: vectors of tiles, a classifier, its scores, and files that show them."""
 
 import io
 import json
@@ -65,9 +65,7 @@ def evaluate(data: str, job_dir: str, encoder: EncoderKind, config: ClassifyConf
     validation = None
     if job.validation_partitions:
         validation = tiles_of(job.validation_partitions, "validation")
-    classifier, strength = fit_logistic(
-        train, validation, config.strengths, len(label_names)
-    )
+    classifier, strength = fit_logistic(train, validation, config.strengths, len(label_names))
     tiles = posteriors_of(classifier, test, len(label_names))
     results = {
         "encoder": encoder,

@@ -10,6 +10,7 @@ from beam_features.schema.settings import build_settings, describe_differences
 from trainer import storage
 from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data import Features
+from trainer.encoders import check_encoder
 
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
@@ -23,10 +24,11 @@ def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
     """Fill in what the data decide: partitions, steps per epoch, fingerprint.
 
     Raises:
-        InputError: a partition does not exist, there are too few tiles to train on, or the settings
-            are for features of another fingerprint.
+        InputError: the encoder or a partition does not exist, there are too few tiles to train on,
+            or the settings are for features of another fingerprint.
     """
     info = features.info
+    check_encoder(config.encoder)
     check_fingerprint(config.fingerprint or info.fingerprint, features)
     roles = info.default_partitions()
     partitions = {}
@@ -38,8 +40,8 @@ def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
     tiles = sum(info.partitions[name].tiles for name in names)
     if tiles < config.batch_size:
         raise InputError(
-            f"batch_size={config.batch_size}, but the training partitions ({', '.join(names)}) hold "
-            f"{tiles} tiles; lower batch_size or choose other train_partitions"
+            f"batch_size={config.batch_size}, but the train_partitions ({', '.join(names)}) hold "
+            f"{tiles} tiles; lower batch_size or choose others"
         )
     filled_in = {
         "steps_per_epoch": config.steps_per_epoch or tiles // config.batch_size,

@@ -33,8 +33,8 @@ def triplet_loss(
         seed: integers ``[2]``, for ``random``.
 
     Returns:
-        The scalars named in `SCALARS`: ``loss``; ``active_share`` of triplets with a positive loss; mean
-        ``neighbour_distance`` and ``opposite_distance``.
+        The scalars named in `SCALARS`: ``loss``; ``active_share``: of triplets with a positive
+        loss; mean ``neighbour_distance`` and ``opposite_distance``.
     """
     candidates = tf.concat([anchors, neighbours], axis=0)  # [2 batch, size]
     candidate_sessions = tf.concat([sessions, sessions], axis=0)

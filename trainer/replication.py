@@ -5,6 +5,7 @@ replica then computes the loss of the whole batch. Divided by the number of repl
 that Keras sums over replicas are those of one replica with the same global batch.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -38,18 +39,18 @@ def make_strategy(replicas: int | None, batch_size: int) -> tf.distribute.Mirror
 
 
 def _split_cpu(parts: int) -> None:
+    """Make logical CPUs, unless TensorFlow is running already; the caller counts what is there."""
     cpu = tf.config.list_physical_devices("CPU")[0]
-    try:
+    with contextlib.suppress(RuntimeError):
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * parts
         )
-    except RuntimeError:
-        pass  # TensorFlow is running already; the caller counts what is there
 
 
 def make_train_steps(
     strategy: tf.distribute.Strategy,
     encoder: keras.Model,
+    projector: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     *,
     margin: float,
@@ -61,6 +62,7 @@ def make_train_steps(
 
     The batches are dicts as of `trainer.data.pair_batches`, distributed by `strategy`.
     """
+    variables = encoder.trainable_variables + projector.trainable_variables
 
     def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         replica = tf.distribute.get_replica_context()
@@ -70,7 +72,8 @@ def make_train_steps(
             tiles = augment(tiles, _own_draws(batch["sessions"], step_seed))
         sessions = replica.all_gather(batch["sessions"], axis=0)
         with tf.GradientTape() as tape:
-            anchors, neighbours = tf.split(encoder(tiles, training=True), 2)
+            projections = projector(encoder(tiles, training=True), training=True)
+            anchors, neighbours = tf.split(projections, 2)
             scalars = triplet_loss(
                 replica.all_gather(anchors, axis=0),
                 replica.all_gather(neighbours, axis=0),
@@ -80,11 +83,10 @@ def make_train_steps(
                 seed=step_seed,
             )
             share = scalars["loss"] / strategy.num_replicas_in_sync
-        variables = encoder.trainable_variables
         optimizer.apply(tape.gradient(share, variables), variables)
         return tf.stack([scalars[name] for name in SCALARS])
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def train_steps(batches: Iterator[Any], n_steps: tf.Tensor) -> Scalars:
         total = tf.zeros([len(SCALARS)])
         for _ in tf.range(n_steps):
@@ -93,7 +95,7 @@ def make_train_steps(
             total += strategy.reduce("MEAN", per_replica, axis=None)
         return dict(zip(SCALARS, tf.unstack(total / tf.cast(n_steps, tf.float32)), strict=True))
 
-    return train_steps
+    return train_steps  # type: ignore[no-any-return]
 
 
 def _own_draws(own_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -103,8 +105,6 @@ def _own_draws(own_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """
     replica = tf.distribute.get_replica_context()
     local = tf.shape(own_rows)[0]
-    draws = tf.random.stateless_uniform(
-        [2, local * replica.num_replicas_in_sync, N_DRAWS], seed
-    )
+    draws = tf.random.stateless_uniform([2, local * replica.num_replicas_in_sync, N_DRAWS], seed)
     first = local * replica.replica_id_in_sync_group
     return tf.reshape(draws[:, first : first + local], [-1, N_DRAWS])

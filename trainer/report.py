@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 - after the backend is chosen
-import seaborn as sns  # noqa: E402
+import matplotlib.pyplot as plt
+import seaborn as sns
 
 
 def confusion_png(

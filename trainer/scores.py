@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.floating]
 
 
 def confusion_matrices(truth: Ints, predicted: Ints, groups: Ints, n_classes: int) -> Ints:
-    """Count truth (rows) against prediction (columns) per group: ``[n_groups, n_classes, n_classes]``.
+    """Count truth (rows) against prediction (columns): ``[n_groups, n_classes, n_classes]``.
 
     Args:
         truth: ``[n]`` class indices.
@@ -57,7 +57,8 @@ def score(
         seed: for the resamples.
 
     Returns:
-        ``macro_f1``, ``accuracy``, each with ``…_ci95``; ``per_class`` precision, recall, F1, support.
+        ``macro_f1``, ``accuracy``, each with ``…_ci95``; ``per_class`` precision, recall, f1 and
+        support.
     """
     parts = confusion_matrices(truth, predicted, groups, len(label_names))
     total = parts.sum(axis=0)

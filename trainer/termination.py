@@ -7,5 +7,5 @@ from collections.abc import Callable
 def watch_sigterm() -> Callable[[], bool]:
     """Catch SIGTERM from now on; return a function that tells whether it has come."""
     received = []
-    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     return lambda: bool(received)

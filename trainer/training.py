@@ -15,7 +15,7 @@ from trainer import storage
 from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data import Features, open_features, pair_batches, retrieval_pool
 from trainer.embedding import as_representation, represent_all
-from trainer.encoders import build_encoder
+from trainer.encoders import build_encoder, build_projector
 from trainer.job import CHECKPOINTS, ENCODER, LOGS, METRICS, claim_job_dir, resolve_config
 from trainer.replication import make_strategy, make_train_steps
 from trainer.retrieval import recall_at_1
@@ -73,25 +73,31 @@ class _Run:
                 features.info.moments(config.train_partitions),
                 config.seed,
             )
+            self._projector = build_projector(config.embedding_size, config.projection_size)
             self._optimizer = keras.optimizers.AdamW(
                 config.learning_rate, weight_decay=config.weight_decay
             )
-            self._optimizer.build(self._encoder.trainable_variables)
+            self._optimizer.build(
+                self._encoder.trainable_variables + self._projector.trainable_variables
+            )
         self._state = {
             "epoch_loss": tf.Variable(0.0, dtype=tf.float64),  # sum over the epoch's steps so far
             "recall_at_1": tf.Variable(math.nan, dtype=tf.float64),  # after the last epoch
             "seconds": tf.Variable(0.0, dtype=tf.float64),  # in training steps, over all restarts
         }
+        self._checkpoint = tf.train.Checkpoint(
+            encoder=self._encoder,
+            projector=self._projector,
+            optimizer=self._optimizer,
+            **self._state,
+        )
         self._checkpoints = tf.train.CheckpointManager(
-            tf.train.Checkpoint(
-                encoder=self._encoder, optimizer=self._optimizer, **self._state
-            ),
-            storage.join(job_dir, CHECKPOINTS),
-            max_to_keep=2,
+            self._checkpoint, storage.join(job_dir, CHECKPOINTS), max_to_keep=2
         )
         self._train_steps = make_train_steps(
             strategy,
             self._encoder,
+            self._projector,
             self._optimizer,
             margin=config.margin,
             mining=config.mining,
@@ -109,7 +115,8 @@ class _Run:
 
     def to_the_end(self, terminated: Callable[[], bool]) -> dict[str, Any]:
         """Train from the last checkpoint to the last epoch, export, and return the metrics."""
-        if self._checkpoints.restore_or_initialize():
+        if latest := self._checkpoints.latest_checkpoint:
+            self._checkpoint.restore(latest).assert_existing_objects_matched()
             tqdm.write(f"going on from step {self._step} of {self._total_steps}")
         with tqdm(total=self._total_steps, initial=self._step, unit="step", disable=None) as bar:
             while self._step < self._total_steps:
@@ -119,7 +126,7 @@ class _Run:
         storage.save_keras(self._encoder, storage.join(self._job_dir, ENCODER))
         return self._metrics()
 
-    def _finish_epoch(self, bar: "tqdm[None]", terminated: Callable[[], bool]) -> None:
+    def _finish_epoch(self, bar: "tqdm[Any]", terminated: Callable[[], bool]) -> None:
         """Make the steps that are left of the current epoch."""
         config = self._config
         epoch, done = divmod(self._step, config.steps_per_epoch)
@@ -154,8 +161,8 @@ class _Run:
         took_s = time.monotonic() - begin
         if not math.isfinite(values["loss"]):
             raise JobError(
-                f"the loss is {values['loss']} at step {self._step}; choose another --job-dir and a "
-                f"lower learning_rate than {self._config.learning_rate}"
+                f"the loss is {values['loss']} at step {self._step}; choose another --job-dir and "
+                f"a lower learning_rate than {self._config.learning_rate}"
             )
         self._state["epoch_loss"].assign_add(values["loss"] * n_steps)
         self._state["seconds"].assign_add(took_s)
@@ -164,7 +171,10 @@ class _Run:
 
     def _evaluate(self) -> None:
         """Measure and report how good the embedding is after an epoch."""
-        recall = recall_at_1(represent_all(self._encode, self._pool.log_mel), self._pool.contexts)
+        recall = math.nan  # without validation tiles
+        if len(self._pool.contexts):
+            embeddings = represent_all(self._encode, self._pool.log_mel)
+            recall = recall_at_1(embeddings, self._pool.contexts)
         self._state["recall_at_1"].assign(recall)
         self._log({"recall_at_1": recall})
         epoch = self._step // self._config.steps_per_epoch

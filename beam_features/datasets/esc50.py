@@ -1,4 +1,4 @@
-"""ESC-50 and ESC-10: ``meta/esc50.csv`` and ``audio/`` (Piczak 2015, doi:10.1145/2733373.2806390)."""
+"""ESC-50 and ESC-10: ``meta/esc50.csv``, ``audio/`` (Piczak 2015, doi:10.1145/2733373.2806390)."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ def list_recordings(root: str) -> list[Recording]:
         raise InputError(
             f"{meta!r} does not exist; --input takes the directory that holds meta/ and audio/"
         ) from error
-    if not rows or not _COLUMNS <= rows[0].keys():
+    if not rows or not rows[0].keys() >= _COLUMNS:
         raise InputError(f"{meta!r} must have rows with the columns {', '.join(sorted(_COLUMNS))}")
     return [_recording(root, row) for row in rows]
 

@@ -22,7 +22,7 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Instrument:
-    """Sound of a note: amplitudes of its partials, how fast they fade, how far they are stretched."""
+    """Sound of a note: amplitudes of its partials, how fast they fade, how they are stretched."""
 
     partials: tuple[float, ...]
     decay_s: float
@@ -147,7 +147,7 @@ def _note(
 
 
 def _colour(samples: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Filter with a random smooth frequency response of about ±9 dB: another microphone, another room."""
+    """Filter with a random smooth response of about ±9 dB: another microphone, another room."""
     knots_db = rng.normal(0, 4.5, 8)
     spectrum = np.fft.rfft(samples)
     position = np.linspace(0, 7, len(spectrum))

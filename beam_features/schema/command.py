@@ -1,4 +1,4 @@
-"""What every command of the project shares: settings from the shell, one-line errors, exit codes."""
+"""What every command shares: settings from the shell, one-line errors, exit codes."""
 
 import argparse
 import sys

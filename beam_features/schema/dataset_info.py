@@ -1,6 +1,5 @@
 """`dataset_info.json`: what a finished features directory holds; its presence means complete."""
 
-import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,7 +26,7 @@ class Moments:
 
     @classmethod
     def of(cls, log_mel: npt.NDArray[np.floating]) -> "Moments":
-        """Measure tiles ``[..., n_mels]`` as stored, that is after rounding to the record's type."""
+        """Measure tiles ``[..., n_mels]`` as stored: after rounding to the record's type."""
         values = log_mel.astype(LOG_MEL_DTYPE).astype(np.float64).reshape(-1, log_mel.shape[-1])
         return cls(
             len(values),
@@ -139,5 +138,3 @@ def parse_dataset_info(text: str, origin: str) -> DatasetInfo:
             f"{info.feature_spec.fingerprint[:12]}; make the features again"
         )
     return info
-
-

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a finished process tells its caller; 143 is 128 + SIGTERM, as shells and Kubernetes count."""
+    """What a finished process tells its caller; 143 is 128 + SIGTERM, as shells count."""
 
     DONE = 0
     FAILED = 1

@@ -13,7 +13,7 @@ from beam_features.schema.errors import InputError
 MAX_TILES_PER_STRIP = 64
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class FeatureSpec:
     """Log-mel settings; values that follow from others are properties."""
 

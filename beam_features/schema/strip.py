@@ -1,7 +1,7 @@
 """The record: a strip of consecutive tiles of one context as a ``tf.train.Example``.
 
-Writer and readers stand side by side. The writer needs no TensorFlow: `Example` is declared here
-in a private descriptor pool with the wire format of tensorflow/core/example/{example,feature}.proto.
+Writer and readers stand side by side. The writer needs no TensorFlow: `Example` is declared here in
+a private descriptor pool, in the wire format of tensorflow/core/example/{example,feature}.proto.
 """
 
 from dataclasses import dataclass
@@ -107,7 +107,8 @@ def parse_strip(serialized: "tf.Tensor", tile_shape: tuple[int, int]) -> dict[st
 
     Returns:
         ``log_mel`` float16 ``[n_tiles, tile_frames, n_mels]``; ``recording_id``, ``start_ms``,
-        ``label`` ``[n_tiles]``; ``context_id``, ``session_id``, ``sensor_id``, ``first_tile`` scalars.
+        ``label`` ``[n_tiles]``; scalars ``context_id``, ``session_id``, ``sensor_id``,
+        ``first_tile``.
     """
     import tensorflow as tf
 

@@ -1,0 +1,59 @@
+# Two commands matter: `make demo` and `make test`. Variables can be set on the command line.
+PYTHON ?= python3
+DATASET ?= sample
+INPUT ?=
+CONFIG ?= configs/demo.yaml
+OUT ?= demo/$(DATASET)
+
+PY := .venv/bin/python
+FEATURES = $(OUT)/features
+JOB = $(OUT)/job
+
+.PHONY: demo test test-all lint lock clean
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+	  echo "error: $$($(PYTHON) --version) is not 3.11 to 3.13; set PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install -q --disable-pip-version-check -c requirements.lock -e '.[features,train,dev]'
+	touch $@
+
+demo: .venv/installed
+	@echo "== features: $(DATASET) to $(FEATURES)"
+	@$(PY) -m beam_features --dataset "$(DATASET)" $(if $(INPUT),--input "$(INPUT)") \
+	  --output "$(FEATURES)" --direct_num_workers=0
+	@echo "== training: $(CONFIG) in $(JOB)"
+	@$(PY) -m trainer.train --data "$(FEATURES)" --job-dir "$(JOB)" --config "$(CONFIG)"
+	@if grep -q '"label_names": \[\]' "$(FEATURES)/dataset_info.json"; then \
+	  echo "== no labels, so nothing to classify"; \
+	else \
+	  echo "== classifier: log-mel statistics, untrained encoder, trained encoder"; \
+	  for encoder in none random trained; do \
+	    $(PY) -m trainer.classify --data "$(FEATURES)" --job-dir "$(JOB)" --encoder $$encoder \
+	      > "$(OUT)/table.txt" || exit $$?; \
+	  done; \
+	  cat "$(OUT)/table.txt"; \
+	fi
+	@echo "features:    $(FEATURES)"
+	@echo "encoder:     $(JOB)/export/encoder.keras"
+	@echo "classifiers: $(JOB)/classifier"
+	@echo "TensorBoard: .venv/bin/tensorboard --logdir $(JOB)/logs"
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+test: lint
+	$(PY) -m pytest -m "not slow"
+
+test-all: lint
+	$(PY) -m pytest
+
+# Refresh the lock file: every extra in one list, valid for every supported Python.
+lock: .venv/installed
+	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
+	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,113 @@
+"""Real recordings, real runs of the job, and ways to read what it wrote."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from beam_features.cli import main
+from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.strip import Strip, decode_strip
+
+SONGS = {  # name: seconds, rate
+    "dog/1.wav": (2.5, 16_000),
+    "dog/40.flac": (0.4, 16_000),  # shorter than a tile
+    "dog/3 [live].wav": (1.0, 44_100),
+    "dog/4.wav": (70.0, 8_000),  # two strips
+    "rain/5.wav": (3.0, 48_000),
+    "rain/ü 6.ogg": (3.0, 16_000),
+    "rain/7.wav": (2.0, 16_000),
+    "rain/heavy/12.wav": (2.0, 16_000),
+}
+
+
+def write_noise(path: Path, seconds: float, rate_hz: int, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.random.default_rng(seed).normal(0, 0.05, round(seconds * rate_hz))
+    soundfile.write(path, samples, rate_hz)
+
+
+@pytest.fixture(scope="session")
+def make_songs() -> Callable[[Path], Path]:
+    """Write the eight songs below a directory."""
+
+    def make_songs(root: Path) -> Path:
+        for seed, (name, (seconds, rate_hz)) in enumerate(SONGS.items()):
+            write_noise(root / name, seconds, rate_hz, seed)
+        return root
+
+    return make_songs
+
+
+@pytest.fixture(scope="session")
+def songs(make_songs, tmp_path_factory) -> Path:
+    """A folder of eight good recordings; not to be changed."""
+    return make_songs(tmp_path_factory.mktemp("songs"))
+
+
+@pytest.fixture(scope="session")
+def damaged_songs(make_songs, tmp_path_factory) -> Path:
+    """The same with three recordings that cannot be used; not to be changed."""
+    root = make_songs(tmp_path_factory.mktemp("damaged"))
+    whole = (root / "rain/7.wav").read_bytes()
+    (root / "rain/cut.wav").write_bytes(whole[: len(whole) // 2])
+    (root / "dog/empty.wav").touch()
+    (root / "dog/words.wav").write_text("these are words")
+    return root
+
+
+@pytest.fixture(scope="session")
+def run_job() -> Callable[..., int]:
+    """Run the command in this process over a folder into a directory; give its exit code."""
+
+    def run_job(source: object, output: object, *options: str) -> int:
+        words = ("--dataset", "folder", "--input", str(source), "--output", str(output))
+        return main([*words, "--shards", "2", *options])
+
+    return run_job
+
+
+@pytest.fixture(scope="session")
+def features(songs, run_job, tmp_path_factory) -> Path:
+    """What the job makes of `songs`; not to be changed."""
+    output = tmp_path_factory.mktemp("features") / "out"
+    assert run_job(songs, output) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    """All files below a directory, by relative name."""
+
+    def contents(root: Path) -> dict[str, bytes]:
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+    return contents
+
+
+@pytest.fixture(scope="session")
+def read_strips() -> Callable[[Path, FeatureSpec], list[Strip]]:
+    """Read all strips of a shard through TensorFlow's reader, which checks the checksums."""
+
+    def read_strips(path: Path, spec: FeatureSpec) -> list[Strip]:
+        import tensorflow as tf
+
+        records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+        return [decode_strip(record, spec.tile_shape) for record in records]
+
+    return read_strips
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python in a process of its own."""
+
+    def python(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120)
+
+    return python

@@ -1,0 +1,124 @@
+"""The command line: refusals, help, and which Beam runner is taken."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+from beam_features.cli import beam_options, main
+
+HEAVY = ("apache_beam", "tensorflow", "librosa", "scipy", "soundfile")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "dataset 'folder' needs --input, the directory that holds it"),
+        (["--input", "x", "--shards", "0"], "--shards must be at least 1, not 0"),
+        (
+            ["--input", "x", "--max_failure_rate", "5"],
+            "--max_failure_rate is a share, 0 to 1, not 5.0",
+        ),
+        (
+            ["--input", "x", "--shard", "4"],
+            "unknown option '--shard'; neither --help nor Apache Beam lists it",
+        ),
+        (
+            ["--input", "x", "--direct_num_worker=2"],
+            "unknown option '--direct_num_worker=2'; neither --help nor Apache Beam lists it",
+        ),
+        (
+            ["--input", "x", "--set", "hop=1"],
+            "unknown key 'hop'; choose from: channels, fft_length, fmax_hz, fmin_hz, hop_s, "
+            "log_offset, n_mels, sample_rate_hz, tile_s, window_s",
+        ),
+        (
+            ["--input", "x", "--config", "no.yaml"],
+            "config 'no.yaml' does not exist; check --config",
+        ),
+        (
+            ["--input", "no/such"],
+            "no audio files below 'no/such'; --input takes a directory with files such as "
+            ".wav, .flac, .ogg, .oga",
+        ),
+    ],
+)
+def test_bad_arguments_are_one_line_and_code_2(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--dataset", "folder", "--output", "out", *words]) == 2
+    assert capsys.readouterr() == ("", f"error: {message}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--output", "out"], "the following arguments are required: --dataset"),
+        (["--dataset", "folder"], "the following arguments are required: --output"),
+        (["--dataset", "cats", "--output", "o"], "invalid choice: 'cats' (choose from"),
+        (["--dataset", "sample", "--output", "o", "--shards", "x"], "invalid int value: 'x'"),
+    ],
+)
+def test_arguments_that_argparse_refuses(capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(tmp_path, capsys):
+    assert main(["--dataset", "folder", "--output", str(tmp_path / "o"), "--debug"]) == 2
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("Traceback")
+    assert stderr.endswith("error: dataset 'folder' needs --input, the directory that holds it\n")
+
+
+def test_help_takes_less_than_two_seconds():
+    taken_s = []
+    for _ in range(3):
+        start = time.monotonic()
+        words = [sys.executable, "-m", "beam_features", "--help"]
+        shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        taken_s.append(time.monotonic() - start)
+    assert "--max_failure_rate SHARE" in shown
+    assert min(taken_s) < 2
+
+
+def test_help_and_refusals_load_no_heavy_package(python):
+    program = f"""
+import sys
+from beam_features.cli import main
+try:
+    main(["--help"])
+except SystemExit as stop:
+    assert stop.code == 0
+import beam_features.schema.dataset_info, beam_features.schema.strip
+print("loaded:", [name for name in {HEAVY} if name in sys.modules])
+"""
+    assert python("-c", program).stdout.endswith("loaded: []\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "runner", "workers", "mode"),
+    [
+        ([], "FnApiRunner", 1, "in_memory"),
+        (["--runner=DirectRunner"], "FnApiRunner", 1, "in_memory"),
+        (["--runner", "direct"], "FnApiRunner", 1, "in_memory"),
+        (["--direct_num_workers=2"], "FnApiRunner", 2, "multi_processing"),
+        (["--direct_num_workers=0"], "FnApiRunner", 0, "multi_processing"),  # 0: all cores
+        (
+            ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
+            "FnApiRunner",
+            2,
+            "multi_threading",
+        ),
+        (["--runner=DataflowRunner", "--project=p"], "DataflowRunner", 1, "in_memory"),
+    ],
+)
+def test_beam_options(words, runner, workers, mode):
+    options = beam_options(words)
+    direct = options.view_as(DirectOptions)
+    assert options.view_as(StandardOptions).runner == runner
+    assert (direct.direct_num_workers, direct.direct_running_mode) == (workers, mode)

@@ -1,0 +1,38 @@
+"""The Beam graph: one output per shard, and counters."""
+
+from pathlib import Path
+
+from apache_beam import Pipeline
+
+from beam_features.cli import beam_options
+from beam_features.datasets import DATASETS
+from beam_features.pipeline import WriteShard, build_pipeline, summary_uri
+from beam_features.plan import Shard, plan_shards
+from beam_features.schema.feature_spec import FeatureSpec
+
+
+def test_summary_uri():
+    shard = Shard("train", 1, 4, ())
+    assert summary_uri("gs://b/x", shard) == "gs://b/x/train-00001-of-00004.json"
+
+
+def test_graph_writes_every_shard_and_counts(damaged_songs, tmp_path):
+    """Good songs have 2+1+1+70+3+3+2+2 = 84 tiles."""
+    shards = plan_shards(DATASETS["folder"](str(damaged_songs)), 2)
+    summaries = str(tmp_path / "summaries")
+    write = WriteShard(str(tmp_path), summaries, {"dog": 0, "rain": 1, "heavy": 2}, FeatureSpec())
+    pipeline = Pipeline(options=beam_options([]))
+    build_pipeline(pipeline, shards, write)
+    result = pipeline.run()
+    result.wait_until_finish()
+
+    assert {path.name for path in tmp_path.glob("*.tfrecord")} == {shard.name for shard in shards}
+    assert all(Path(summary_uri(summaries, shard)).exists() for shard in shards)
+    counters = result.metrics().query()["counters"]
+    assert {counter.key.metric.name: counter.committed for counter in counters} == {
+        "recordings": 8,
+        "tiles": 84,
+        "rejected_truncated": 1,
+        "rejected_empty": 1,
+        "rejected_not_audio": 1,
+    }

@@ -1,0 +1,113 @@
+"""The plan of shards: stable, complete, disjoint, balanced."""
+
+import hashlib
+import random
+
+import pytest
+
+from beam_features.plan import Shard, check_unique, plan_shards, shard_pattern, split_by_hash
+from beam_features.recording import Recording
+from beam_features.schema.errors import InputError
+
+
+def recording(context: str, partition: str = "train", part: int = 0) -> Recording:
+    name = f"{context}/{part}"
+    return Recording(name, name, None, partition, context, context, "", 10.0 * part)
+
+
+@pytest.fixture
+def recordings() -> list[Recording]:
+    """37 contexts of train and 2 of test, three recordings each."""
+    contexts = [(f"song{k}", "train") for k in range(37)] + [(f"song{k}", "test") for k in (50, 54)]
+    return [recording(name, partition, part) for name, partition in contexts for part in range(3)]
+
+
+def names(shards: list[Shard]) -> list[str]:
+    return [shard.name for shard in shards]
+
+
+def test_names(recordings):
+    assert names(plan_shards(recordings, 4)) == [
+        "test-00000-of-00002.tfrecord",  # no more shards than contexts
+        "test-00001-of-00002.tfrecord",
+        "train-00000-of-00004.tfrecord",
+        "train-00001-of-00004.tfrecord",
+        "train-00002-of-00004.tfrecord",
+        "train-00003-of-00004.tfrecord",
+    ]
+    assert shard_pattern("train", 4) == "train-*-of-00004.tfrecord"
+
+
+def test_plan_does_not_depend_on_the_order_of_the_input(recordings):
+    plan = plan_shards(recordings, 4)
+    for seed in range(3):
+        shuffled = random.Random(seed).sample(recordings, len(recordings))
+        assert plan_shards(shuffled, 4) == plan
+
+
+def test_every_recording_is_planned_once(recordings):
+    planned = [r for shard in plan_shards(recordings, 4) for c in shard.contexts for r in c]
+    assert sorted(planned, key=str) == sorted(recordings, key=str)
+
+
+def test_context_is_never_split_and_in_time_order(recordings):
+    contexts = [context for shard in plan_shards(recordings, 4) for context in shard.contexts]
+    assert len({context[0].context_id for context in contexts}) == len(contexts) == 39
+    for context in contexts:
+        assert len({r.context_id for r in context}) == 1
+        assert [r.offset_s for r in context] == [0.0, 10.0, 20.0]
+
+
+def test_shard_holds_one_partition(recordings):
+    for shard in plan_shards(recordings, 4):
+        assert {r.partition for context in shard.contexts for r in context} == {shard.partition}
+
+
+@pytest.mark.parametrize("n_shards", [1, 4, 10, 37, 100])
+def test_shards_are_balanced(recordings, n_shards):
+    sizes = [len(s.contexts) for s in plan_shards(recordings, n_shards) if s.partition == "train"]
+    assert len(sizes) == min(n_shards, 37)
+    assert sum(sizes) == 37
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_shards_are_mixtures_of_a_periodic_listing():
+    """Every tenth context is of one class, and there are ten shards: none may be of one class."""
+    shards = plan_shards([recording(f"{k:03d}") for k in range(200)], 10)
+    classes = [{int(context[0].context_id) % 10 for context in shard.contexts} for shard in shards]
+    assert min(map(len, classes)) >= 5
+
+
+def test_shares_of_split_by_hash():
+    """Of 10,000 contexts the standard deviation of the 10 % shares is 0.3 %."""
+    drawn = [split_by_hash(f"song {k}.mp3") for k in range(10_000)]
+    assert drawn.count("train") / 10_000 == pytest.approx(0.8, abs=0.015)
+    assert drawn.count("validation") / 10_000 == pytest.approx(0.1, abs=0.01)
+    assert drawn.count("test") / 10_000 == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("context", "percentile", "partition"),
+    [
+        ("dog/a.wav", 21, "train"),
+        ("ünicode é.wav", 55, "train"),
+        ("song6", 95, "test"),
+        ("song10", 91, "test"),
+        ("song20", 85, "validation"),
+        ("song33", 80, "validation"),
+    ],
+)
+def test_split_by_hash_is_pinned(context, percentile, partition):
+    digest = hashlib.sha256(context.encode()).digest()
+    assert int.from_bytes(digest[:4], "big") % 100 == percentile
+    assert split_by_hash(context) == partition
+
+
+def test_two_recordings_of_one_id_are_refused():
+    with pytest.raises(InputError) as refusal:
+        check_unique([recording("a"), recording("b"), recording("a")])
+    assert str(refusal.value) == "two recordings have the id 'a/0'; remove one of them"
+
+
+def test_distinct_ids_are_accepted(recordings):
+    check_unique(recordings)

@@ -1,0 +1,116 @@
+"""Storage on a real directory; names that are patterns to Beam are names to us."""
+
+import pytest
+
+from beam_features import storage
+
+# Beam's own translation of an escaped "[" to a regular expression
+pytestmark = pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
+
+NAMES = ["a [b]", "what?", "100%", "x*y", "ünïcode é", "[!a]"]
+
+
+@pytest.fixture(params=["plain", *NAMES])
+def root(request, tmp_path):
+    """A directory of that name."""
+    path = tmp_path / request.param
+    path.mkdir()
+    return path
+
+
+def test_atomic_write_leaves_the_file_alone(root):
+    with storage.atomic_write(str(root / "f")) as file:
+        file.write(b"12")
+        file.write(b"3")
+        assert [path.name for path in root.iterdir()] == ["f.tmp"]
+    assert [path.name for path in root.iterdir()] == ["f"]
+    assert (root / "f").read_bytes() == b"123"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_atomic_write_leaves_nothing_when_interrupted(root, error):
+    def write():
+        with storage.atomic_write(str(root / "f")) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert list(root.iterdir()) == []
+
+
+def test_interrupted_atomic_write_keeps_the_former_content(tmp_path):
+    (tmp_path / "f").write_text("old")
+    with pytest.raises(TypeError), storage.atomic_write(str(tmp_path / "f")) as file:
+        file.write("str instead of bytes")
+    assert (tmp_path / "f").read_text() == "old"
+
+
+def test_atomic_write_overwrites_what_a_killed_one_left(root):
+    (root / "f.tmp").write_text("left over, and longer than the new content")
+    (root / "f").write_text("old")
+    storage.write_text(str(root / "f"), "new é")
+    assert [path.name for path in root.iterdir()] == ["f"]
+    assert storage.read_text(str(root / "f")) == "new é"
+
+
+def test_atomic_write_makes_directories(tmp_path):
+    storage.write_text(str(tmp_path / "a" / "b" / "f"), "x")
+    assert (tmp_path / "a" / "b" / "f").read_text() == "x"
+
+
+def test_list_files_at_any_depth_sorted(root):
+    for name in ("b.wav", "a.wav", "sub/deep [1]/c*.wav", "sub/.hidden", "z\nq"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root.parent / "outside.wav").touch()
+    expected = ["a.wav", "b.wav", "sub/.hidden", "sub/deep [1]/c*.wav", "z\nq"]
+    assert storage.list_files(str(root)) == [f"{root}/{name}" for name in expected]
+    assert storage.list_files(f"{root}/") == storage.list_files(str(root))
+
+
+def test_list_files_of_no_directory_is_empty(tmp_path):
+    assert storage.list_files(str(tmp_path / "none")) == []
+
+
+def test_delete_takes_names_literally(tmp_path):
+    for name in NAMES:
+        (tmp_path / name).touch()
+    (tmp_path / "xzy").touch()  # which "x*y" matches as a pattern
+    storage.delete([str(tmp_path / name) for name in [*NAMES, "gone already"]])
+    assert [path.name for path in tmp_path.iterdir()] == ["xzy"]
+
+
+def test_delete_directory(root):
+    (root / "d" / "e").mkdir(parents=True)
+    (root / "d" / "e" / "f").touch()
+    (root / "kept").touch()
+    storage.delete_directory(str(root / "d"))
+    assert [path.name for path in root.iterdir()] == ["kept"]
+    storage.delete_directory(str(root / "d"))  # gone already
+
+
+def test_compressed_files_are_read_as_stored(tmp_path):
+    (tmp_path / "x.gz").write_bytes(b"not gzip")
+    with storage.open_binary(str(tmp_path / "x.gz")) as file:
+        assert file.read() == b"not gzip"
+        file.seek(4)
+        assert file.read() == b"gzip"
+
+
+def test_missing_files(tmp_path):
+    assert not storage.exists(str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match="none"):
+        storage.read_text(str(tmp_path / "none"))
+
+
+def test_make_directory_twice(tmp_path):
+    storage.make_directory(str(tmp_path / "a" / "b"))
+    storage.make_directory(str(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_make_directory_below_a_file_fails(tmp_path):
+    (tmp_path / "f").touch()
+    with pytest.raises(OSError, match="f"):
+        storage.make_directory(str(tmp_path / "f" / "d"))

@@ -1,0 +1,33 @@
+"""Run the project's commands as a user does: in processes of their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """Start ``python -m arguments…``."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m arguments…`` to its end."""
+    process = start(*arguments)
+    stdout, stderr = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def error_line(finished: subprocess.CompletedProcess[str]) -> str:
+    """The one line that says what is wrong; a traceback would be more than one."""
+    assert "Traceback" not in finished.stderr, finished.stderr
+    lines = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, finished.stderr
+    return lines[0]

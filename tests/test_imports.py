@@ -1,0 +1,74 @@
+"""Data flows one way, and so do imports; see docs/decisions.md."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+
+PACKAGES = ("beam_features", "trainer")
+ALLOWED = {  # what each package may import of the others
+    "beam_features": ("beam_features",),
+    "trainer": ("trainer", "beam_features.schema"),
+}
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Full names in all import statements, also those inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_only_what_is_upstream(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert len(files) > 5
+    for path in files:
+        for name in imported_modules(path):
+            if name.split(".")[0] in PACKAGES:
+                allowed = any(f"{name}.".startswith(f"{prefix}.") for prefix in ALLOWED[package])
+                assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_the_schema_imports_nothing_else_of_the_project() -> None:
+    for path in (ROOT / "beam_features" / "schema").glob("*.py"):
+        for name in imported_modules(path):
+            if name.split(".")[0] in PACKAGES:
+                assert name.startswith("beam_features.schema."), f"{path.name} imports {name}"
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after `statement`."""
+    code = f"{statement}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(finished.stdout.split())
+
+
+def test_the_trainer_does_not_load_beam_or_codecs() -> None:
+    loaded = loaded_after("import trainer.training, trainer.evaluation")
+    assert "tensorflow" in loaded
+    assert not loaded & {"apache_beam", "librosa", "soundfile", "soxr"}
+
+
+def test_beam_workers_do_not_load_tensorflow() -> None:
+    loaded = loaded_after("import beam_features.job, librosa.filters")
+    assert "apache_beam" in loaded
+    assert not loaded & {"tensorflow", "keras"}
+
+
+def test_the_schema_loads_neither() -> None:
+    loaded = loaded_after(
+        "import beam_features.schema.strip, beam_features.schema.dataset_info, "
+        "beam_features.schema.settings, beam_features.schema.command"
+    )
+    assert not loaded & {"tensorflow", "apache_beam", "librosa", "scipy"}

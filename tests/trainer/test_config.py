@@ -1,0 +1,47 @@
+import pytest
+
+from beam_features.schema.errors import InputError
+from beam_features.schema.settings import load_settings
+from trainer.config import ClassifyConfig, TrainConfig
+
+
+def from_words(*words: str) -> TrainConfig:
+    return load_settings(TrainConfig, None, words, read_text=str)
+
+
+def test_words_become_typed_settings() -> None:
+    config = from_words(
+        "margin=0.3",
+        "learning_rate=1e-3",
+        "train_partitions=[fold1, fold2]",
+        "projection_size=null",
+    )
+    assert config.margin == 0.3
+    assert config.learning_rate == 0.001
+    assert config.train_partitions == ("fold1", "fold2")
+    assert config.projection_size is None
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("margn=0.3", "unknown key 'margn'; choose from: .*margin"),
+        ("margin=-1", "margin: Input should be greater than 0, not -1"),
+        ("mining=hardest", "mining: Input should be .*'semi_hard'.*, not 'hardest'"),
+        ("batch_size=many", "batch_size: Input should be a valid integer.*, not 'many'"),
+        ("label_use=all", "label_use: Input should be 'none', not 'all'"),
+    ],
+)
+def test_bad_settings_are_named_with_the_remedy(word: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_words(word)
+
+
+def test_a_partition_has_one_role() -> None:
+    with pytest.raises(InputError, match="partition 'fold2' stands twice among train_partitions"):
+        from_words("train_partitions=[fold1,fold2]", "test_partitions=[fold2]")
+
+
+def test_strengths_must_not_be_empty() -> None:
+    with pytest.raises(InputError, match="strengths is empty"):
+        load_settings(ClassifyConfig, None, ["strengths=[]"], read_text=str)

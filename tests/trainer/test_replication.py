@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from beam_features.schema.errors import InputError
+from tests.processes import run
+from trainer.replication import make_strategy
+
+
+def train(features_dir: Path, replicas: int, mining: str, encoder: str, output: Path) -> dict:
+    """Loss of three SGD steps, weights after them, and how far the farthest weight moved."""
+    finished = run(
+        "tests.trainer.replica_training", features_dir, replicas, mining, encoder, output
+    )
+    assert finished.returncode == 0, finished.stderr
+    with np.load(output) as saved:
+        return dict(saved)
+
+
+@pytest.mark.parametrize(
+    ("mining", "replicas"), [("random", 2), ("semi_hard", 2), ("semi_hard", 4)]
+)
+def test_replicas_give_the_loss_and_the_weights_of_one(
+    features_dir: Path, tmp_path: Path, mining: str, replicas: int
+) -> None:
+    one = train(features_dir, 1, mining, "plain", tmp_path / "one.npz")
+    many = train(features_dir, replicas, mining, "plain", tmp_path / "many.npz")
+    assert one["loss"] > 0.1
+    assert one["moved"] > 0.05  # else the test would hold for steps that do nothing
+    for name, value in one.items():
+        np.testing.assert_allclose(many[name], value, atol=1e-5, err_msg=name)
+
+
+def test_replicas_share_the_statistics_of_batch_norm(features_dir: Path, tmp_path: Path) -> None:
+    """Weights, and the moving mean and variance, are those of one replica up to rounding."""
+    one = train(features_dir, 1, "semi_hard", "conv2d", tmp_path / "one.npz")
+    two = train(features_dir, 2, "semi_hard", "conv2d", tmp_path / "two.npz")
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, atol=2e-3, err_msg=name)
+
+
+def test_batch_size_must_be_a_multiple_of_the_replicas() -> None:
+    with pytest.raises(InputError, match="batch_size=9 is no multiple of 2 replicas"):
+        make_strategy(2, batch_size=9)
+
+
+def test_too_many_replicas_are_refused() -> None:
+    with pytest.raises(InputError, match="replicas=8, but 2 CPU devices are there; lower"):
+        make_strategy(8, batch_size=16)
