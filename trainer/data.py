@@ -1,6 +1,6 @@
 """Shards to batches: tf.data pipelines for training and for embedding every tile."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from beam_features.schema.dataset_info import DATASET_INFO, DatasetInfo, parse_dataset_info
 from beam_features.schema.errors import InputError
-from beam_features.schema.strip import decode_strip, parse_strip
+from beam_features.schema.strip import Strip, decode_strip, parse_strip
 from trainer import storage
 from trainer.sampling import sample_pairs
 
@@ -155,6 +155,17 @@ class RetrievalPool:
     contexts: npt.NDArray[np.object_]
 
 
+def require_audible(features: Features, partitions: Sequence[str]) -> None:
+    """Raise an InputError where every tile of the partitions is silent: there are no pairs."""
+    for strip in _strips(features, partitions):
+        if strip.log_mel.max() > features.silence:
+            return
+    raise InputError(
+        f"all tiles of {', '.join(partitions)} in {features.uri} are silent; choose other "
+        "train_partitions"
+    )
+
+
 def retrieval_pool(
     features: Features, partitions: Sequence[str], *, tiles_per_strip: int = 8, size: int = 4096
 ) -> RetrievalPool:
@@ -163,10 +174,9 @@ def retrieval_pool(
     Shards hold their contexts in the order of a hash, so the first strips are a fair sample. Few
     tiles of a strip keep neighbours in time, which are too easy, from filling the pool.
     """
-    spec = features.info.feature_spec
-    tiles, contexts = [np.empty((0, *spec.tile_shape), np.float16)], []
-    for serialized in tf.data.TFRecordDataset(features.shard_uris(partitions)).as_numpy_iterator():
-        strip = decode_strip(serialized, spec.tile_shape)
+    tiles = [np.empty((0, *features.info.feature_spec.tile_shape), np.float16)]
+    contexts: list[str] = []
+    for strip in _strips(features, partitions):
         audible = np.flatnonzero(strip.log_mel.max(axis=(1, 2)) > features.silence)
         spread = np.linspace(0, len(audible) - 1, min(tiles_per_strip, len(audible)))
         tiles.append(strip.log_mel[audible[spread.round().astype(int)]])
@@ -174,3 +184,10 @@ def retrieval_pool(
         if len(contexts) >= size:
             break
     return RetrievalPool(np.concatenate(tiles), np.array(contexts, object))
+
+
+def _strips(features: Features, partitions: Sequence[str]) -> Iterator[Strip]:
+    """All strips of the partitions, in the order of the shards."""
+    records = tf.data.TFRecordDataset(features.shard_uris(partitions))
+    for serialized in records.as_numpy_iterator():
+        yield decode_strip(serialized, features.info.feature_spec.tile_shape)

@@ -67,9 +67,9 @@ def make_train_steps(
     def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         replica = tf.distribute.get_replica_context()
         tiles = tf.cast(tf.concat([batch["anchors"], batch["neighbours"]], axis=0), tf.float32)
-        step_seed = tf.stack([tf.cast(seed, tf.int64), tf.cast(optimizer.iterations, tf.int64)])
+        seeds = tf.random.experimental.stateless_split([seed, optimizer.iterations], 2)
         if augmented:
-            tiles = augment(tiles, _own_draws(batch["sessions"], step_seed))
+            tiles = augment(tiles, _own_draws(batch["sessions"], seeds[0]))
         sessions = replica.all_gather(batch["sessions"], axis=0)
         with tf.GradientTape() as tape:
             projections = projector(encoder(tiles, training=True), training=True)
@@ -80,7 +80,7 @@ def make_train_steps(
                 sessions,
                 margin=margin,
                 mining=mining,
-                seed=step_seed,
+                seed=seeds[1],
             )
             share = scalars["loss"] / strategy.num_replicas_in_sync
         optimizer.apply(tape.gradient(share, variables), variables)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from beam_features.schema.errors import JobError, Terminated
 from trainer import storage
 from trainer.config import ResolvedConfig, TrainConfig
-from trainer.data import Features, open_features, pair_batches, retrieval_pool
+from trainer.data import Features, open_features, pair_batches, require_audible, retrieval_pool
 from trainer.embedding import as_representation, represent_all
 from trainer.encoders import build_encoder, build_projector
 from trainer.job import CHECKPOINTS, ENCODER, LOGS, METRICS, claim_job_dir, resolve_config
@@ -42,15 +43,21 @@ def train(
     """
     features = open_features(data)
     resolved = resolve_config(config, features)
+    require_audible(features, resolved.train_partitions)
     strategy = make_strategy(resolved.replicas, resolved.batch_size)
     claim_job_dir(job_dir, resolved)
     metrics_uri = storage.join(job_dir, METRICS)
     if storage.exists(metrics_uri):
-        tqdm.write(f"{job_dir} is finished already, nothing to do")
+        _say(f"{job_dir} is finished already, nothing to do")
         return dict(json.loads(storage.read_text(metrics_uri)))
     metrics = _Run(features, job_dir, resolved, strategy).to_the_end(terminated)
     storage.write_text(metrics_uri, json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+def _say(line: str) -> None:
+    """Print a log line at once, above the progress bar where there is one."""
+    tqdm.write(line, file=sys.stderr)
 
 
 class _Run:
@@ -117,7 +124,7 @@ class _Run:
         """Train from the last checkpoint to the last epoch, export, and return the metrics."""
         if latest := self._checkpoints.latest_checkpoint:
             self._checkpoint.restore(latest).assert_existing_objects_matched()
-            tqdm.write(f"going on from step {self._step} of {self._total_steps}")
+            _say(f"going on from step {self._step} of {self._total_steps}")
         with tqdm(total=self._total_steps, initial=self._step, unit="step", disable=None) as bar:
             while self._step < self._total_steps:
                 self._finish_epoch(bar, terminated)
@@ -171,17 +178,18 @@ class _Run:
 
     def _evaluate(self) -> None:
         """Measure and report how good the embedding is after an epoch."""
-        recall = math.nan  # without validation tiles
+        epoch = self._step // self._config.steps_per_epoch
+        line = (
+            f"epoch {epoch}/{self._config.epochs}  step {self._step}/{self._total_steps}  "
+            f"loss {self._epoch_loss:.4f}"
+        )
         if len(self._pool.contexts):
             embeddings = represent_all(self._encode, self._pool.log_mel)
             recall = recall_at_1(embeddings, self._pool.contexts)
-        self._state["recall_at_1"].assign(recall)
-        self._log({"recall_at_1": recall})
-        epoch = self._step // self._config.steps_per_epoch
-        tqdm.write(
-            f"epoch {epoch}/{self._config.epochs}  step {self._step}/{self._total_steps}  "
-            f"loss {self._epoch_loss:.4f}  recall_at_1 {recall:.3f}"
-        )
+            self._state["recall_at_1"].assign(recall)
+            self._log({"recall_at_1": recall})
+            line += f"  recall_at_1 {recall:.3f}"
+        _say(line)
 
     @property
     def _epoch_loss(self) -> float:

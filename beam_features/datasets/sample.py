@@ -100,7 +100,7 @@ def synthesise(uri: str) -> Float32:
     song = _colour(song, rng)
     song /= np.abs(song).max()
     noise = _colour(rng.standard_normal(len(song)), rng)
-    noise_db = rng.uniform(-50, -25)
+    noise_db = rng.uniform(-30, -5)
     song += noise / np.abs(noise).max() * 10 ** (noise_db / 20)
     level_db = rng.uniform(-18, -3)
     return (song * 10 ** (level_db / 20)).astype(np.float32)
@@ -110,9 +110,9 @@ def _play(
     style: _Style, instrument: _Instrument, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     """Place notes of a random walk through a random scale at the style's onsets."""
-    beat_s = 60 / rng.uniform(85, 125)
+    beat_s = 60 / rng.uniform(70, 140)
     scale = _MAJOR if rng.random() < 0.5 else _MINOR
-    tonic = style.lowest_midi + int(rng.integers(0, 7))
+    tonic = style.lowest_midi + int(rng.integers(0, 12))
     degree = int(rng.integers(0, 7))
     song = np.zeros(round(SONG_S * SAMPLE_RATE_HZ))
     bars = int(np.ceil(SONG_S / (4 * beat_s)))
@@ -147,8 +147,8 @@ def _note(
 
 
 def _colour(samples: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Filter with a random smooth response of about ±9 dB: another microphone, another room."""
-    knots_db = rng.normal(0, 4.5, 8)
+    """Filter with a random smooth response of about ±14 dB: another microphone, another room."""
+    knots_db = rng.normal(0, 7, 8)
     spectrum = np.fft.rfft(samples)
     position = np.linspace(0, 7, len(spectrum))
     gain_db = np.interp(position, np.arange(8), knots_db)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,14 @@ import tensorflow as tf
 
 from beam_features.schema.errors import InputError
 from tests.trainer.synthetic import SPEC, write_features
-from trainer.data import Features, open_features, pair_batches, retrieval_pool, tile_batches
+from trainer.data import (
+    Features,
+    open_features,
+    pair_batches,
+    require_audible,
+    retrieval_pool,
+    tile_batches,
+)
 
 
 def pairs(features: Features, *, seed: int = 0, epoch: int = 0) -> tf.data.Dataset:
@@ -97,3 +105,12 @@ def test_unfinished_features_are_refused(tmp_path: Path) -> None:
     (directory / "dataset_info.json").unlink()
     with pytest.raises(InputError, match="holds no finished features; make them with"):
         open_features(str(directory))
+
+
+def test_silent_partitions_are_refused(tmp_path: Path, features: Features) -> None:
+    require_audible(features, ["test"])
+    directory = write_features(tmp_path / "features", {"train": 2})
+    loud = open_features(str(directory))
+    quiet = replace(loud, info=replace(loud.info, feature_spec=replace(SPEC, log_offset=1e6)))
+    with pytest.raises(InputError, match=r"all tiles of train in .* are silent; choose other"):
+        require_audible(quiet, ["train"])

@@ -1,0 +1,73 @@
+"""`make demo` as the README says it, on one's own audio and on the embedded corpus."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.processes import ROOT
+
+SAMPLE_RATE_HZ = 16_000
+TINY = "batch_size: 8\nepochs: 1\nembedding_size: 8\n"
+
+
+def make_demo(out: Path, *variables: str) -> str:
+    """Run it; return what it printed."""
+    finished = subprocess.run(
+        ["make", "demo", f"OUT={out}", *variables], cwd=ROOT, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+def write_tones(directory: Path, *, labelled: bool) -> None:
+    """30 recordings of 3 s, a tone in noise; each of three labels has a pitch."""
+    rng = np.random.default_rng(0)
+    time_s = np.arange(3 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    for index in range(30):
+        label, hz = [("low", 300), ("middle one", 1000), ("high", 3000)][index % 3]
+        tone = 0.2 * np.sin(2 * np.pi * hz * rng.uniform(0.9, 1.1) * time_s)
+        path = directory / (label if labelled else "") / f"take {index}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, tone + rng.normal(0, 0.05, len(tone)), SAMPLE_RATE_HZ)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def test_demo_on_a_folder_ends_with_the_table(tmp_path: Path, config: Path) -> None:
+    write_tones(tmp_path / "my music", labelled=True)
+    variables = ("DATASET=folder", f"INPUT={tmp_path / 'my music'}", f"CONFIG={config}")
+    printed = make_demo(tmp_path / "out", *variables)
+    for name in ("none-logistic", "random-logistic", "trained-logistic"):
+        assert f"\n{name} " in printed
+        metrics = tmp_path / "out" / "job" / "classifier" / name / "metrics.json"
+        assert json.loads(metrics.read_text())["recording"]["accuracy"] > 0.3
+    assert f"tensorboard --logdir {tmp_path / 'out' / 'job' / 'logs'}" in printed
+
+
+def test_demo_without_labels_trains_and_says_so(tmp_path: Path, config: Path) -> None:
+    write_tones(tmp_path / "flat", labelled=False)
+    variables = ("DATASET=folder", f"INPUT={tmp_path / 'flat'}", f"CONFIG={config}")
+    printed = make_demo(tmp_path / "out", *variables)
+    assert "no labels, so nothing to classify" in printed
+    assert (tmp_path / "out" / "job" / "export" / "encoder.keras").exists()
+
+
+@pytest.mark.slow
+def test_demo_on_the_sample_corpus_learns(tmp_path: Path) -> None:
+    make_demo(tmp_path / "out")
+    classifiers = tmp_path / "out" / "job" / "classifier"
+    scores = {
+        name: json.loads((classifiers / f"{name}-logistic" / "metrics.json").read_text())
+        for name in ("none", "random", "trained")
+    }
+    per_tile = {name: score["tile"]["macro_f1"] for name, score in scores.items()}
+    assert per_tile["trained"] > per_tile["random"] > per_tile["none"]

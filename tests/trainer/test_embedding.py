@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from tests.trainer.synthetic import SPEC
+from trainer.data import Features
+from trainer.embedding import (
+    as_representation,
+    log_mel_statistics,
+    represent_all,
+    tile_table,
+)
+from trainer.encoders import build_encoder
+
+
+def test_statistics_are_mean_and_deviation_over_time() -> None:
+    tiles = np.random.default_rng(0).normal(-5, 3, (4, 100, 8)).astype(np.float16)
+    vectors = log_mel_statistics(tiles)
+    values = tiles.astype(np.float64)
+    np.testing.assert_allclose(vectors[:, :8], values.mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(vectors[:, 8:], values.std(axis=1), rtol=1e-5)
+
+
+def test_blocks_do_not_change_the_vectors() -> None:
+    tiles = np.random.default_rng(0).normal(size=(600, 10, 4)).astype(np.float32)
+    np.testing.assert_array_equal(
+        represent_all(log_mel_statistics, tiles), log_mel_statistics(tiles)
+    )
+
+
+def test_inference_does_not_depend_on_the_rest_of_the_batch(features: Features) -> None:
+    """It would if batch norm used the statistics of the batch."""
+    encoder = build_encoder("conv2d", SPEC.tile_shape, 8, features.info.moments(["train"]), seed=0)
+    represent = as_representation(encoder)
+    tiles = np.random.default_rng(0).normal(-5, 3, (5, *SPEC.tile_shape)).astype(np.float16)
+    np.testing.assert_allclose(represent(tiles)[:1], represent(tiles[:1]), atol=1e-5)
+
+
+def test_a_table_has_a_row_per_tile_in_step_with_its_columns(features: Features) -> None:
+    table = tile_table(features, ["test"], log_mel_statistics)
+    assert table.vectors.shape == (72, 2 * SPEC.n_mels)
+    assert set(table.recording_ids) == {f"test/{i}" for i in range(12)}
+    index = np.array([int(name.split("/")[1]) for name in table.recording_ids])
+    np.testing.assert_array_equal(table.labels, index % 3)
+    one_song = table.select(table.recording_ids == "test/7")
+    assert one_song.start_ms.tolist() == [0, 160, 320, 480, 640, 800]
+    spread = one_song.vectors[:, : SPEC.n_mels].std(axis=0).mean()
+    assert spread == pytest.approx(0.5 / np.sqrt(SPEC.tile_frames), rel=0.3)
