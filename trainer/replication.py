@@ -67,7 +67,8 @@ def make_train_steps(
     def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         replica = tf.distribute.get_replica_context()
         tiles = tf.cast(tf.concat([batch["anchors"], batch["neighbours"]], axis=0), tf.float32)
-        seeds = tf.random.experimental.stateless_split([seed, optimizer.iterations], 2)
+        step_seed = tf.stack([tf.cast(seed, tf.int64), tf.cast(optimizer.iterations, tf.int64)])
+        seeds = tf.random.experimental.stateless_split(step_seed, 2)
         if augmented:
             tiles = augment(tiles, _own_draws(batch["sessions"], seeds[0]))
         sessions = replica.all_gather(batch["sessions"], axis=0)

@@ -43,8 +43,8 @@ def train(
     """
     features = open_features(data)
     resolved = resolve_config(config, features)
+    strategy = make_strategy(resolved.replicas, resolved.batch_size)  # before TensorFlow starts
     require_audible(features, resolved.train_partitions)
-    strategy = make_strategy(resolved.replicas, resolved.batch_size)
     claim_job_dir(job_dir, resolved)
     metrics_uri = storage.join(job_dir, METRICS)
     if storage.exists(metrics_uri):
