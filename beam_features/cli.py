@@ -1,6 +1,7 @@
 """Command line of the feature job. Heavy imports wait until the arguments are known to be good."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,8 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
         max_failure_rate=known.max_failure_rate,
         overwrite=known.overwrite,
     )
+    if not known.debug:  # every local worker warns that it has no directory for custom types
+        logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel("ERROR")
     run_job(job, options)
 
 

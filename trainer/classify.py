@@ -1,13 +1,13 @@
 """``python -m trainer.classify``: command line of the classifier stage."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from beam_features.schema.command import add_settings_arguments, run_command
 from beam_features.schema.settings import load_settings
 from trainer.config import ClassifyConfig
+from trainer.startup import load_tensorflow
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    load_tensorflow()
     from trainer import storage
     from trainer.evaluation import comparison, evaluate
 

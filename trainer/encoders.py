@@ -64,12 +64,15 @@ def build_projector(embedding_size: int, projection_size: int | None) -> keras.M
 
 
 def conv2d(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Four 3x3 convolutions of 32 to 256 channels, each with batch norm, ReLU and 2x2 pooling."""
+    """Four 3x3 convolutions of 32 to 256 channels, each with 2x2 pooling, batch norm and ReLU.
+
+    Pooling comes first: what follows then moves a quarter of the memory.
+    """
     x = image
     for channels in (32, 64, 128, 256):
-        x = _conv_norm(x, channels)
-        x = keras.layers.ReLU()(x)
+        x = _conv(x, channels)
         x = keras.layers.MaxPooling2D(2, padding="same")(x)
+        x = keras.layers.ReLU()(_norm(x))
     return _pool(x)
 
 
@@ -97,9 +100,18 @@ def _basic_block(x: keras.KerasTensor, channels: int, strides: int) -> keras.Ker
 def _conv_norm(
     x: keras.KerasTensor, channels: int, *, size: int = 3, strides: int = 1
 ) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(
+    return _norm(_conv(x, channels, size=size, strides=strides))
+
+
+def _conv(
+    x: keras.KerasTensor, channels: int, *, size: int = 3, strides: int = 1
+) -> keras.KerasTensor:
+    return keras.layers.Conv2D(
         channels, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal"
     )(x)
+
+
+def _norm(x: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.BatchNormalization(momentum=0.9, synchronized=True)(x)
 
 

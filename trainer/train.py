@@ -1,13 +1,13 @@
 """``python -m trainer.train``: command line of the training stage."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from beam_features.schema.command import add_settings_arguments, run_command
 from beam_features.schema.settings import load_settings
 from trainer.config import TrainConfig
+from trainer.startup import load_tensorflow
 from trainer.termination import watch_sigterm
 
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    load_tensorflow()
     from trainer import storage
     from trainer.training import train
 

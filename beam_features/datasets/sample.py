@@ -15,7 +15,7 @@ from beam_features.schema.errors import InputError
 
 SAMPLE_RATE_HZ = 16_000
 SONG_S = 12.0
-SONGS_PER_CLASS = {"train": 12, "validation": 4, "test": 4}
+SONGS_PER_CLASS = {"train": 12, "validation": 4, "test": 6}
 
 Float32 = npt.NDArray[np.float32]
 
@@ -100,7 +100,7 @@ def synthesise(uri: str) -> Float32:
     song = _colour(song, rng)
     song /= np.abs(song).max()
     noise = _colour(rng.standard_normal(len(song)), rng)
-    noise_db = rng.uniform(-30, -5)
+    noise_db = rng.uniform(-40, -15)
     song += noise / np.abs(noise).max() * 10 ** (noise_db / 20)
     level_db = rng.uniform(-18, -3)
     return (song * 10 ** (level_db / 20)).astype(np.float32)
@@ -110,9 +110,9 @@ def _play(
     style: _Style, instrument: _Instrument, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     """Place notes of a random walk through a random scale at the style's onsets."""
-    beat_s = 60 / rng.uniform(70, 140)
+    beat_s = 60 / rng.uniform(80, 130)
     scale = _MAJOR if rng.random() < 0.5 else _MINOR
-    tonic = style.lowest_midi + int(rng.integers(0, 12))
+    tonic = style.lowest_midi + int(rng.integers(0, 9))
     degree = int(rng.integers(0, 7))
     song = np.zeros(round(SONG_S * SAMPLE_RATE_HZ))
     bars = int(np.ceil(SONG_S / (4 * beat_s)))
@@ -147,8 +147,8 @@ def _note(
 
 
 def _colour(samples: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Filter with a random smooth response of about ±14 dB: another microphone, another room."""
-    knots_db = rng.normal(0, 7, 8)
+    """Filter with a random smooth response of about ±10 dB: another microphone, another room."""
+    knots_db = rng.normal(0, 5, 8)
     spectrum = np.fft.rfft(samples)
     position = np.linspace(0, 7, len(spectrum))
     gain_db = np.interp(position, np.arange(8), knots_db)
