@@ -44,10 +44,20 @@ def list_recordings(root: str) -> Listing:
                 f"{_in(root, 'meta.txt')!r}: {file!r} must be followed by a label and a session, "
                 f"tab-separated, not {columns}"
             )
-    is_evaluation_set = any(
-        storage.exists(_in(root, name)) for name in _ONLY_IN_THE_EVALUATION_SET
-    ) or not any(_base(file).startswith("DevNode") for file in meta)
-    return _evaluation_set(root, meta) if is_evaluation_set else _development_set(root, meta)
+    return (
+        _evaluation_set(root, meta)
+        if _is_evaluation_set(root, meta)
+        else _development_set(root, meta)
+    )
+
+
+def _is_evaluation_set(root: str, meta: Rows) -> bool:
+    """Ask the lists first: fold lists settle it, then lists that only the evaluation set has."""
+    if any(storage.exists(_in(root, _test_list(fold))) for fold in _FOLDS):
+        return False
+    if any(storage.exists(_in(root, name)) for name in _ONLY_IN_THE_EVALUATION_SET):
+        return True
+    return not any(_base(file).startswith("DevNode") for file in meta)
 
 
 def _development_set(root: str, meta: Rows) -> Listing:
@@ -70,7 +80,7 @@ def _read_folds(root: str, meta: Rows) -> dict[str, str]:
     """Find the fold whose test list holds a file, and hold all other lists against ``meta.txt``."""
     folds: dict[str, str] = {}
     for fold in _FOLDS:
-        name = f"evaluation_setup/fold{fold}_test.txt"
+        name = _test_list(fold)
         for file in _read_rows(root, name):
             if file not in meta:
                 raise InputError(f"{_in(root, name)!r} lists {file!r}, which meta.txt does not")
@@ -84,6 +94,10 @@ def _read_folds(root: str, meta: Rows) -> dict[str, str]:
             if storage.exists(_in(root, name)):
                 _check_labels(_in(root, name), _read_rows(root, name), meta)
     return folds
+
+
+def _test_list(fold: int) -> str:
+    return f"evaluation_setup/fold{fold}_test.txt"
 
 
 def _check_labels(uri: str, rows: Rows, meta: Rows) -> None:

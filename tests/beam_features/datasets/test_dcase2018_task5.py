@@ -78,6 +78,13 @@ def test_line_ends_of_windows_and_blank_lines_make_no_difference(development_set
     assert list_recordings(str(development_set)) == before
 
 
+def test_fold_lists_make_it_the_development_set(development_set):
+    """Whatever else is there."""
+    before = list_recordings(str(development_set))
+    write_lines(development_set / "evaluation_setup" / "evaluate.txt", "audio/DevNode1_ex1_1.wav")
+    assert list_recordings(str(development_set)) == before
+
+
 def test_part_without_evaluation_setup_is_split_by_session(development_set):
     """All nodes of a session fall together, as they hear the same."""
     shutil.rmtree(development_set / "evaluation_setup")
