@@ -12,7 +12,10 @@ from beam_features.recording import RejectedRecording
 from beam_features.schema.feature_spec import FeatureSpec
 
 _CHUNKS = "data|SSND|Data Size|riff|Riff size"  # of WAV, AIFF, AU, W64 and RF64, as libsndfile logs
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64")
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64"),
+    *(".m4a", ".aac", ".mp4", ".wma"),  # libsndfile has no decoder for these
+)
 
 _BLOCK_FRAMES = 1 << 22
 

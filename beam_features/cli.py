@@ -11,7 +11,7 @@ from beam_features.schema.errors import InputError
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-_DATASETS = ("folder", "esc50", "sample")
+_DATASETS = ("folder", "csv", "esc50", "dcase2018-task5", "fma", "sample")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -23,8 +23,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace
         "--direct_num_workers=4.",
         allow_abbrev=False,
     )
-    parser.add_argument("--dataset", required=True, choices=_DATASETS, help="layout of the input")
-    parser.add_argument("--input", metavar="URI", help="directory (sample: sample:SEED)")
+    parser.add_argument(
+        "--dataset", required=True, choices=_DATASETS, help="layout of the input: docs/datasets.md"
+    )
+    parser.add_argument(
+        "--input", metavar="URI", help="directory (csv: the table; sample: sample:SEED)"
+    )
     parser.add_argument("--output", metavar="URI", required=True, help="directory for the shards")
     parser.add_argument(
         "--shards", metavar="N", type=int, default=4, help="shards per partition (default 4)"
@@ -54,7 +58,8 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
     from beam_features.schema.settings import load_settings
 
     if known.input is None and known.dataset != "sample":
-        raise InputError(f"dataset {known.dataset!r} needs --input, the directory that holds it")
+        holder = "CSV file" if known.dataset == "csv" else "directory that holds it"
+        raise InputError(f"dataset {known.dataset!r} needs --input, the {holder}")
     if known.shards < 1:
         raise InputError(f"--shards must be at least 1, not {known.shards}")
     if not 0 <= known.max_failure_rate <= 1:

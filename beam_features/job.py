@@ -18,8 +18,15 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_features import storage
 from beam_features.datasets import DATASETS
 from beam_features.pipeline import WriteShard, build_pipeline, summary_uri
-from beam_features.plan import Shard, check_unique, plan_shards, sha256_of, shard_pattern
-from beam_features.recording import Recording
+from beam_features.plan import (
+    Shard,
+    check_contexts,
+    check_unique,
+    plan_shards,
+    sha256_of,
+    shard_pattern,
+)
+from beam_features.recording import Listing, Recording, Rejection
 from beam_features.schema.dataset_info import (
     DATASET_INFO,
     DatasetInfo,
@@ -32,7 +39,7 @@ from beam_features.schema.errors import InputError, JobError
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.settings import describe_differences
 from beam_features.schema.strip import SCHEMA_VERSION
-from beam_features.shard_writer import Rejection, ShardSummary
+from beam_features.shard_writer import ShardSummary
 
 _INCOMPLETE = "incomplete"
 _ARGUMENTS = "arguments.json"
@@ -61,9 +68,10 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
         InputError: there is nothing to read, or the output was made with other arguments.
         JobError: more recordings were rejected than `job.max_failure_rate` allows.
     """
-    recordings = DATASETS[job.dataset](job.input)
-    check_unique(recordings)
-    arguments = _arguments(job, recordings)
+    listing = DATASETS[job.dataset](job.input)
+    check_unique(listing.recordings)
+    check_contexts(listing.recordings)
+    arguments = _arguments(job, listing)
     if job.overwrite:
         _clear(job.output)
     if storage.exists(_in(job, DATASET_INFO)):
@@ -72,25 +80,25 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
         storage.delete_directory(_in(job, _INCOMPLETE))
         print(f"{job.output} is complete already, nothing to do\n{_summary(info)}")
         return
-    shards = plan_shards(recordings, job.shards)
-    label_ids = {name: index for index, name in enumerate(_label_names(recordings))}
+    shards = plan_shards(listing.recordings, job.shards)
+    label_ids = {name: index for index, name in enumerate(_label_names(listing.recordings))}
     _run_shards(job, options, arguments, shards, label_ids)
-    info = _sum_up(job, arguments, shards, tuple(label_ids))
+    info = _sum_up(job, arguments, shards, tuple(label_ids), listing.skipped)
     storage.write_text(_in(job, DATASET_INFO), dump_dataset_info(info))
     storage.delete_directory(_in(job, _INCOMPLETE))
     print(f"wrote {job.output}\n{_summary(info)}")
 
 
-def _arguments(job: FeatureJob, recordings: Sequence[Recording]) -> dict[str, Any]:
-    """All that the content of the shards follows from."""
-    listing = json.dumps([dataclasses.astuple(recording) for recording in recordings])
+def _arguments(job: FeatureJob, listing: Listing) -> dict[str, Any]:
+    """All that the content of the output follows from."""
     return {
         "dataset": job.dataset,
         "input": job.input,
         "shards": job.shards,
         "feature_spec": dataclasses.asdict(job.spec),
-        "recordings": len(recordings),
-        "recordings_sha256": sha256_of(listing),
+        "recordings": len(listing.recordings),
+        "skipped": len(listing.skipped),
+        "listing_sha256": sha256_of(json.dumps(dataclasses.astuple(listing))),
     }
 
 
@@ -126,19 +134,23 @@ def _run_shards(
 
 
 def _sum_up(
-    job: FeatureJob, arguments: dict[str, Any], shards: Sequence[Shard], labels: tuple[str, ...]
+    job: FeatureJob,
+    arguments: dict[str, Any],
+    shards: Sequence[Shard],
+    labels: tuple[str, ...],
+    skipped: Sequence[Rejection],
 ) -> DatasetInfo:
-    """Combine the shards' summaries and write the rejected recordings."""
+    """Combine the shards' summaries and write the rejected recordings and the skipped files."""
     incomplete = _in(job, _INCOMPLETE)
     summaries = {
         shard: ShardSummary.parse(storage.read_text(summary_uri(incomplete, shard)))
         for shard in shards
     }
-    rejections = [rejection for summary in summaries.values() for rejection in summary.rejections]
-    rejections.sort(key=lambda rejection: rejection.uri)
-    lines = [json.dumps(dataclasses.asdict(rejection)) + "\n" for rejection in rejections]
+    rejected = [rejection for summary in summaries.values() for rejection in summary.rejections]
+    unused = sorted([*rejected, *skipped], key=lambda rejection: rejection.uri)
+    lines = [json.dumps(dataclasses.asdict(rejection)) + "\n" for rejection in unused]
     storage.write_text(_in(job, _REJECTED), "".join(lines))
-    _check_failure_rate(job, rejections, arguments["recordings"])
+    _check_failure_rate(job, len(rejected), arguments["recordings"])
     names = sorted({shard.partition for shard in shards})
     return DatasetInfo(
         schema_version=SCHEMA_VERSION,
@@ -149,7 +161,7 @@ def _sum_up(
             name: _partition([s for s in shards if s.partition == name], summaries, job.spec)
             for name in names
         },
-        rejected=dict(sorted(Counter(rejection.reason for rejection in rejections).items())),
+        rejected=dict(sorted(Counter(rejection.reason for rejection in unused).items())),
         source=arguments,
         versions={package: version(package) for package in _PACKAGES},
     )
@@ -170,11 +182,11 @@ def _partition(
     )
 
 
-def _check_failure_rate(job: FeatureJob, rejections: Sequence[Rejection], recordings: int) -> None:
-    rate = len(rejections) / recordings
+def _check_failure_rate(job: FeatureJob, rejected: int, recordings: int) -> None:
+    rate = rejected / recordings
     if rate > job.max_failure_rate:
         raise JobError(
-            f"{len(rejections)} of {recordings} recordings ({rate:.1%}) were rejected, more than "
+            f"{rejected} of {recordings} recordings ({rate:.1%}) were rejected, more than "
             f"--max_failure_rate {job.max_failure_rate}; the reasons are in {_in(job, _REJECTED)}"
         )
 

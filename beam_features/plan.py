@@ -79,3 +79,21 @@ def check_unique(recordings: Sequence[Recording]) -> None:
                 f"two recordings have the id {recording.recording_id!r}; remove one of them"
             )
         seen.add(recording.recording_id)
+
+
+def check_contexts(recordings: Iterable[Recording]) -> None:
+    """Refuse a context in two partitions, which leaks, or of two sessions or sensors."""
+    first: dict[str, Recording] = {}
+    for recording in recordings:
+        other = first.setdefault(recording.context_id, recording)
+        for name, here, there in (
+            ("partition", recording.partition, other.partition),
+            ("session", recording.session_id, other.session_id),
+            ("sensor", recording.sensor_id, other.sensor_id),
+        ):
+            if here != there:
+                raise InputError(
+                    f"context {recording.context_id!r} has recordings of two {name}s, {there!r} "
+                    f"({other.recording_id!r}) and {here!r} ({recording.recording_id!r}); "
+                    f"a context is in one {name}"
+                )

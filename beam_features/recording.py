@@ -1,4 +1,4 @@
-"""The words adapters and pipeline share: a recording, and why one could not be used."""
+"""The words adapters and pipeline share: a recording, a listing, why a file could not be used."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,24 @@ class Recording:
     session_id: str
     sensor_id: str = ""
     offset_s: float = 0.0  # where it begins in its context
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A line of ``rejected-*.jsonl``."""
+
+    uri: str
+    stage: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What an adapter found: the recordings, and the files that it does not take for any."""
+
+    recordings: tuple[Recording, ...]
+    skipped: tuple[Rejection, ...] = ()
 
 
 class RejectedRecording(Exception):  # noqa: N818 - an outcome that the job counts, not a fault of it

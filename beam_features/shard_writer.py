@@ -12,22 +12,12 @@ from beam_features import storage
 from beam_features.audio import decode_audio, resample
 from beam_features.datasets import sample
 from beam_features.plan import Shard
-from beam_features.recording import Recording, RejectedRecording
+from beam_features.recording import Recording, RejectedRecording, Rejection
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import encode_strip
 from beam_features.tfrecord import frame_record
 from beam_features.tiles import strips_of, tiles_of
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A line of ``rejected-*.jsonl``."""
-
-    uri: str
-    stage: str
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True)

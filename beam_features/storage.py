@@ -1,10 +1,12 @@
 """Files on local disk and in object storage alike. The one module that knows Beam's filesystems."""
 
 import glob
+import io
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from typing import BinaryIO, TextIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -19,9 +21,34 @@ def join(root: str, *names: str) -> str:
 
 def list_files(root: str) -> list[str]:
     """URIs of all files below `root`, at any depth, sorted; empty where there is no such root."""
+    return list(list_sizes(root))
+
+
+def list_sizes(root: str) -> dict[str, int]:
+    """Bytes of each file that `list_files` gives, in its order."""
     pattern = join(glob.escape(root.rstrip("/")), "**")
     (matched,) = FileSystems.match([pattern])
-    return sorted(metadata.path for metadata in matched.metadata_list)
+    sizes = {metadata.path: metadata.size_in_bytes for metadata in matched.metadata_list}
+    return dict(sorted(sizes.items()))
+
+
+def list_links_out(root: str) -> dict[str, str]:
+    """Symbolic links below `root` that lead out of it, with their targets, in order.
+
+    They may be links to files, which `list_files` follows, to directories, which it does not, or
+    to nothing. Object storage has no links.
+    """
+    if "://" in root:
+        return {}
+    home = os.path.realpath(root)
+    links = {}
+    for parent, directories, files in os.walk(root):
+        for path in (os.path.join(parent, name) for name in (*directories, *files)):
+            if os.path.islink(path):
+                target = os.path.realpath(path)
+                if os.path.commonpath([home, target]) != home:
+                    links[path] = target
+    return dict(sorted(links.items()))
 
 
 def exists(uri: str) -> bool:
@@ -45,6 +72,19 @@ def read_text(uri: str) -> str:
         raise FileNotFoundError(uri)
     with open_binary(uri) as file:
         return file.read().decode()
+
+
+@contextmanager
+def open_text(uri: str) -> Iterator[TextIO]:
+    """Open a UTF-8 table for reading, line ends as stored, without the mark Excel puts in front.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if not exists(uri):
+        raise FileNotFoundError(uri)
+    with open_binary(uri) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        yield text
 
 
 @contextmanager

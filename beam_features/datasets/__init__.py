@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
-from beam_features.datasets import esc50, folder, sample
-from beam_features.recording import Recording
+from beam_features.datasets import dcase2018_task5, esc50, fma, folder, sample, table
+from beam_features.recording import Listing
 
-DATASETS: dict[str, Callable[[str], list[Recording]]] = {
+DATASETS: dict[str, Callable[[str], Listing]] = {
     "folder": folder.list_recordings,
+    "csv": table.list_recordings,
     "esc50": esc50.list_recordings,
+    "dcase2018-task5": dcase2018_task5.list_recordings,
+    "fma": fma.list_recordings,
     "sample": sample.list_recordings,
 }

@@ -4,14 +4,14 @@ import csv
 import io
 
 from beam_features import storage
-from beam_features.recording import Recording
+from beam_features.recording import Listing, Recording
 from beam_features.schema.errors import InputError
 
 _META = "meta/esc50.csv"
 _COLUMNS = {"filename", "fold", "category", "src_file"}
 
 
-def list_recordings(root: str) -> list[Recording]:
+def list_recordings(root: str) -> Listing:
     """List the clips that the dataset's own table names; its folds are the partitions.
 
     Clips cut from one source file share a session: they must not be opposites of each other.
@@ -28,7 +28,7 @@ def list_recordings(root: str) -> list[Recording]:
         ) from error
     if not rows or not rows[0].keys() >= _COLUMNS:
         raise InputError(f"{meta!r} must have rows with the columns {', '.join(sorted(_COLUMNS))}")
-    return [_recording(root, row) for row in rows]
+    return Listing(tuple(_recording(root, row) for row in rows))
 
 
 def _recording(root: str, row: dict[str, str]) -> Recording:

@@ -1,26 +1,56 @@
 """Any tree of audio files: the parent directory is the label, each file a context of its own."""
 
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
 from beam_features import storage
 from beam_features.audio import AUDIO_SUFFIXES
 from beam_features.plan import split_by_hash
-from beam_features.recording import Recording
+from beam_features.recording import Listing, Recording, Rejection
 from beam_features.schema.errors import InputError
 
 
-def list_recordings(root: str) -> list[Recording]:
+def list_recordings(root: str) -> Listing:
     """List the audio files below `root`, told by their suffix.
 
+    Files that are hidden, empty or a symbolic link out of `root` are skipped.
+
     Raises:
-        InputError: there is none.
+        InputError: no file is left.
     """
     root = root.rstrip("/")
-    uris = [uri for uri in storage.list_files(root) if uri.lower().endswith(AUDIO_SUFFIXES)]
+    sizes, links = storage.list_sizes(root), storage.list_links_out(root)
+    skipped = tuple(sorted(_skipped(root, sizes, links), key=lambda rejection: rejection.uri))
+    left_out = {rejection.uri for rejection in skipped}
+    uris = [uri for uri in sizes if _is_audio(uri) and uri not in left_out]
     if not uris:
+        counts = Counter(rejection.reason for rejection in skipped)
+        but = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
         raise InputError(
-            f"no audio files below {root!r}; --input takes a directory with files such as "
-            f"{', '.join(AUDIO_SUFFIXES[:4])}"
+            f"no audio files below {root!r}{but and f' but {but}'}; --input takes a directory "
+            f"with files such as {', '.join(AUDIO_SUFFIXES[:4])}"
         )
-    return [_recording(uri, uri[len(root) + 1 :]) for uri in uris]
+    return Listing(tuple(_recording(uri, uri[len(root) + 1 :]) for uri in uris), skipped)
+
+
+def _skipped(root: str, sizes: Mapping[str, int], links: Mapping[str, str]) -> Iterator[Rejection]:
+    """Say of each file that could be taken for a recording why it is none; once each."""
+    for uri in {**sizes, **links}:
+        if not (_is_audio(uri) or (uri in links and os.path.isdir(uri))):
+            continue
+        hidden = [part for part in uri[len(root) + 1 :].split("/") if part.startswith(".")]
+        if hidden:
+            yield Rejection(uri, "list", "hidden", f"{hidden[0]!r} begins with a dot")
+        elif uri in links:
+            detail = f"leads to {links[uri]!r}, outside of --input"
+            yield Rejection(uri, "list", "symlink_outside", detail)
+        elif sizes[uri] == 0:
+            yield Rejection(uri, "list", "empty", "the file has 0 bytes")
+
+
+def _is_audio(uri: str) -> bool:
+    return uri.lower().endswith(AUDIO_SUFFIXES)
 
 
 def _recording(uri: str, name: str) -> Recording:

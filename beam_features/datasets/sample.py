@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from beam_features.recording import Recording
+from beam_features.recording import Listing, Recording
 from beam_features.schema.errors import InputError
 
 SAMPLE_RATE_HZ = 16_000
@@ -62,7 +62,7 @@ STYLES = {
 _MAJOR, _MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
 
 
-def list_recordings(source: str) -> list[Recording]:
+def list_recordings(source: str) -> Listing:
     """List the songs of the corpus.
 
     Args:
@@ -74,11 +74,13 @@ def list_recordings(source: str) -> list[Recording]:
     if not re.fullmatch(r"sample:\d+", source):
         raise InputError(f"--input of the sample dataset is sample:SEED, not {source!r}")
     partitions = [name for name, songs in SONGS_PER_CLASS.items() for _ in range(songs)]
-    return [
-        _recording(f"{source}/{style}/{index:02d}", style, partition)
-        for style in STYLES
-        for index, partition in enumerate(partitions)
-    ]
+    return Listing(
+        tuple(
+            _recording(f"{source}/{style}/{index:02d}", style, partition)
+            for style in STYLES
+            for index, partition in enumerate(partitions)
+        )
+    )
 
 
 def _recording(uri: str, style: str, partition: str) -> Recording:

@@ -51,7 +51,7 @@ def songs(make_songs, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def damaged_songs(make_songs, tmp_path_factory) -> Path:
-    """The same with three recordings that cannot be used; not to be changed."""
+    """The same with two recordings that cannot be used and an empty file; not to be changed."""
     root = make_songs(tmp_path_factory.mktemp("damaged"))
     whole = (root / "rain/7.wav").read_bytes()
     (root / "rain/cut.wav").write_bytes(whole[: len(whole) // 2])

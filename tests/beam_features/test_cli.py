@@ -7,7 +7,8 @@ import time
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
-from beam_features.cli import beam_options, main
+from beam_features.cli import _DATASETS, beam_options, main
+from beam_features.datasets import DATASETS
 
 HEAVY = ("apache_beam", "tensorflow", "librosa", "scipy", "soundfile")
 
@@ -98,6 +99,16 @@ import beam_features.schema.dataset_info, beam_features.schema.strip
 print("loaded:", [name for name in {HEAVY} if name in sys.modules])
 """
     assert python("-c", program).stdout.endswith("loaded: []\n")
+
+
+def test_the_command_offers_the_datasets_that_have_an_adapter():
+    """The command line spells them out, since importing the adapters imports Beam."""
+    assert tuple(DATASETS) == _DATASETS
+
+
+def test_csv_needs_a_file(tmp_path, capsys):
+    assert main(["--dataset", "csv", "--output", str(tmp_path / "o")]) == 2
+    assert capsys.readouterr().err == "error: dataset 'csv' needs --input, the CSV file\n"
 
 
 @pytest.mark.parametrize(

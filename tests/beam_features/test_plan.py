@@ -2,10 +2,18 @@
 
 import hashlib
 import random
+from dataclasses import replace
 
 import pytest
 
-from beam_features.plan import Shard, check_unique, plan_shards, shard_pattern, split_by_hash
+from beam_features.plan import (
+    Shard,
+    check_contexts,
+    check_unique,
+    plan_shards,
+    shard_pattern,
+    split_by_hash,
+)
 from beam_features.recording import Recording
 from beam_features.schema.errors import InputError
 
@@ -111,3 +119,26 @@ def test_two_recordings_of_one_id_are_refused():
 
 def test_distinct_ids_are_accepted(recordings):
     check_unique(recordings)
+
+
+def test_contexts_of_one_partition_session_and_sensor_are_accepted(recordings):
+    check_contexts(recordings)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "there"),
+    [
+        ("partition", "partition", "train"),
+        ("session", "session_id", "song3"),
+        ("sensor", "sensor_id", ""),
+    ],
+)
+def test_context_of_two_partitions_sessions_or_sensors_is_refused(recordings, name, field, there):
+    """A strip says each of them once, for all of its tiles."""
+    recordings[11] = replace(recordings[11], **{field: "other"})
+    with pytest.raises(InputError) as refusal:
+        check_contexts(recordings)
+    assert str(refusal.value) == (
+        f"context 'song3' has recordings of two {name}s, {there!r} ('song3/0') and 'other' "
+        f"('song3/2'); a context is in one {name}"
+    )

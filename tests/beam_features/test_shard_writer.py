@@ -10,10 +10,10 @@ import soundfile
 
 from beam_features.datasets.sample import synthesise
 from beam_features.plan import Shard
-from beam_features.recording import Recording, RejectedRecording
+from beam_features.recording import Recording, RejectedRecording, Rejection
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.shard_writer import Rejection, ShardSummary, read_samples, write_shard
+from beam_features.shard_writer import ShardSummary, read_samples, write_shard
 
 SPEC = FeatureSpec()
 LABEL_IDS = {"dog": 0, "rain": 1}

@@ -114,3 +114,44 @@ def test_make_directory_below_a_file_fails(tmp_path):
     (tmp_path / "f").touch()
     with pytest.raises(OSError, match="f"):
         storage.make_directory(str(tmp_path / "f" / "d"))
+
+
+def test_sizes_of_files(root):
+    (root / "b").write_bytes(b"12345")
+    (root / "a").touch()
+    assert list(storage.list_sizes(str(root)).items()) == [(f"{root}/a", 0), (f"{root}/b", 5)]
+
+
+def test_links_out_of_a_directory(tmp_path):
+    """A link that leaves by a second one does leave; a cycle and a way out and back do not."""
+    for name in ("in/sub", "in2/sub"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "in" / "file").touch()
+    links = {
+        "to_file": "file",
+        "sub/back": "../../in/file",
+        "cycle": "cycle",
+        "out": "../in2",
+        "sub/by_two": "../out/sub",
+        "broken": "/no/such",
+    }
+    for name, target in links.items():
+        (tmp_path / "in" / name).symlink_to(target)
+    assert list(storage.list_links_out(str(tmp_path / "in")).items()) == [
+        (f"{tmp_path}/in/broken", "/no/such"),
+        (f"{tmp_path}/in/out", f"{tmp_path}/in2"),
+        (f"{tmp_path}/in/sub/by_two", f"{tmp_path}/in2/sub"),
+    ]
+
+
+@pytest.mark.parametrize("root", ["gs://bucket/songs", "/no/such/directory"])
+def test_no_links_where_there_is_no_directory(root):
+    assert storage.list_links_out(root) == {}
+
+
+def test_open_text_keeps_line_ends_and_drops_the_byte_order_mark(tmp_path):
+    (tmp_path / "t.csv").write_bytes("\ufeffé\r\nb\n".encode())
+    with storage.open_text(str(tmp_path / "t.csv")) as text:
+        assert list(text) == ["é\r\n", "b\n"]
+    with pytest.raises(FileNotFoundError), storage.open_text(str(tmp_path / "none")):
+        pass

@@ -31,7 +31,9 @@ def test_rows_become_recordings(table):
     )
     names = ["1-100032-A-0.wav", "1-100032-B-0.wav", "5-9032-A-0.wav"]
     expected = [("dog", "fold1", "100032"), ("dog", "fold1", "100032"), ("rain", "fold5", "9032")]
-    assert list_recordings(root) == [
+    listing = list_recordings(root)
+    assert listing.skipped == ()
+    assert list(listing.recordings) == [
         Recording(name, f"{root}/audio/{name}", label, fold, name, source)
         for name, (label, fold, source) in zip(names, expected, strict=True)
     ]

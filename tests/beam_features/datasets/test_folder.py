@@ -2,38 +2,50 @@
 
 import pytest
 
+from beam_features.audio import AUDIO_SUFFIXES
 from beam_features.datasets.folder import list_recordings
 from beam_features.plan import split_by_hash
+from beam_features.recording import Rejection
 from beam_features.schema.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """Make empty files: the adapter reads no audio."""
+    """Make files of four bytes below ``tmp_path/root``: the adapter reads no audio."""
+    root = tmp_path / "root"
+    root.mkdir()
 
     def tree(*names):
         for name in names:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).touch()
-        return str(tmp_path)
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(b"RIFF")
+        return str(root)
 
     return tree
 
 
+def names_of(root):
+    return [recording.recording_id for recording in list_recordings(root).recordings]
+
+
 def test_parent_directory_is_the_label(tree):
     root = tree("dog/1.wav", "rain/2.flac", "deep/er/cat/3.MP3")
-    labels = {r.recording_id: r.label for r in list_recordings(root)}
+    labels = {r.recording_id: r.label for r in list_recordings(root).recordings}
     assert labels == {"dog/1.wav": "dog", "rain/2.flac": "rain", "deep/er/cat/3.MP3": "cat"}
 
 
 def test_flat_files_have_no_label(tree):
-    assert [r.label for r in list_recordings(tree("a.wav", "b.ogg"))] == [None, None]
+    assert [r.label for r in list_recordings(tree("a.wav", "b.ogg")).recordings] == [None, None]
 
 
 @pytest.mark.parametrize("name", ["a [b]/c d.wav", "ünïcode/é ñ.wav", "100%/#1?.wav", "x*/y.wav"])
 def test_unusual_names(tree, name):
     root = tree(name)
-    (recording,) = list_recordings(root)
+    listing = list_recordings(root)
+    (recording,) = listing.recordings
+    assert listing.skipped == ()
     assert recording.uri == f"{root}/{name}"
     assert recording.recording_id == recording.context_id == recording.session_id == name
     assert recording.label == name.split("/")[0]
@@ -43,13 +55,87 @@ def test_unusual_names(tree, name):
 
 def test_only_audio_is_listed_and_in_order(tree):
     root = tree("b.aiff", "a.opus", "c.au", "cover.jpg", "notes.txt", "wav", "x.wav.part", "d.w64")
-    names = [r.recording_id for r in list_recordings(root)]
-    assert names == ["a.opus", "b.aiff", "c.au", "d.w64"]
+    assert names_of(root) == ["a.opus", "b.aiff", "c.au", "d.w64"]
+    assert list_recordings(root).skipped == ()
+
+
+def test_every_suffix_is_listed(tree):
+    """Also those that libsndfile cannot decode: they are told apart at decoding, not in silence."""
+    names = sorted(f"x{suffix}" for suffix in AUDIO_SUFFIXES)
+    assert {"x.m4a", "x.aac", "x.mp4", "x.wma"} < set(names)
+    assert names_of(tree(*names)) == names
 
 
 def test_trailing_slash_makes_no_difference(tree):
     root = tree("dog/1.wav")
     assert list_recordings(root + "/") == list_recordings(root)
+
+
+def test_hidden_files_are_skipped(tree):
+    """A dot in front of the name or of any directory below the root; other files are not told."""
+    root = tree("a.wav", "._a.wav", ".cache/deep/b.mp3", "c/.d/e.wav", ".git/config", "x/..y.wav")
+    assert names_of(root) == ["a.wav"]
+    assert list_recordings(root).skipped == tuple(
+        Rejection(f"{root}/{name}", "list", "hidden", f"{part!r} begins with a dot")
+        for name, part in [
+            ("._a.wav", "._a.wav"),
+            (".cache/deep/b.mp3", ".cache"),
+            ("c/.d/e.wav", ".d"),
+            ("x/..y.wav", "..y.wav"),
+        ]
+    )
+
+
+def test_root_may_be_hidden(tmp_path):
+    (tmp_path / ".music").mkdir()
+    (tmp_path / ".music" / "a.wav").write_bytes(b"RIFF")
+    assert names_of(str(tmp_path / ".music")) == ["a.wav"]
+
+
+def test_empty_files_are_skipped(tree, tmp_path):
+    root = tree("a.wav", "é/b.wav")
+    for name in ("é/b.wav", "empty.txt"):
+        (tmp_path / "root" / name).write_bytes(b"")
+    assert names_of(root) == ["a.wav"]
+    assert list_recordings(root).skipped == (
+        Rejection(f"{root}/é/b.wav", "list", "empty", "the file has 0 bytes"),
+    )
+
+
+def test_links_out_of_the_tree_are_skipped(tree, tmp_path):
+    """To a file, to a directory, to nothing; links within the tree are files like others."""
+    root = tree("a.wav", "sub/b.wav")
+    outside = tmp_path / "root2"  # of which "root" is a prefix
+    outside.mkdir()
+    (outside / "c.wav").write_bytes(b"RIFF")
+    links = {
+        "inside.wav": tmp_path / "root" / "sub" / "b.wav",
+        "sub/file.wav": outside / "c.wav",
+        "sub/directory": outside,
+        "gone.mp3": outside / "gone.mp3",
+        "cover.jpg": outside / "cover.jpg",
+        "loop": tmp_path / "root",
+    }
+    for name, target in links.items():
+        (tmp_path / "root" / name).symlink_to(target)
+    assert names_of(root) == ["a.wav", "inside.wav", "sub/b.wav"]
+    assert list_recordings(root).skipped == tuple(
+        Rejection(
+            f"{root}/{name}",
+            "list",
+            "symlink_outside",
+            f"leads to {str(links[name])!r}, outside of --input",
+        )
+        for name in ("gone.mp3", "sub/directory", "sub/file.wav")
+    )
+
+
+def test_root_may_be_a_link(tree, tmp_path):
+    tree("a.wav")
+    (tmp_path / "link").symlink_to(tmp_path / "root")
+    listing = list_recordings(str(tmp_path / "link"))
+    assert [r.uri for r in listing.recordings] == [f"{tmp_path}/link/a.wav"]
+    assert listing.skipped == ()
 
 
 @pytest.mark.parametrize("names", [[], ["notes.txt"]])
@@ -60,6 +146,17 @@ def test_tree_without_audio_is_refused(tree, names):
     assert str(refusal.value) == (
         f"no audio files below {root!r}; --input takes a directory with files such as "
         ".wav, .flac, .ogg, .oga"
+    )
+
+
+def test_tree_of_skipped_files_is_refused_with_the_reasons(tree, tmp_path):
+    root = tree(".a.wav", "b.wav", ".c.wav")
+    (tmp_path / "root" / "b.wav").write_bytes(b"")
+    with pytest.raises(InputError) as refusal:
+        list_recordings(root)
+    assert str(refusal.value) == (
+        f"no audio files below {root!r} but 1 empty, 2 hidden; --input takes a directory with "
+        "files such as .wav, .flac, .ogg, .oga"
     )
 
 

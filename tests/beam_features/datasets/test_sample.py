@@ -20,7 +20,7 @@ URIS = [f"sample:0/{style}/{index:02d}" for style in STYLES for index in (0, 19)
 
 def test_counts():
     """8 classes of 12 + 4 + 4 songs."""
-    recordings = list_recordings("sample:0")
+    recordings = list_recordings("sample:0").recordings
     assert Counter(r.partition for r in recordings) == {"train": 96, "validation": 32, "test": 32}
     assert Counter(r.label for r in recordings) == dict.fromkeys(STYLES, 20)
     assert len({r.context_id for r in recordings}) == len(recordings) == 160
@@ -32,7 +32,7 @@ def test_instrument_rhythm_and_register_are_each_shared_by_several_classes():
 
 
 def test_identity_of_a_song():
-    recording = list_recordings("sample:7")[0]
+    recording = list_recordings("sample:7").recordings[0]
     assert recording.uri == "sample:7/pluck_low_even/00"
     assert recording.recording_id == recording.context_id == "7/pluck_low_even/00"
     assert recording.session_id == recording.recording_id

@@ -1,0 +1,320 @@
+"""DCASE 2018 task 5: which node heard what when, and in which fold."""
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from beam_features.cli import main
+from beam_features.datasets.dcase2018_task5 import list_recordings
+from beam_features.plan import check_contexts, split_by_hash
+from beam_features.recording import Recording, Rejection
+from beam_features.schema.dataset_info import parse_dataset_info
+from beam_features.schema.errors import InputError
+from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.tiles import tiles_of
+from tests.beam_features.datasets.conftest import DEVELOPMENT_SET, write_lines
+from tests.processes import ROOT
+
+SHARED_DATA = Path(os.environ.get("DEM_SHARED_DATA", ROOT.parent / "shared" / "data"))
+SAMPLE = SHARED_DATA / "dcase2018-task5-sample"
+
+
+@pytest.fixture
+def development_set(write_development_set, tmp_path) -> Path:
+    """Lists of the development set without audio, to be changed."""
+    return write_development_set(tmp_path / "dev")
+
+
+@pytest.fixture
+def evaluation_set(write_evaluation_set, tmp_path) -> Path:
+    """Lists of the evaluation set without audio, to be changed."""
+    return write_evaluation_set(tmp_path / "eval")
+
+
+def partitions_of(root: Path) -> dict[str, str]:
+    return {r.recording_id: r.partition for r in list_recordings(str(root)).recordings}
+
+
+def refusal_of(root: Path) -> str:
+    with pytest.raises(InputError) as refusal:
+        list_recordings(str(root))
+    return str(refusal.value)
+
+
+# Development set
+
+
+def test_lines_become_recordings(development_set):
+    listing = list_recordings(str(development_set))
+    assert listing.skipped == ()
+    assert listing.recordings[2] == Recording(
+        recording_id="DevNode1_ex1_4.wav",
+        uri=f"{development_set}/audio/DevNode1_ex1_4.wav",
+        label="cooking",
+        partition="fold1",
+        context_id="DevNode1_ex1",
+        session_id="ex1",
+        sensor_id="DevNode1",
+        offset_s=40.0,
+    )
+    check_contexts(listing.recordings)
+
+
+def test_partition_is_the_fold_whose_test_list_has_the_file(development_set):
+    expected = {file: f"fold{fold}" for fold, _, file in DEVELOPMENT_SET}
+    assert partitions_of(development_set) == expected
+
+
+def test_line_ends_of_windows_and_blank_lines_make_no_difference(development_set):
+    before = list_recordings(str(development_set))
+    for path in development_set.rglob("*.txt"):
+        path.write_bytes(b"\r\n" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    assert list_recordings(str(development_set)) == before
+
+
+def test_fold_lists_make_it_the_development_set(development_set):
+    """Whatever else is there."""
+    before = list_recordings(str(development_set))
+    write_lines(development_set / "evaluation_setup" / "evaluate.txt", "audio/DevNode1_ex1_1.wav")
+    assert list_recordings(str(development_set)) == before
+
+
+def test_part_without_evaluation_setup_is_split_by_session(development_set):
+    """All nodes of a session fall together, as they hear the same."""
+    shutil.rmtree(development_set / "evaluation_setup")
+    assert partitions_of(development_set) == {
+        file: split_by_hash(file.split("_")[1]) for _, _, file in DEVELOPMENT_SET
+    }
+
+
+def test_file_in_no_test_list_is_skipped(development_set):
+    path = development_set / "evaluation_setup" / "fold3_test.txt"
+    write_lines(path, "audio/DevNode3_ex3_9.wav", "audio/DevNode3_ex3_11.wav")
+    listing = list_recordings(str(development_set))
+    uri = f"{development_set}/audio/DevNode3_ex3_10.wav"
+    detail = "evaluation_setup/ has it in no test list"
+    assert listing.skipped == (Rejection(uri, "list", "no_fold", detail),)
+    assert len(listing.recordings) == len(DEVELOPMENT_SET) - 1
+
+
+def append(path: Path, line: str) -> None:
+    path.write_text(path.read_text() + line + "\n")
+
+
+@pytest.mark.parametrize(
+    ("list_name", "line", "message"),
+    [
+        (
+            "evaluation_setup/fold4_test.txt",
+            "audio/DevNode1_ex2_3.wav",
+            "'audio/DevNode1_ex2_3.wav' is in the test lists of fold2 and fold4; "
+            "it can be tested on in one",
+        ),
+        (
+            "evaluation_setup/fold4_test.txt",
+            "audio/DevNode1_ex9_9.wav",
+            "'{list}' lists 'audio/DevNode1_ex9_9.wav', which meta.txt does not",
+        ),
+        (
+            "evaluation_setup/fold4_train.txt",
+            "audio/DevNode1_ex9_9.wav\tcooking\tex9",
+            "'{list}' lists 'audio/DevNode1_ex9_9.wav', which meta.txt does not",
+        ),
+        (
+            "evaluation_setup/fold4_evaluate.txt",
+            "audio/DevNode1_ex2_3.wav\teating\tex2",
+            "'{list}' labels 'audio/DevNode1_ex2_3.wav' 'eating', meta.txt 'working'; "
+            "correct one of them",
+        ),
+        (
+            "meta.txt",
+            "audio/DevNode1_ex2_3.wav\teating\tex2",
+            "'{list}' lists 'audio/DevNode1_ex2_3.wav' twice; remove one of the lines",
+        ),
+        (
+            "meta.txt",
+            "audio/DevNode1_ex2_4.wav\teating",
+            "'{list}': 'audio/DevNode1_ex2_4.wav' must be followed by a label and a session, "
+            "tab-separated, not ('eating',)",
+        ),
+        (
+            "meta.txt",
+            "audio/kitchen.wav\teating\tex2",
+            "meta.txt: 'audio/kitchen.wav' is not named like DevNode1_ex2_3.wav; rename it",
+        ),
+    ],
+    ids=["two folds", "test", "train", "other label", "twice", "two columns", "other name"],
+)
+def test_lists_that_disagree_are_refused(development_set, list_name, line, message):
+    append(development_set / list_name, line)
+    assert refusal_of(development_set) == message.format(list=development_set / list_name)
+
+
+@pytest.mark.parametrize("name", ["meta.txt", "evaluation_setup/fold3_test.txt"])
+def test_missing_list_is_refused(development_set, name):
+    (development_set / name).unlink()
+    assert refusal_of(development_set) == (
+        f"{str(development_set / name)!r} does not exist; --input takes the directory that holds "
+        "meta.txt, audio/ and evaluation_setup/, as released"
+    )
+
+
+@pytest.mark.parametrize("name", ["meta.txt", "evaluation_setup/fold3_test.txt"])
+def test_empty_list_is_refused(development_set, name):
+    (development_set / name).write_text("\n")
+    assert refusal_of(development_set) == (
+        f"{str(development_set / name)!r} is empty; take it from the release"
+    )
+
+
+def test_session_over_two_folds_is_refused_as_a_leak(development_set):
+    for fold, files in ((1, ("DevNode1_ex1_1", "DevNode2_ex1_1")), (2, ("DevNode1_ex1_2",))):
+        path = development_set / "evaluation_setup" / f"fold{fold}_test.txt"
+        write_lines(path, *(f"audio/{file}.wav" for file in files))
+    with pytest.raises(InputError, match="context 'DevNode1_ex1' has recordings of two partitions"):
+        check_contexts(list_recordings(str(development_set)).recordings)
+
+
+# Evaluation set
+
+
+def test_map_tells_node_and_time(evaluation_set):
+    """Nodes 1 to 4 are those of the development set."""
+    (third,) = (r for r in list_recordings(str(evaluation_set)).recordings if "3" in r.recording_id)
+    assert third == Recording(
+        recording_id="3.wav",
+        uri=f"{evaluation_set}/audio/3.wav",
+        label="eating",
+        partition="eval-unknown",
+        context_id="EvalNode5_ex7",
+        session_id="ex7",
+        sensor_id="EvalNode5",
+        offset_s=60.0,
+    )
+    assert partitions_of(evaluation_set) == {
+        "1.wav": "eval-known",
+        "2.wav": "eval-unknown",
+        "3.wav": "eval-unknown",
+        "4.wav": "eval-unknown",
+    }
+
+
+def test_list_of_unknown_microphones_decides_where_it_exists(evaluation_set):
+    """Without the map nothing tells when a file was heard, so each is a context of its own."""
+    (evaluation_set / "evaluation_setup" / "map.txt").unlink()
+    write_lines(evaluation_set / "unknown_mic_meta.txt", "audio/4.wav\tother\tex8")
+    first, *_ = list_recordings(str(evaluation_set)).recordings
+    assert (first.context_id, first.session_id, first.sensor_id) == ("1.wav", "ex7", "")
+    assert partitions_of(evaluation_set) == {
+        "1.wav": "eval-known",
+        "2.wav": "eval-known",
+        "3.wav": "eval-known",
+        "4.wav": "eval-unknown",
+    }
+
+
+def test_evaluation_set_of_which_nothing_tells_the_microphones(evaluation_set):
+    shutil.rmtree(evaluation_set / "evaluation_setup")
+    assert set(partitions_of(evaluation_set).values()) == {"eval"}
+
+
+def test_evaluation_set_as_it_was_before_the_labels_were_released(evaluation_set):
+    write_lines(evaluation_set / "meta.txt", "audio/1.wav", "audio/9.wav")
+    first, ninth = list_recordings(str(evaluation_set)).recordings
+    assert (first.label, first.session_id, first.partition) == (None, "ex7", "eval-known")
+    assert (ninth.label, ninth.session_id, ninth.partition) == (None, "9.wav", "eval")
+
+
+def test_unknown_microphone_that_meta_does_not_list_is_refused(evaluation_set):
+    write_lines(evaluation_set / "unknown_mic_meta.txt", "audio/7.wav\tother\tex8")
+    assert refusal_of(evaluation_set) == (
+        f"'{evaluation_set}/unknown_mic_meta.txt' lists 'audio/7.wav', which meta.txt does not"
+    )
+
+
+# Through the whole job
+
+
+@pytest.fixture(scope="module")
+def heard(write_development_set, tmp_path_factory) -> tuple[Path, Path]:
+    """The development set with 10 s of audio per file, and its features."""
+    root = write_development_set(tmp_path_factory.mktemp("dcase") / "dev", seconds=10.0)
+    output = root.parent / "features"
+    words = ["--dataset", "dcase2018-task5", "--input", str(root), "--output", str(output)]
+    assert main([*words, "--shards", "1", "--max_failure_rate", "0.1"]) == 0
+    return root, output
+
+
+def test_strips_join_segments_and_end_at_gaps(heard, read_strips):
+    """Tiles are 1 s: segment k begins at tile 10 k, whatever file it is in."""
+    _, output = heard
+    info = parse_dataset_info((output / "dataset_info.json").read_text(), "")
+    assert info.label_names == ("absence", "cooking", "watching_tv", "working")
+    strips = {
+        (
+            fold,
+            strip.session_id,
+            strip.sensor_id,
+            strip.first_tile,
+            len(strip.log_mel),
+            tuple(dict.fromkeys(strip.recording_ids)),
+            *{info.label_names[label] for label in strip.labels},
+        )
+        for fold in ("fold1", "fold2", "fold3", "fold4")
+        for strip in read_strips(output / f"{fold}-00000-of-00001.tfrecord", FeatureSpec())
+    }
+    node1, node3 = "DevNode1_ex1_{}.wav".format, "DevNode3_ex3_{}.wav".format
+    assert strips == {
+        ("fold1", "ex1", "DevNode1", 10, 20, (node1(1), node1(2)), "cooking"),
+        ("fold1", "ex1", "DevNode1", 40, 10, (node1(4),), "cooking"),
+        ("fold1", "ex1", "DevNode2", 10, 10, ("DevNode2_ex1_1.wav",), "cooking"),
+        ("fold2", "ex2", "DevNode1", 30, 10, ("DevNode1_ex2_3.wav",), "working"),
+        ("fold3", "ex3", "DevNode3", 90, 30, (node3(9), node3(10), node3(11)), "watching_tv"),
+        ("fold4", "ex40", "DevNode4", 120, 10, ("DevNode4_ex40_12.wav",), "absence"),
+    }
+
+
+def test_tiles_are_of_the_mean_of_the_four_channels(heard, read_strips):
+    root, output = heard
+    (strip,) = read_strips(output / "fold4-00000-of-00001.tfrecord", FeatureSpec())
+    samples, rate_hz = soundfile.read(root / "audio/DevNode4_ex40_12.wav", dtype="float32")
+    assert (samples.shape, rate_hz) == ((160_000, 4), 16_000)
+    expected = tiles_of(samples.mean(axis=1), FeatureSpec())
+    np.testing.assert_allclose(strip.log_mel, expected, rtol=2**-11)
+
+
+def test_listed_file_that_is_not_on_disk_is_rejected(heard):
+    root, output = heard
+    (line,) = (output / "rejected-00000-of-00001.jsonl").read_text().splitlines()
+    uri = f"{root}/audio/DevNode2_ex2_7.wav"
+    expected = Rejection(uri, "read", "missing", "there is no such file")
+    assert json.loads(line) == dataclasses.asdict(expected)
+
+
+@pytest.mark.skipif(
+    not SAMPLE.is_dir(), reason=f"no {SAMPLE}; DEM_SHARED_DATA names the directory above it"
+)
+def test_real_sample(tmp_path, read_strips):
+    """Two recordings of 10 s; their sessions fall to train and test."""
+    output = tmp_path / "out"
+    words = ["--dataset", "dcase2018-task5", "--input", str(SAMPLE), "--output", str(output)]
+    assert main(words) == 0
+    info = parse_dataset_info((output / "dataset_info.json").read_text(), "")
+    assert info.label_names == ("eating",)
+    assert info.rejected == {}
+    for partition, node, session, first_tile in (
+        ("train", "DevNode2", "ex66", 40),
+        ("test", "DevNode3", "ex67", 50),
+    ):
+        path = output / f"{partition}-00000-of-00001.tfrecord"
+        (strip,) = read_strips(path, info.feature_spec)
+        assert strip.context_id == f"{node}_{session}"
+        assert (strip.session_id, strip.sensor_id) == (session, node)
+        assert (strip.first_tile, strip.log_mel.shape) == (first_tile, (10, 100, 64))
+        assert np.isfinite(strip.log_mel).all()
