@@ -6,7 +6,7 @@ import pytest
 
 from tests.processes import run
 
-COMMANDS = ("beam_features", "trainer.train", "trainer.classify")
+COMMANDS = ("beam_features", "beam_features.download", "trainer.train", "trainer.classify")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,55 @@
+"""Unpack one zip file; refuse names that lead out of the directory."""
+
+import shutil
+import zipfile
+import zlib
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from beam_features.schema.errors import JobError
+
+
+def unpack(archive: Path, directory: Path, roots: Collection[str]) -> None:
+    """Unpack the `roots` of `archive` into `directory`, over what an interrupted try left.
+
+    The zip's CRC-32 of each member is checked on the way.
+
+    Raises:
+        JobError: damaged, or with a name that leads elsewhere (the archive is then deleted), or
+            too large for the disk.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = [member for member in file.infolist() if _belongs(member.filename, roots)]
+            _check_space(sum(member.file_size for member in members), directory)
+            for member in tqdm(members, desc=f"unpacking {archive.name}", disable=None):
+                file.extract(member, directory)
+    except (_UnsafeName, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        archive.unlink()
+        raise JobError(
+            f"{archive.name} is not usable: {error}; it is deleted, run the same command again "
+            "to fetch it anew"
+        ) from error
+
+
+class _UnsafeName(Exception):  # noqa: N818
+    pass
+
+
+def _belongs(name: str, roots: Collection[str]) -> bool:
+    """Whether a member is below one of `roots`; others, such as ``__MACOSX/``, are left out."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in name:
+        raise _UnsafeName(f"its member {name!r} would be written elsewhere")
+    return path.parts[:1] != () and path.parts[0] in roots
+
+
+def _check_space(needed: int, directory: Path) -> None:
+    free = shutil.disk_usage(directory).free
+    if needed > free:
+        raise JobError(
+            f"{directory} has {free:,} bytes free, the next archive unpacks to {needed:,}; "
+            "make room and run the same command again"
+        )
