@@ -331,7 +331,8 @@ def test_killed_in_the_middle_a_rerun_fetches_only_what_is_missing(server, esc50
     assert (tmp_path / "ESC-50-master/audio/0.wav").read_bytes() == NOISE * 8
     assert len(list((tmp_path / "ESC-50-master/audio").iterdir())) == 2000
     assert [path.name for path in tmp_path.iterdir()] == ["ESC-50-master"]
-    (recording,) = list_recordings(str(tmp_path / "ESC-50-master"))  # as the next command does
+    listing = list_recordings(str(tmp_path / "ESC-50-master"))  # as the next command does
+    (recording,) = listing.recordings
     assert recording.uri == f"{tmp_path}/ESC-50-master/audio/0.wav"
     assert "licence: CC BY-NC 3.0" in finished.stdout
     assert "checksum: none is published" in finished.stdout

@@ -15,15 +15,15 @@ from beam_features.datasets.sample import (
 )
 from beam_features.schema.errors import InputError
 
-URIS = [f"sample:0/{style}/{index:02d}" for style in STYLES for index in (0, 19)]
+URIS = [f"sample:0/{style}/{index:02d}" for style in STYLES for index in (0, 21)]
 
 
 def test_counts():
-    """8 classes of 12 + 4 + 4 songs."""
+    """8 classes of 12 + 4 + 6 songs."""
     recordings = list_recordings("sample:0").recordings
-    assert Counter(r.partition for r in recordings) == {"train": 96, "validation": 32, "test": 32}
-    assert Counter(r.label for r in recordings) == dict.fromkeys(STYLES, 20)
-    assert len({r.context_id for r in recordings}) == len(recordings) == 160
+    assert Counter(r.partition for r in recordings) == {"train": 96, "validation": 32, "test": 48}
+    assert Counter(r.label for r in recordings) == dict.fromkeys(STYLES, 22)
+    assert len({r.context_id for r in recordings}) == len(recordings) == 176
 
 
 def test_instrument_rhythm_and_register_are_each_shared_by_several_classes():
