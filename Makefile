@@ -4,6 +4,9 @@ DATASET ?= sample
 INPUT ?=
 CONFIG ?= configs/demo.yaml
 OUT ?= demo/$(DATASET)
+# More options for the two stages, such as FEATURE_OPTIONS='--max_failure_rate 0.2'.
+FEATURE_OPTIONS ?=
+TRAIN_OPTIONS ?=
 
 PY := .venv/bin/python
 FEATURES = $(OUT)/features
@@ -21,9 +24,10 @@ JOB = $(OUT)/job
 demo: .venv/installed
 	@echo "== features: $(DATASET) to $(FEATURES)"
 	@$(PY) -m beam_features --dataset "$(DATASET)" $(if $(INPUT),--input "$(INPUT)") \
-	  --output "$(FEATURES)" --direct_num_workers=0
+	  --output "$(FEATURES)" --direct_num_workers=0 $(FEATURE_OPTIONS)
 	@echo "== training: $(CONFIG) in $(JOB)"
-	@$(PY) -m trainer.train --data "$(FEATURES)" --job-dir "$(JOB)" --config "$(CONFIG)"
+	@$(PY) -m trainer.train --data "$(FEATURES)" --job-dir "$(JOB)" --config "$(CONFIG)" \
+	  $(TRAIN_OPTIONS)
 	@if grep -q '"label_names": \[\]' "$(FEATURES)/dataset_info.json"; then \
 	  echo "== no labels, so nothing to classify"; \
 	else \

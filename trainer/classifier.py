@@ -10,8 +10,9 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from beam_features.schema.errors import InputError
 from trainer.embedding import TileTable
-from trainer.scores import confusion_matrices, macro_f1
+from trainer.scores import count, macro_f1
 
 _MOST_ITERATIONS = 2000
 _FOLDS = 5
@@ -54,19 +55,26 @@ def fit_logistic(
 
     Returns:
         The classifier and the strength chosen.
+
+    Raises:
+        InputError: all training tiles have the same label.
     """
+    if len(np.unique(train.labels)) < 2:
+        raise InputError("the training tiles have one label; a classifier needs two")
     splits = [(train, validation)] if validation else _session_splits(train)
 
     def quality(strength: float) -> float:
         return float(np.mean([_macro_f1(_fit(a, strength), b, n_classes) for a, b in splits]))
 
-    chosen = max(strengths, key=quality) if len(strengths) > 1 else strengths[0]
+    chosen = max(strengths, key=quality) if splits else strengths[0]
     return _fit(train, chosen), chosen
 
 
 def _session_splits(tiles: TileTable) -> list[tuple[TileTable, TileTable]]:
-    """Split into parts to fit on and to measure on that share no session."""
+    """Split into parts to fit on and to measure on that share no session; none of one session."""
     n_splits = min(_FOLDS, len(np.unique(tiles.session_ids)))
+    if n_splits < 2:
+        return []
     rows = np.arange(len(tiles.labels))
     folds = GroupKFold(n_splits).split(rows, groups=tiles.session_ids)
     return [(tiles.select(np.isin(rows, a)), tiles.select(np.isin(rows, b))) for a, b in folds]
@@ -75,11 +83,8 @@ def _session_splits(tiles: TileTable) -> list[tuple[TileTable, TileTable]]:
 def _macro_f1(classifier: Pipeline, tiles: TileTable, n_classes: int) -> float:
     recordings = per_recording(posteriors_of(classifier, tiles, n_classes))
     one_group = np.zeros(len(recordings.truth), np.int64)
-    return float(
-        macro_f1(
-            confusion_matrices(recordings.truth, recordings.predicted, one_group, n_classes)[0]
-        )
-    )
+    counts = count(recordings.truth, recordings.predicted, one_group, n_classes)
+    return float(macro_f1(counts)[0])
 
 
 def _fit(train: TileTable, strength: float) -> Pipeline:

@@ -20,21 +20,22 @@ class TrainConfig:
     loss: Literal["triplet"] = "triplet"
     mining: Literal["random", "semi_hard"] = "semi_hard"
     reducer: Literal["active_mean"] = "active_mean"
-    margin: Annotated[float, Field(gt=0, le=4)] = 0.5
+    margin: Annotated[float, Field(gt=0, le=4)] = 0.2
     batch_size: Annotated[int, Field(ge=2)] = 128
     epochs: Positive = 10
     steps_per_epoch: Positive | None = None  # None: every training tile is an anchor once
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    neighbourhood_s: Annotated[float, Field(gt=0)] = 5.0
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    neighbourhood_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     augment: bool = True
     replicas: Positive | None = None  # None: every GPU, or one CPU
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     train_partitions: tuple[str, ...] | None = None  # None: from dataset_info.json
     validation_partitions: tuple[str, ...] | None = None
     test_partitions: tuple[str, ...] | None = None
     label_use: Literal["none"] = "none"
     fingerprint: str | None = None  # of the features that the settings are for; None: of any
+    content_sha256: str | None = None  # of what these features hold; None: of anything
 
     def __post_init__(self) -> None:
         """Refuse a tile set that is trained on and measured on."""
@@ -60,6 +61,7 @@ class ResolvedConfig(TrainConfig):
     validation_partitions: tuple[str, ...] = ()
     test_partitions: tuple[str, ...] = ()
     fingerprint: str = ""
+    content_sha256: str = ""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

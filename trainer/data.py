@@ -16,6 +16,7 @@ from trainer.sampling import sample_pairs
 _PAIRS_IN_SHUFFLE_BUFFER = 4096  # about 100 MB of tiles of 1 s
 _SHARDS_READ_AT_ONCE = 8
 _HASH_BUCKETS = 2**62  # so many that two ids do not meet
+_ROUNDING = 1e-6  # 0.6 s are three tiles of 0.2 s, though 0.6 / 0.2 is less than 3 in floats
 _ABOVE_SILENCE = 0.01  # log units above log(log_offset) that float16 can tell apart
 
 
@@ -84,39 +85,36 @@ def pair_batches(
     """
     shard_uris = features.shard_uris(partitions)
     spec = features.info.feature_spec
-    order_seed, shuffle_seed, *pair_seed = (
-        np.random.SeedSequence([seed, epoch]).generate_state(4).astype(np.int64).tolist()
+    order_seed, shuffle_seed, pair_seed = (
+        np.random.SeedSequence([seed, epoch]).generate_state(3).astype(np.int64).tolist()
     )
-    fold_in = tf.random.experimental.stateless_fold_in
 
-    def one_pass(number: tf.Tensor) -> tf.data.Dataset:
-        pass_seed = fold_in(pair_seed, number)
-
-        def to_pairs(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-            strip = parse_strip(serialized, spec.tile_shape)
-            anchors, neighbours = sample_pairs(
-                strip["log_mel"],
-                tf.strings.to_hash_bucket_fast(strip["recording_id"], _HASH_BUCKETS),
-                neighbourhood_tiles=max(1, int(neighbourhood_s / spec.tile_s)),
-                silence=features.silence,
-                seed=fold_in(pass_seed, index),
-            )
-            session = tf.strings.to_hash_bucket_fast(strip["session_id"], _HASH_BUCKETS)
-            sessions = tf.repeat(session, tf.shape(anchors)[0])
-            return {"anchors": anchors, "neighbours": neighbours, "sessions": sessions}
-
-        shards = tf.data.Dataset.from_tensor_slices(shard_uris).shuffle(len(shard_uris), order_seed)
-        strips = shards.interleave(
-            tf.data.TFRecordDataset,
-            cycle_length=min(_SHARDS_READ_AT_ONCE, len(shard_uris)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+    def to_pairs(serialized: tf.Tensor, draw: tf.Tensor) -> dict[str, tf.Tensor]:
+        strip = parse_strip(serialized, spec.tile_shape)
+        anchors, neighbours = sample_pairs(
+            strip["log_mel"],
+            tf.strings.to_hash_bucket_fast(strip["recording_id"], _HASH_BUCKETS),
+            neighbourhood_tiles=int(neighbourhood_s / spec.tile_s + _ROUNDING),
+            silence=features.silence,
+            seed=tf.stack([tf.constant(pair_seed, tf.int64), draw]),
         )
-        pairs = strips.enumerate().map(to_pairs, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-        return pairs.shuffle(_PAIRS_IN_SHUFFLE_BUFFER, shuffle_seed)
+        session = tf.strings.to_hash_bucket_fast(strip["session_id"], _HASH_BUCKETS)
+        sessions = tf.repeat(session, tf.shape(anchors)[0])
+        return {"anchors": anchors, "neighbours": neighbours, "sessions": sessions}
 
-    passes = tf.data.Dataset.counter().flat_map(one_pass)
-    return passes.batch(batch_size, drop_remainder=True)
+    # Each repetition draws anew from the seeds: order of shards, pairs, order of pairs.
+    shards = tf.data.Dataset.from_tensor_slices(shard_uris).shuffle(len(shard_uris), order_seed)
+    strips = shards.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=min(_SHARDS_READ_AT_ONCE, len(shard_uris)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    draws = tf.data.Dataset.random(pair_seed, rerandomize_each_iteration=True)
+    pairs = tf.data.Dataset.zip((strips, draws))
+    pairs = pairs.map(to_pairs, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    pairs = pairs.shuffle(_PAIRS_IN_SHUFFLE_BUFFER, shuffle_seed)
+    return pairs.repeat().batch(batch_size, drop_remainder=True)
 
 
 def tile_batches(
@@ -155,14 +153,17 @@ class RetrievalPool:
     contexts: npt.NDArray[np.object_]
 
 
-def require_audible(features: Features, partitions: Sequence[str]) -> None:
-    """Raise an InputError where every tile of the partitions is silent: there are no pairs."""
+def require_opposites(features: Features, partitions: Sequence[str]) -> None:
+    """Raise an InputError unless two sessions of the partitions are heard: else no triplet is."""
+    heard: set[str] = set()
     for strip in _strips(features, partitions):
         if strip.log_mel.max() > features.silence:
+            heard.add(strip.session_id)
+        if len(heard) > 1:
             return
     raise InputError(
-        f"all tiles of {', '.join(partitions)} in {features.uri} are silent; choose other "
-        "train_partitions"
+        f"{len(heard)} sessions of {', '.join(partitions)} in {features.uri} are not silent; a "
+        "triplet needs two: choose other train_partitions"
     )
 
 

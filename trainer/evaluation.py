@@ -7,7 +7,7 @@ from typing import Any, Literal
 import joblib
 import numpy as np
 import pandas as pd
-from sklearn.metrics import classification_report
+from sklearn.metrics import classification_report, confusion_matrix
 from sklearn.pipeline import Pipeline
 
 from beam_features.schema.errors import InputError
@@ -31,7 +31,7 @@ from trainer.embedding import (
 from trainer.encoders import build_encoder
 from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_job_config
 from trainer.report import comparison_table, confusion_png
-from trainer.scores import confusion_matrices, score
+from trainer.scores import score
 
 EncoderKind = Literal["trained", "random", "none"]
 ENCODER_KINDS: tuple[EncoderKind, ...] = ("none", "random", "trained")
@@ -125,12 +125,11 @@ def _write(
     label_names: tuple[str, ...],
     results: dict[str, Any],
 ) -> None:
-    """Write every file of the run, `metrics.json` last."""
+    """Write every file of the run, `metrics.json` last; an old one goes first."""
+    storage.delete(storage.join(directory, METRICS))
     recordings = per_recording(tiles)
-    one_group = np.zeros(len(recordings.truth), np.int64)
-    confusion = confusion_matrices(
-        recordings.truth, recordings.predicted, one_group, len(label_names)
-    )[0]
+    classes = range(len(label_names))
+    confusion = confusion_matrix(recordings.truth, recordings.predicted, labels=classes)
     title = f"{results['encoder']} + {results['head']}, per recording"
     png = confusion_png(confusion, label_names, title)
     model = io.BytesIO()

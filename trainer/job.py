@@ -36,6 +36,16 @@ def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
         asked = getattr(config, f"{role}_partitions")
         partitions[f"{role}_partitions"] = tuple(roles[role] if asked is None else asked)
         features.shard_uris(partitions[f"{role}_partitions"])  # raises where there is no such one
+    if config.content_sha256 not in (None, info.content_sha256):
+        raise InputError(
+            f"the settings are for other data than {features.uri}; use the data that they were "
+            "made with, or remove content_sha256 from them"
+        )
+    if config.neighbourhood_s < info.feature_spec.tile_s:
+        raise InputError(
+            f"neighbourhood_s={config.neighbourhood_s} is shorter than a tile of "
+            f"{info.feature_spec.tile_s} s; raise it"
+        )
     names = partitions["train_partitions"]
     tiles = sum(info.partitions[name].tiles for name in names)
     if tiles < config.batch_size:
@@ -46,6 +56,7 @@ def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
     filled_in = {
         "steps_per_epoch": config.steps_per_epoch or tiles // config.batch_size,
         "fingerprint": info.fingerprint,
+        "content_sha256": info.content_sha256,
     }
     return build_settings(ResolvedConfig, dataclasses.asdict(config) | partitions | filled_in)
 

@@ -6,6 +6,8 @@ that Keras sums over replicas are those of one replica with the same global batc
 """
 
 import contextlib
+import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -24,8 +26,14 @@ def make_strategy(replicas: int | None, batch_size: int) -> tf.distribute.Mirror
     """Mirror over `replicas` GPUs, by default all; without a GPU over logical CPUs, by default one.
 
     Raises:
-        InputError: there are fewer devices than replicas, or `batch_size` is no multiple of them.
+        InputError: there are fewer devices than replicas, `batch_size` is no multiple of them, or
+            several hosts are asked for.
     """
+    hosts = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", [])
+    if len(hosts) > 1:
+        raise InputError(
+            f"TF_CONFIG names {len(hosts)} workers, but training runs on one host; unset TF_CONFIG"
+        )
     gpus = tf.config.list_physical_devices("GPU")
     kind, wanted = ("GPU", replicas or len(gpus)) if gpus else ("CPU", replicas or 1)
     if not gpus and wanted > 1:
@@ -65,19 +73,18 @@ def make_train_steps(
     variables = encoder.trainable_variables + projector.trainable_variables
 
     def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        replica = tf.distribute.get_replica_context()
         tiles = tf.cast(tf.concat([batch["anchors"], batch["neighbours"]], axis=0), tf.float32)
         step_seed = tf.stack([tf.cast(seed, tf.int64), tf.cast(optimizer.iterations, tf.int64)])
         seeds = tf.random.experimental.stateless_split(step_seed, 2)
         if augmented:
             tiles = augment(tiles, _own_draws(batch["sessions"], seeds[0]))
-        sessions = replica.all_gather(batch["sessions"], axis=0)
+        sessions = _gather(batch["sessions"])
         with tf.GradientTape() as tape:
             projections = projector(encoder(tiles, training=True), training=True)
             anchors, neighbours = tf.split(projections, 2)
             scalars = triplet_loss(
-                replica.all_gather(anchors, axis=0),
-                replica.all_gather(neighbours, axis=0),
+                _gather(anchors),
+                _gather(neighbours),
                 sessions,
                 margin=margin,
                 mining=mining,
@@ -97,6 +104,19 @@ def make_train_steps(
         return dict(zip(SCALARS, tf.unstack(total / tf.cast(n_steps, tf.float32)), strict=True))
 
     return train_steps  # type: ignore[no-any-return]
+
+
+def _gather(rows: tf.Tensor) -> tf.Tensor:
+    """Rows of all replicas in their order, with gradients: each adds its own to a sheet of zeros.
+
+    `all_gather` would do, but fails on hosts with one device each (TensorFlow 2.21).
+    """
+    replica = tf.distribute.get_replica_context()
+    local = tf.shape(rows)[0]
+    before = local * replica.replica_id_in_sync_group
+    after = local * (replica.num_replicas_in_sync - 1 - replica.replica_id_in_sync_group)
+    sheet = tf.pad(rows, [[before, after]] + [[0, 0]] * (rows.shape.rank - 1))
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, sheet)
 
 
 def _own_draws(own_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -12,17 +12,20 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import seaborn as sns
 
+_LARGEST_SIDE_INCH = 30.0
+_MOST_CLASSES_WITH_NUMBERS = 50
+
 
 def confusion_png(
     confusion: npt.NDArray[np.integer], label_names: tuple[str, ...], title: str
 ) -> bytes:
     """Draw counts, coloured by their share of the row (the true class), as a PNG."""
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    side = 3 + 0.5 * len(label_names)
+    side = min(3 + 0.5 * len(label_names), _LARGEST_SIDE_INCH)
     figure, axes = plt.subplots(figsize=(side + 1, side), layout="constrained")
     sns.heatmap(
         shares,
-        annot=confusion,
+        annot=confusion if len(label_names) <= _MOST_CLASSES_WITH_NUMBERS else None,
         fmt="d",
         cmap="Blues",
         vmin=0,

@@ -15,7 +15,8 @@ def sample_pairs(
 
     Both are cut at random frames, not only on the grid, and never across two recordings. The
     neighbour's tile is drawn uniformly from the other tiles at most `neighbourhood_tiles` away that
-    are not silent; a tile that is alone becomes its own neighbour, cut at another frame.
+    are not silent; a tile that is alone becomes its own neighbour, told apart by augmentation
+    alone where its recording has no other frames.
 
     Args:
         log_mel: ``[n_tiles, tile_frames, n_mels]``, consecutive tiles of one context.

@@ -1,5 +1,6 @@
 """Scores of a classifier and how sure they are: pure functions of labels and predictions."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,21 @@ Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]
 
 
-def confusion_matrices(truth: Ints, predicted: Ints, groups: Ints, n_classes: int) -> Ints:
-    """Count truth (rows) against prediction (columns): ``[n_groups, n_classes, n_classes]``.
+@dataclass(frozen=True)
+class Counts:
+    """Per class, ``[..., n_classes]``: right predictions, occurrences as truth, as prediction."""
+
+    hits: npt.NDArray[Any]
+    truths: npt.NDArray[Any]
+    guesses: npt.NDArray[Any]
+
+    def weighted(self, weights: npt.NDArray[Any]) -> "Counts":
+        """Sum groups with weights: ``[n, n_groups]`` times ``[n_groups, n_classes]``."""
+        return Counts(weights @ self.hits, weights @ self.truths, weights @ self.guesses)
+
+
+def count(truth: Ints, predicted: Ints, groups: Ints, n_classes: int) -> Counts:
+    """Count per group: ``[n_groups, n_classes]``.
 
     Args:
         truth: ``[n]`` class indices.
@@ -20,28 +34,29 @@ def confusion_matrices(truth: Ints, predicted: Ints, groups: Ints, n_classes: in
         groups: ``[n]`` from 0 to n_groups - 1: what is drawn together, such as a recording.
         n_classes: how many classes there are.
     """
-    counts = np.zeros((int(groups.max()) + 1, n_classes, n_classes), np.int64)
-    np.add.at(counts, (groups, truth, predicted), 1)
-    return counts
+    shape = (int(groups.max()) + 1, n_classes)
+    hits, truths, guesses = np.zeros((3, *shape))
+    right = truth == predicted
+    np.add.at(hits, (groups[right], truth[right]), 1)
+    np.add.at(truths, (groups, truth), 1)
+    np.add.at(guesses, (groups, predicted), 1)
+    return Counts(hits, truths, guesses)
 
 
-def per_class_f1(confusion: npt.NDArray[Any]) -> Floats:
-    """F1 ``[..., n_classes]`` of ``[..., n_classes, n_classes]``; NaN for classes nowhere seen."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    seen = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+def per_class_f1(counts: Counts) -> Floats:
+    """F1 ``[..., n_classes]``; NaN for classes nowhere seen."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(2 * hits / seen)  # 2 TP / (2 TP + FP + FN)
+        return np.asarray(2 * counts.hits / (counts.truths + counts.guesses))
 
 
-def macro_f1(confusion: npt.NDArray[Any]) -> Floats:
+def macro_f1(counts: Counts) -> Floats:
     """Mean F1 over the classes that occur as truth or as prediction."""
-    return np.asarray(np.nanmean(per_class_f1(confusion), axis=-1))
+    return np.asarray(np.nanmean(per_class_f1(counts), axis=-1))
 
 
-def accuracy(confusion: npt.NDArray[Any]) -> Floats:
-    """Share of the diagonal."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)
-    return np.asarray(hits / confusion.sum(axis=(-2, -1)))
+def accuracy(counts: Counts) -> Floats:
+    """Share of right predictions."""
+    return np.asarray(counts.hits.sum(axis=-1) / counts.truths.sum(axis=-1))
 
 
 def score(
@@ -60,11 +75,12 @@ def score(
         ``macro_f1``, ``accuracy``, each with ``…_ci95``; ``per_class`` precision, recall, f1 and
         support.
     """
-    parts = confusion_matrices(truth, predicted, groups, len(label_names))
-    total = parts.sum(axis=0)
+    parts = count(truth, predicted, groups, len(label_names))
+    n_groups = len(parts.hits)
+    total = parts.weighted(np.ones(n_groups))
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), _RESAMPLES)
-    resampled = np.einsum("rg,gtp->rtp", weights, parts)
+    draws = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), _RESAMPLES)
+    resampled = parts.weighted(draws.astype(np.float64))
     scores: dict[str, Any] = {}
     for name, measure in (("macro_f1", macro_f1), ("accuracy", accuracy)):
         scores[name] = float(measure(total))
@@ -72,16 +88,14 @@ def score(
     return scores | {"per_class": _per_class(total, label_names)}
 
 
-def _per_class(confusion: Ints, label_names: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    support, guesses = confusion.sum(axis=1), confusion.sum(axis=0)
-    hits = np.diagonal(confusion)
-    f1 = np.nan_to_num(per_class_f1(confusion))
+def _per_class(counts: Counts, label_names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    f1 = np.nan_to_num(per_class_f1(counts))
     return {
         name: {
-            "precision": float(hits[index] / max(guesses[index], 1)),
-            "recall": float(hits[index] / max(support[index], 1)),
+            "precision": float(counts.hits[index] / max(counts.guesses[index], 1)),
+            "recall": float(counts.hits[index] / max(counts.truths[index], 1)),
             "f1": float(f1[index]),
-            "support": int(support[index]),
+            "support": int(counts.truths[index]),
         }
         for index, name in enumerate(label_names)
     }

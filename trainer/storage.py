@@ -17,9 +17,15 @@ def exists(uri: str) -> bool:
     return bool(tf.io.gfile.exists(uri))
 
 
+def delete(uri: str) -> None:
+    """Delete a file, if there is one."""
+    if exists(uri):
+        tf.io.gfile.remove(uri)
+
+
 def read_text(uri: str) -> str:
     """Read a UTF-8 file; raises FileNotFoundError where there is none."""
-    if not exists(uri):
+    if not exists(uri) or tf.io.gfile.isdir(uri):
         raise FileNotFoundError(uri)
     with tf.io.gfile.GFile(uri) as file:
         return str(file.read())

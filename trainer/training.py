@@ -14,7 +14,7 @@ from tqdm import tqdm
 from beam_features.schema.errors import JobError, Terminated
 from trainer import storage
 from trainer.config import ResolvedConfig, TrainConfig
-from trainer.data import Features, open_features, pair_batches, require_audible, retrieval_pool
+from trainer.data import Features, open_features, pair_batches, require_opposites, retrieval_pool
 from trainer.embedding import as_representation, represent_all
 from trainer.encoders import build_encoder, build_projector
 from trainer.job import CHECKPOINTS, ENCODER, LOGS, METRICS, claim_job_dir, resolve_config
@@ -44,7 +44,7 @@ def train(
     features = open_features(data)
     resolved = resolve_config(config, features)
     strategy = make_strategy(resolved.replicas, resolved.batch_size)  # before TensorFlow starts
-    require_audible(features, resolved.train_partitions)
+    require_opposites(features, resolved.train_partitions)
     claim_job_dir(job_dir, resolved)
     metrics_uri = storage.join(job_dir, METRICS)
     if storage.exists(metrics_uri):
@@ -89,7 +89,6 @@ class _Run:
             )
         self._state = {
             "epoch_loss": tf.Variable(0.0, dtype=tf.float64),  # sum over the epoch's steps so far
-            "recall_at_1": tf.Variable(math.nan, dtype=tf.float64),  # after the last epoch
             "seconds": tf.Variable(0.0, dtype=tf.float64),  # in training steps, over all restarts
         }
         self._checkpoint = tf.train.Checkpoint(
@@ -114,7 +113,14 @@ class _Run:
         self._logs = tf.summary.create_file_writer(storage.join(job_dir, LOGS))
         self._encode = as_representation(self._encoder)
         self._pool = retrieval_pool(features, config.validation_partitions)
+        self._recall: float | None = None  # after the last epoch, once measured
         self._total_steps = config.epochs * config.steps_per_epoch
+
+    @property
+    def _devices(self) -> list[str]:
+        """Short names such as ``GPU:0``."""
+        names = self._strategy.extended.worker_devices
+        return [name.rpartition("device:")[2] for name in names]
 
     @property
     def _step(self) -> int:
@@ -125,11 +131,12 @@ class _Run:
         if latest := self._checkpoints.latest_checkpoint:
             self._checkpoint.restore(latest).assert_existing_objects_matched()
             _say(f"going on from step {self._step} of {self._total_steps}")
+        _say(f"training on {', '.join(self._devices)}")
         with tqdm(total=self._total_steps, initial=self._step, unit="step", disable=None) as bar:
             while self._step < self._total_steps:
                 self._finish_epoch(bar, terminated)
-                self._evaluate()
                 self._checkpoints.save(self._step)
+                self._report_epoch()
         storage.save_keras(self._encoder, storage.join(self._job_dir, ENCODER))
         return self._metrics()
 
@@ -153,6 +160,7 @@ class _Run:
         while done < config.steps_per_epoch:
             if terminated():
                 self._checkpoints.save(self._step)
+                self._logs.flush()
                 raise Terminated(f"state saved at step {self._step} of {self._total_steps}")
             took_s = self._make_steps(iterator, n_steps)
             done += n_steps
@@ -176,20 +184,26 @@ class _Run:
         self._log(values | {"tiles_per_s": 2 * self._config.batch_size * n_steps / took_s})
         return took_s
 
-    def _evaluate(self) -> None:
+    def _report_epoch(self) -> None:
         """Measure and report how good the embedding is after an epoch."""
         epoch = self._step // self._config.steps_per_epoch
         line = (
             f"epoch {epoch}/{self._config.epochs}  step {self._step}/{self._total_steps}  "
             f"loss {self._epoch_loss:.4f}"
         )
-        if len(self._pool.contexts):
-            embeddings = represent_all(self._encode, self._pool.log_mel)
-            recall = recall_at_1(embeddings, self._pool.contexts)
-            self._state["recall_at_1"].assign(recall)
-            self._log({"recall_at_1": recall})
-            line += f"  recall_at_1 {recall:.3f}"
+        self._recall = self._recall_at_1()
+        if self._recall is not None:
+            self._log({"recall_at_1": self._recall})
+            line += f"  recall_at_1 {self._recall:.3f}"
+        self._logs.flush()  # here, not with every scalar: on gs:// it writes the whole file again
         _say(line)
+
+    def _recall_at_1(self) -> float | None:
+        """Recall on the validation partitions; None without any."""
+        if not len(self._pool.contexts):
+            return None
+        embeddings = represent_all(self._encode, self._pool.log_mel)
+        return recall_at_1(embeddings, self._pool.contexts)
 
     @property
     def _epoch_loss(self) -> float:
@@ -199,16 +213,17 @@ class _Run:
         with self._logs.as_default(step=self._step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
-        self._logs.flush()
 
     def _metrics(self) -> dict[str, Any]:
-        recall, seconds = float(self._state["recall_at_1"]), float(self._state["seconds"])
+        seconds = float(self._state["seconds"])
+        recall = self._recall_at_1() if self._recall is None else self._recall  # None: restarted
         return {
             "steps": self._step,
             "epochs": self._config.epochs,
             "loss": self._epoch_loss,
-            "recall_at_1": None if math.isnan(recall) else recall,
+            "recall_at_1": recall,
             "parameters": self._encoder.count_params(),
+            "devices": self._devices,
             "replicas": self._strategy.num_replicas_in_sync,
             "seconds": seconds,
             "tiles_per_s": 2 * self._config.batch_size * self._step / seconds,

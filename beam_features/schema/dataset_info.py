@@ -1,5 +1,6 @@
 """`dataset_info.json`: what a finished features directory holds; its presence means complete."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -86,6 +87,12 @@ class DatasetInfo:
     rejected: Mapping[str, int]  # by reason
     source: Mapping[str, Any]  # dataset and arguments
     versions: Mapping[str, str]  # of the packages that computed it
+
+    @property
+    def content_sha256(self) -> str:
+        """Digest of what the partitions hold, wherever they lie: their counts and moments."""
+        content = TypeAdapter(Mapping[str, Partition]).dump_json(self.partitions)
+        return hashlib.sha256(content).hexdigest()
 
     def moments(self, partitions: Sequence[str]) -> Moments:
         """Moments of the union of the named partitions."""

@@ -13,6 +13,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from tests.processes import error_line, run
 from tests.trainer.synthetic import LABELS, write_features
+from trainer.data import open_features
+from trainer.embedding import log_mel_statistics, tile_table
 
 FILES = {
     "classification_report.txt",
@@ -84,10 +86,19 @@ def test_the_confusion_matrix_is_a_picture(job: Path, tables: list[str]) -> None
     assert width > 400
 
 
-def test_the_saved_classifier_gives_the_saved_posteriors(job: Path, tables: list[str]) -> None:
-    saved = joblib.load(job / "classifier" / "none-logistic" / "model" / "classifier.joblib")
+def test_the_saved_classifier_gives_the_saved_posteriors(
+    features_dir: Path, job: Path, tables: list[str]
+) -> None:
+    directory = job / "classifier" / "none-logistic"
+    saved = joblib.load(directory / "model" / "classifier.joblib")
     assert saved["label_names"] == LABELS
-    assert saved["classifier"].n_features_in_ == 32  # mean and standard deviation of 16 mels
+    tiles = tile_table(open_features(str(features_dir)), ["test"], log_mel_statistics)
+    posteriors = saved["classifier"].predict_proba(tiles.vectors)
+    predictions = pd.read_csv(directory / "predictions.csv", index_col="recording_id")
+    for name in ("test/0", "test/7"):
+        mean = posteriors[tiles.recording_ids == name].mean(axis=0)
+        expected = predictions.loc[name, [f"p_{label}" for label in LABELS]]
+        assert mean == pytest.approx(expected.to_numpy(float), abs=1e-5)
 
 
 def test_unlabelled_data_are_refused(tmp_path: Path, job: Path) -> None:

@@ -11,7 +11,7 @@ from trainer.data import (
     Features,
     open_features,
     pair_batches,
-    require_audible,
+    require_opposites,
     retrieval_pool,
     tile_batches,
 )
@@ -107,10 +107,22 @@ def test_unfinished_features_are_refused(tmp_path: Path) -> None:
         open_features(str(directory))
 
 
-def test_silent_partitions_are_refused(tmp_path: Path, features: Features) -> None:
-    require_audible(features, ["test"])
-    directory = write_features(tmp_path / "features", {"train": 2})
-    loud = open_features(str(directory))
-    quiet = replace(loud, info=replace(loud.info, feature_spec=replace(SPEC, log_offset=1e6)))
-    with pytest.raises(InputError, match=r"all tiles of train in .* are silent; choose other"):
-        require_audible(quiet, ["train"])
+def test_partitions_without_two_sessions_that_are_heard_are_refused(
+    tmp_path: Path, features: Features
+) -> None:
+    require_opposites(features, ["test"])
+    lone = open_features(str(write_features(tmp_path / "lone", {"train": 1})))
+    with pytest.raises(InputError, match=r"1 sessions of train in .* are not silent; a triplet"):
+        require_opposites(lone, ["train"])
+    loud_spec = replace(SPEC, log_offset=1e6)
+    quiet = replace(features, info=replace(features.info, feature_spec=loud_spec))
+    with pytest.raises(InputError, match=r"0 sessions of train"):
+        require_opposites(quiet, ["train"])
+
+
+def test_a_second_pass_has_an_order_of_its_own(features: Features) -> None:
+    """A pass is 144 pairs, 9 batches of 16; which songs meet in a batch must change."""
+    batches = list(pairs(features).take(18).as_numpy_iterator())
+    first, second = (np.stack([b["sessions"] for b in batches[i : i + 9]]) for i in (0, 9))
+    assert sorted(first.ravel()) == sorted(second.ravel())
+    assert (first == second).mean() < 0.3
