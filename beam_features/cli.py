@@ -31,7 +31,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace
     )
     parser.add_argument("--output", metavar="URI", required=True, help="directory for the shards")
     parser.add_argument(
-        "--shards", metavar="N", type=int, default=4, help="shards per partition (default 4)"
+        "--shards",
+        metavar="N",
+        type=int,
+        help="shards per partition (default: one per 100 recordings, at least 4)",
     )
     parser.add_argument(
         "--max_failure_rate",
@@ -60,7 +63,7 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
     if known.input is None and known.dataset != "sample":
         holder = "CSV file" if known.dataset == "csv" else "directory that holds it"
         raise InputError(f"dataset {known.dataset!r} needs --input, the {holder}")
-    if known.shards < 1:
+    if known.shards is not None and known.shards < 1:
         raise InputError(f"--shards must be at least 1, not {known.shards}")
     if not 0 <= known.max_failure_rate <= 1:
         raise InputError(f"--max_failure_rate is a share, 0 to 1, not {known.max_failure_rate}")

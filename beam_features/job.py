@@ -56,7 +56,7 @@ class FeatureJob:
     input: str
     output: str
     spec: FeatureSpec
-    shards: int
+    shards: int | None  # per partition; None: as many as the recordings ask for
     max_failure_rate: float
     overwrite: bool
 

@@ -5,6 +5,7 @@ can be made in any order, on any machine, and those that a killed job finished n
 """
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,10 +34,18 @@ def shard_pattern(partition: str, total: int) -> str:
     return f"{partition}-*-of-{total:05d}.tfrecord"
 
 
-def plan_shards(recordings: Iterable[Recording], shards_per_partition: int) -> list[Shard]:
+_FEWEST_SHARDS = 4
+_RECORDINGS_PER_SHARD = 100
+
+
+def plan_shards(
+    recordings: Iterable[Recording], shards_per_partition: int | None = None
+) -> list[Shard]:
     """Spread each partition's contexts evenly over at most `shards_per_partition` shards.
 
-    Contexts are ordered by the sha256 of their id, so that every shard is a mixture.
+    Contexts are ordered by the sha256 of their id, so that every shard is a mixture. Where no
+    number is given it grows with the recordings: a kill should cost little, and many workers should
+    find work.
     """
     partitions: dict[str, dict[str, list[Recording]]] = defaultdict(lambda: defaultdict(list))
     for recording in recordings:
@@ -49,13 +58,16 @@ def plan_shards(recordings: Iterable[Recording], shards_per_partition: int) -> l
 
 
 def _plan_partition(
-    partition: str, contexts: dict[str, list[Recording]], shards_per_partition: int
+    partition: str, contexts: dict[str, list[Recording]], wanted: int | None
 ) -> list[Shard]:
     order = sorted(contexts, key=sha256_of)
     in_time = [
         tuple(sorted(contexts[name], key=lambda r: (r.offset_s, r.recording_id))) for name in order
     ]
-    total = min(shards_per_partition, len(order))
+    if wanted is None:
+        recordings = sum(len(context) for context in in_time)
+        wanted = max(_FEWEST_SHARDS, math.ceil(recordings / _RECORDINGS_PER_SHARD))
+    total = min(wanted, len(order))
     return [Shard(partition, index, total, tuple(in_time[index::total])) for index in range(total)]
 
 

@@ -142,3 +142,9 @@ def test_context_of_two_partitions_sessions_or_sensors_is_refused(recordings, na
         f"context 'song3' has recordings of two {name}s, {there!r} ('song3/0') and 'other' "
         f"('song3/2'); a context is in one {name}"
     )
+
+
+def test_default_number_of_shards_grows_with_the_recordings():
+    few, many = ([recording(f"{k:04d}") for k in range(n)] for n in (100, 1001))
+    assert len(plan_shards(few)) == 4
+    assert len(plan_shards(many)) == 11  # 1001 / 100, rounded up
