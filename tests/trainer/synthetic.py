@@ -28,15 +28,20 @@ def write_features(
     tiles_per_song: int = 6,
     labelled: bool = True,
     spec: FeatureSpec = SPEC,
+    tilt: float = 0.0,
 ) -> Path:
-    """Write shards of `songs` contexts per partition, as the feature job would."""
+    """Write shards of `songs` contexts per partition, as the feature job would.
+
+    With `tilt` the spectrum of each tile slopes by a random amount: a nuisance that must be learned
+    to be ignored.
+    """
     directory.mkdir(parents=True)
     rng = np.random.default_rng(0)
     spectra = rng.normal(0, 1.5, (len(LABELS), spec.n_mels))
     partitions = {}
     for name, count in songs.items():
         strips = [
-            _song(f"{name}/{index}", index, spectra, tiles_per_song, labelled, spec, rng)
+            _song(f"{name}/{index}", index, spectra, tiles_per_song, labelled, spec, tilt, rng)
             for index in range(count)
         ]
         for shard in range(SHARDS):
@@ -73,11 +78,13 @@ def _song(
     n_tiles: int,
     labelled: bool,
     spec: FeatureSpec,
+    tilt: float,
     rng: np.random.Generator,
 ) -> Strip:
     label = index % len(LABELS)
     own = spectra[label] + rng.normal(0, 0.5, spec.n_mels) - 4
-    tiles = own + rng.normal(0, 0.5, (n_tiles, *spec.tile_shape))
+    slope = np.linspace(-1, 1, spec.n_mels) * rng.normal(0, tilt, (n_tiles, 1, 1))
+    tiles = own + slope + rng.normal(0, 0.5, (n_tiles, *spec.tile_shape))
     return Strip(
         context_id=name,
         session_id=name,

@@ -65,11 +65,6 @@ def test_scores_are_those_of_the_predictions(job: Path, tables: list[str], encod
     assert (posteriors.idxmax(axis=1).str.removeprefix("p_") == predicted).all()
 
 
-def test_training_helps_on_labels_that_it_never_saw(job: Path, tables: list[str]) -> None:
-    metrics = json.loads((job / "classifier" / "trained-logistic" / "metrics.json").read_text())
-    assert metrics["recording"]["accuracy"] > 0.8  # chance: 1/3
-
-
 def test_the_table_grows_with_each_run(tables: list[str]) -> None:
     rows = [[line.split()[0] for line in table.splitlines()[2:]] for table in tables]
     assert rows == [

@@ -49,11 +49,6 @@ def test_a_job_leaves_what_the_design_promises(finished_job: Path) -> None:
     assert encoder(np.zeros((2, *SPEC.tile_shape), np.float32)).shape == (2, 8)
 
 
-def test_training_brings_tiles_of_a_song_together(finished_job: Path) -> None:
-    """9 songs, 6 tiles each: chance is 5 / 53 = 0.09."""
-    assert json.loads((finished_job / "metrics.json").read_text())["recall_at_1"] > 0.5
-
-
 def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
     events = EventAccumulator(str(finished_job / "logs"), {"tensors": 0}).Reload()
     names = {"loss", "active_share", "neighbour_distance", "opposite_distance", "tiles_per_s"}
