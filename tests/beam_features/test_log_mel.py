@@ -7,6 +7,7 @@ import scipy.signal
 
 from beam_features.log_mel import log_mel
 from beam_features.schema.feature_spec import FeatureSpec
+from tests.beam_features.reference import librosa_log_mel
 
 SPECS = {
     "defaults": FeatureSpec(),
@@ -31,21 +32,6 @@ def signal(kind: str, n_samples: int, rate_hz: int = 16_000) -> np.ndarray:
         "silence": lambda: np.zeros(n_samples),
     }[kind]()
     return samples.astype(np.float32)
-
-
-def librosa_log_mel(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """``[n_frames, n_mels]`` in librosa's own words."""
-    mel = librosa.feature.melspectrogram(
-        y=samples,
-        sr=spec.sample_rate_hz,
-        n_fft=spec.fft_length,
-        win_length=spec.window_length,
-        hop_length=spec.hop_length,
-        n_mels=spec.n_mels,
-        fmin=spec.fmin_hz,
-        fmax=spec.upper_hz,
-    )
-    return np.log(mel + spec.log_offset).T
 
 
 @pytest.mark.parametrize("kind", ["noise", "tone", "chirp", "near-silence", "silence"])

@@ -14,6 +14,7 @@ from beam_features.recording import Recording, RejectedRecording, Rejection
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.shard_writer import ShardSummary, read_samples, write_shard
+from tests.beam_features.reference import librosa_log_mel
 
 SPEC = FeatureSpec()
 LABEL_IDS = {"dog": 0, "rain": 1}
@@ -41,17 +42,7 @@ def shard_path(tmp_path) -> Path:
 
 
 def librosa_tiles(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    mel = librosa.feature.melspectrogram(
-        y=samples,
-        sr=spec.sample_rate_hz,
-        n_fft=spec.fft_length,
-        win_length=spec.window_length,
-        hop_length=spec.hop_length,
-        n_mels=spec.n_mels,
-        fmin=spec.fmin_hz,
-        fmax=spec.upper_hz,
-    )
-    frames = np.log(mel + spec.log_offset).T
+    frames = librosa_log_mel(samples, spec)
     n_tiles = len(frames) // spec.tile_frames
     return frames[: n_tiles * spec.tile_frames].reshape(n_tiles, *spec.tile_shape)
 

@@ -1,0 +1,21 @@
+"""The reference that our log-mel is held against."""
+
+import librosa
+import numpy as np
+
+from beam_features.schema.feature_spec import FeatureSpec
+
+
+def librosa_log_mel(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
+    """``[n_frames, n_mels]`` in librosa's own words."""
+    mel = librosa.feature.melspectrogram(
+        y=samples,
+        sr=spec.sample_rate_hz,
+        n_fft=spec.fft_length,
+        win_length=spec.window_length,
+        hop_length=spec.hop_length,
+        n_mels=spec.n_mels,
+        fmin=spec.fmin_hz,
+        fmax=spec.upper_hz,
+    )
+    return np.log(mel + spec.log_offset).T
