@@ -1,86 +1,139 @@
-"""Decoding: an open file in, mono samples at the wanted rate out; all that knows of codecs."""
+"""Decoding: an open file in, blocks of samples out; all that knows of codecs.
+
+libsndfile decodes what it knows. Where it does not know a file, ffmpeg may: `beam_features.ffmpeg`.
+"""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import soxr
 
 from beam_features.recording import RejectedRecording
-from beam_features.schema.feature_spec import FeatureSpec
 
-_CHUNKS = "data|SSND|Data Size|riff|Riff size"  # of WAV, AIFF, AU, W64 and RF64, as libsndfile logs
 AUDIO_SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64"),
     *(".m4a", ".aac", ".mp4", ".wma"),  # libsndfile has no decoder for these
 )
+FORMAT_UNKNOWN = ("not_audio", "unsupported_codec", "unknown_length")
+"""Reasons for which another decoder may do better."""
 
-_BLOCK_FRAMES = 1 << 22
+_BLOCK_VALUES = 1 << 19  # over all channels: 2 MiB, which bounds the memory and fits the cache
+_ESTIMATE_BLOCK_VALUES = 1 << 12  # so few that where the file stands tells what was decoded
+_UNREAD_BYTES = 1 << 13  # more than such a block or a tag at the end of the file
+_RATES_HZ = range(1_000, 1_000_001)  # outside of these a header is wrong, and resampling explodes
+_NO_LENGTH = 1 << 62  # what libsndfile tells of a FLAC from a pipe is more
+_CHUNKS = "data|SSND|Data Size|riff|Riff size"  # of WAV, AIFF, AU, W64 and RF64, as libsndfile logs
+_OTHER_FORMATS = {  # how files begin that are audio, but not for libsndfile
+    "MPEG-4": rb".{4}ftyp",
+    "AAC": rb"\xff[\xf0\xf1\xf8\xf9]",
+    "ASF (WMA)": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+    "Matroska (WebM)": rb"\x1aE\xdf\xa3",
+    "WavPack": rb"wvpk",
+    "Monkey's Audio": rb"MAC ",
+}
 
 Float32 = npt.NDArray[np.float32]
 
 
-def decode_audio(file: BinaryIO, spec: FeatureSpec) -> Float32:
-    """Decode and resample a whole recording.
+@dataclass(frozen=True)
+class Audio:
+    """A recording that is being decoded: its rate, and blocks of samples ``[n, n_channels]``."""
 
-    Returns:
-        Mono ``[n_samples]`` at ``spec.sample_rate_hz``.
+    sample_rate_hz: int
+    blocks: Iterator[Float32]
+
+
+@contextmanager
+def open_audio(file: BinaryIO) -> Iterator[Audio]:
+    """Decode by libsndfile. Opening, or any block, may raise.
 
     Raises:
-        RejectedRecording: the file is empty, not audio, truncated, or holds NaN or infinity.
+        RejectedRecording: the file is empty, not audio, of a codec that libsndfile does not know,
+            damaged, or truncated.
     """
-    samples, sample_rate_hz = _read_samples(file)
-    if not len(samples):
-        raise RejectedRecording("decode", "no_samples", "the file holds a header and no samples")
-    mono = samples.mean(axis=1) if spec.channels == "mean" else samples[:, 0]
-    if not np.isfinite(mono).all():
-        bad = int(np.count_nonzero(~np.isfinite(mono)))
-        raise RejectedRecording("decode", "not_finite", f"{bad} samples are NaN or infinite")
-    return resample(mono, sample_rate_hz, spec)
-
-
-def resample(samples: Float32, sample_rate_hz: int, spec: FeatureSpec) -> Float32:
-    """Bring ``[n_samples]`` from `sample_rate_hz` to ``spec.sample_rate_hz``."""
-    if sample_rate_hz == spec.sample_rate_hz:
-        return samples
-    resampled: Float32 = soxr.resample(samples, sample_rate_hz, spec.sample_rate_hz, quality="HQ")
-    return resampled
-
-
-def _read_samples(file: BinaryIO) -> tuple[Float32, int]:
-    """Read ``[n_samples, n_channels]`` and the sample rate."""
-    if not file.read(1):
+    head = file.read(16)
+    if not head:
         raise RejectedRecording("decode", "empty", "the file has 0 bytes")
     file.seek(0)
     try:
-        with soundfile.SoundFile(file) as audio:
-            samples = _read_to_end(audio)
-            sample_rate_hz, promised, log = audio.samplerate, audio.frames, audio.extra_info
+        sound = _Forward(file)
     except soundfile.LibsndfileError as error:
-        raise RejectedRecording("decode", _reason(error), error.error_string) from error
-    if len(samples) < promised:
-        detail = f"the header promises {promised} frames, {len(samples)} are there"
+        raise _rejection(error, head) from error
+    with sound:
+        if missing := _missing_end(sound.extra_info):
+            raise RejectedRecording("decode", "truncated", missing)
+        yield Audio(check_rate(sound.samplerate), _read_blocks(sound, file, head))
+
+
+def check_rate(sample_rate_hz: int) -> int:
+    """Give the rate back, or reject the recording if no microphone has it."""
+    if sample_rate_hz not in _RATES_HZ:
+        detail = f"the header says {sample_rate_hz} Hz, {_RATES_HZ[0]} to {_RATES_HZ[-1]} are read"
+        raise RejectedRecording("decode", "sample_rate", detail)
+    return sample_rate_hz
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is read from front to end.
+
+    soundfile seeks after every read of a seekable file, in which libsndfile fails at the end of a
+    FLAC that does not say how long it is, such as one from a pipe.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _read_blocks(sound: soundfile.SoundFile, file: BinaryIO, head: bytes) -> Iterator[Float32]:
+    """Read to the end, and see whether it is the end that the header promised."""
+    is_estimate = _has_estimated_length(sound)
+    block_values = _ESTIMATE_BLOCK_VALUES if is_estimate else _BLOCK_VALUES
+    frames_per_block = max(1, block_values // sound.channels)
+    n_frames = 0
+    try:
+        while len(block := sound.read(frames_per_block, dtype="float32", always_2d=True)):
+            n_frames += len(block)
+            yield block
+    except soundfile.LibsndfileError as error:
+        raise _rejection(error, head) from error
+    if is_estimate:
+        _check_all_was_read(sound, file, n_frames)
+    elif n_frames < sound.frames < _NO_LENGTH:
+        detail = f"the header promises {sound.frames} frames, {n_frames} are there"
         raise RejectedRecording("decode", "truncated", detail)
-    if missing := _missing_end(log):
-        raise RejectedRecording("decode", "truncated", missing)
-    return samples, sample_rate_hz
 
 
-def _read_to_end(audio: soundfile.SoundFile) -> Float32:
-    """Read in blocks: a header may promise more than memory holds, a FLAC from a pipe does."""
-    blocks = [np.empty((0, audio.channels), np.float32)]
-    while len(block := audio.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        blocks.append(block)
-    return np.concatenate(blocks)
+def _has_estimated_length(sound: soundfile.SoundFile) -> bool:
+    """Whether libsndfile guessed: of MP3 without a Xing header, from the first bit rate."""
+    return sound.subtype == "MPEG_LAYER_III" and "bitrate mode   : variable" not in sound.extra_info
 
 
-def _reason(error: soundfile.LibsndfileError) -> str:
-    """Tell damage from files that are no audio (codes: SFE_* in libsndfile's common.h)."""
+def _check_all_was_read(sound: soundfile.SoundFile, file: BinaryIO, n_frames: int) -> None:
+    """Reject where libsndfile stops at its estimate though the file goes on."""
+    position, size = file.tell(), file.seek(0, 2)
+    if n_frames == sound.frames and size - position > _UNREAD_BYTES:
+        detail = (
+            f"MP3 of variable bit rate without a Xing header: libsndfile reads {position} of "
+            f"{size} bytes; with ffmpeg installed it is read whole"
+        )
+        raise RejectedRecording("decode", "unknown_length", detail)
+
+
+def _rejection(error: soundfile.LibsndfileError, head: bytes) -> RejectedRecording:
+    """Tell damage from what is no audio (codes: SFE_* in libsndfile's common.h)."""
     if error.code == 1:  # SF_ERR_UNRECOGNISED_FORMAT
-        return "not_audio"
-    return "truncated" if "lost sync" in error.error_string else "undecodable"
+        for name, beginning in _OTHER_FORMATS.items():
+            if re.match(beginning, head, re.DOTALL):
+                detail = f"{name} is not for libsndfile; with ffmpeg installed it is read"
+                return RejectedRecording("decode", "unsupported_codec", detail)
+        return RejectedRecording("decode", "not_audio", error.error_string)
+    reason = "truncated" if "lost sync" in error.error_string else "undecodable"
+    return RejectedRecording("decode", reason, error.error_string)
 
 
 def _missing_end(log: str) -> str | None:

@@ -43,6 +43,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace
         default=0.01,
         help="share of recordings that may be rejected (default 0.01)",
     )
+    parser.add_argument(
+        "--max_duration_s",
+        metavar="SECONDS",
+        type=float,
+        help="reject recordings that last longer (default: none)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what the output holds")
     add_settings_arguments(parser)
     return parser.parse_known_args(arguments)
@@ -67,6 +73,8 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
         raise InputError(f"--shards must be at least 1, not {known.shards}")
     if not 0 <= known.max_failure_rate <= 1:
         raise InputError(f"--max_failure_rate is a share, 0 to 1, not {known.max_failure_rate}")
+    if known.max_duration_s is not None and not known.max_duration_s > 0:
+        raise InputError(f"--max_duration_s must be more than 0, not {known.max_duration_s}")
     options = beam_options(beam_arguments)
     job = FeatureJob(
         dataset=known.dataset,
@@ -74,6 +82,7 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
         output=known.output.rstrip("/"),
         spec=load_settings(FeatureSpec, known.config, known.set, storage.read_text),
         shards=known.shards,
+        max_duration_s=known.max_duration_s,
         max_failure_rate=known.max_failure_rate,
         overwrite=known.overwrite,
     )

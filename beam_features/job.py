@@ -39,7 +39,7 @@ from beam_features.schema.errors import InputError, JobError
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.settings import describe_differences
 from beam_features.schema.strip import SCHEMA_VERSION
-from beam_features.shard_writer import ShardSummary
+from beam_features.shard_writer import ShardSettings, ShardSummary
 
 _INCOMPLETE = "incomplete"
 _ARGUMENTS = "arguments.json"
@@ -57,6 +57,7 @@ class FeatureJob:
     output: str
     spec: FeatureSpec
     shards: int | None  # per partition; None: as many as the recordings ask for
+    max_duration_s: float | None  # longer recordings are rejected
     max_failure_rate: float
     overwrite: bool
 
@@ -81,9 +82,11 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
         print(f"{job.output} is complete already, nothing to do\n{_summary(info)}")
         return
     shards = plan_shards(listing.recordings, job.shards)
-    label_ids = {name: index for index, name in enumerate(_label_names(listing.recordings))}
-    _run_shards(job, options, arguments, shards, label_ids)
-    info = _sum_up(job, arguments, shards, tuple(label_ids), listing.skipped)
+    label_names = _label_names(listing.recordings)
+    label_ids = {name: index for index, name in enumerate(label_names)}
+    settings = ShardSettings(job.spec, label_ids, job.max_duration_s)
+    _run_shards(job, options, arguments, shards, settings)
+    info = _sum_up(job, arguments, shards, tuple(label_names), listing.skipped)
     storage.write_text(_in(job, DATASET_INFO), dump_dataset_info(info))
     storage.delete_directory(_in(job, _INCOMPLETE))
     print(f"wrote {job.output}\n{_summary(info)}")
@@ -95,6 +98,7 @@ def _arguments(job: FeatureJob, listing: Listing) -> dict[str, Any]:
         "dataset": job.dataset,
         "input": job.input,
         "shards": job.shards,
+        "max_duration_s": job.max_duration_s,
         "feature_spec": dataclasses.asdict(job.spec),
         "recordings": len(listing.recordings),
         "skipped": len(listing.skipped),
@@ -107,7 +111,7 @@ def _run_shards(
     options: PipelineOptions,
     arguments: dict[str, Any],
     shards: Sequence[Shard],
-    label_ids: dict[str, int],
+    settings: ShardSettings,
 ) -> None:
     """Run the Beam job over the shards that a killed run has not finished."""
     incomplete, started = _in(job, _INCOMPLETE), _in(job, _INCOMPLETE, _ARGUMENTS)
@@ -128,9 +132,7 @@ def _run_shards(
     )
     if missing:
         with Pipeline(options=options) as pipeline:
-            build_pipeline(
-                pipeline, missing, WriteShard(job.output, incomplete, label_ids, job.spec)
-            )
+            build_pipeline(pipeline, missing, WriteShard(job.output, incomplete, settings))
 
 
 def _sum_up(
@@ -177,6 +179,7 @@ def _partition(
         strips=sum(part.strips for part in parts),
         tiles=sum(part.tiles for part in parts),
         recordings=sum(part.recordings for part in parts),
+        silent=sum(part.silent for part in parts),
         seconds=sum(part.seconds for part in parts),
         moments=Moments.total((part.moments for part in parts), spec.n_mels),
     )

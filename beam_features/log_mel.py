@@ -1,5 +1,6 @@
 """Samples to log-mel frames: pure, NumPy in, NumPy out."""
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -27,13 +28,48 @@ def log_mel(samples: Float32, spec: FeatureSpec) -> Float32:
     Returns:
         ``[1 + n_samples // hop_length, n_mels]``, natural logarithm.
     """
-    padded = np.pad(samples, spec.fft_length // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, spec.fft_length)
+    return _of_windows(np.pad(samples, spec.fft_length // 2), spec)
+
+
+def log_mel_blocks(blocks: Iterable[Float32], spec: FeatureSpec) -> Iterator[Float32]:
+    """Compute `log_mel` of each channel of a recording that comes in blocks.
+
+    Args:
+        blocks: ``[n, n_channels]`` at ``spec.sample_rate_hz``, full scale 1.
+        spec: the feature settings.
+
+    Yields:
+        ``[n_channels, n_frames, n_mels]``, the frames that each block completes.
+    """
+    rest: Float32 | None = None
+    for block in _padded(blocks, spec.fft_length // 2):
+        rest = block if rest is None else np.concatenate([rest, block])
+        n_frames = 1 + (len(rest) - spec.fft_length) // spec.hop_length
+        if n_frames > 0:
+            channels = np.ascontiguousarray(rest.T)
+            yield np.stack([_of_windows(channel, spec) for channel in channels])
+            rest = rest[n_frames * spec.hop_length :]
+
+
+def _padded(blocks: Iterable[Float32], n_samples: int) -> Iterator[Float32]:
+    """Put zeros before the first block and after the last."""
+    zeros: Float32 | None = None
+    for block in blocks:
+        if zeros is None:
+            zeros = np.zeros((n_samples, block.shape[1]), np.float32)
+            yield zeros
+        yield block
+    if zeros is not None:
+        yield zeros
+
+
+def _of_windows(samples: Float32, spec: FeatureSpec) -> Float32:
+    """Log-mel of every whole window in ``[n_samples]``: ``[n_frames, n_mels]``."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples, spec.fft_length)
     frames = frames[:: spec.hop_length]  # [n_frames, fft_length], a view
-    n_frames = len(frames)  # not from n_samples: an odd fft_length has one frame less at the end
     window, mel_filters = _window(spec), _mel_filters(spec)
-    mel = np.empty((n_frames, spec.n_mels), np.float32)
-    for start in range(0, n_frames, _FRAMES_PER_BLOCK):
+    mel = np.empty((len(frames), spec.n_mels), np.float32)
+    for start in range(0, len(frames), _FRAMES_PER_BLOCK):
         block = slice(start, start + _FRAMES_PER_BLOCK)
         spectrum = scipy.fft.rfft(frames[block] * window)  # [block, 1 + fft_length // 2]
         power = np.square(spectrum.real) + np.square(spectrum.imag)

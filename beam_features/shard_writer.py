@@ -1,7 +1,6 @@
 """Make one shard: read its recordings, write its tiles, leave a summary. Called by Beam workers."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -9,15 +8,23 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from beam_features import storage
-from beam_features.audio import decode_audio, resample
-from beam_features.datasets import sample
 from beam_features.plan import Shard
+from beam_features.reading import Tally, read_tiles
 from beam_features.recording import Recording, RejectedRecording, Rejection
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import encode_strip
 from beam_features.tfrecord import frame_record
-from beam_features.tiles import strips_of, tiles_of
+from beam_features.tiles import strips_of
+
+
+@dataclass(frozen=True)
+class ShardSettings:
+    """What the tiles of every shard follow from, besides its recordings."""
+
+    spec: FeatureSpec
+    label_ids: Mapping[str, int]
+    max_duration_s: float | None = None  # recordings that last longer are rejected
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,10 @@ class ShardSummary:
     strips: int
     tiles: int
     recordings: int
+    silent: int  # of the recordings, those whose samples are all equal
     seconds: float
+    bytes_read: int
+    bytes_written: int
     moments: Moments
     rejections: tuple[Rejection, ...]
 
@@ -42,49 +52,38 @@ class ShardSummary:
 
 
 def write_shard(
-    shard: Shard, output: str, summary_uri: str, label_ids: Mapping[str, int], spec: FeatureSpec
+    shard: Shard, output: str, summary_uri: str, settings: ShardSettings
 ) -> ShardSummary:
     """Write ``output/shard.name``, then its summary, each complete or not at all."""
-    durations_s: dict[str, float] = {}
+    spec = settings.spec
+    tally = Tally()
     rejections: list[Rejection] = []
     moments: list[Moments] = []
-    counts: Counter[str] = Counter()
+    n_tiles = n_bytes = 0
 
-    def read_tiles(recording: Recording) -> npt.NDArray[np.float32]:
-        samples = read_samples(recording.uri, spec)
-        durations_s[recording.recording_id] = len(samples) / spec.sample_rate_hz
-        return tiles_of(samples, spec)
+    def read(recording: Recording) -> Iterator[npt.NDArray[np.float32]]:
+        return read_tiles(recording.uri, spec, settings.max_duration_s, tally)
 
     def reject(recording: Recording, why: RejectedRecording) -> None:
         rejections.append(Rejection(recording.uri, why.stage, why.reason, why.detail))
 
     with storage.atomic_write(storage.join(output, shard.name)) as file:
         for context in shard.contexts:
-            for strip in strips_of(context, read_tiles, reject, label_ids, spec):
-                file.write(frame_record(encode_strip(strip)))
+            for strip in strips_of(context, read, reject, settings.label_ids, spec):
+                n_bytes += file.write(frame_record(encode_strip(strip)))
                 moments.append(Moments.of(strip.log_mel))
-                counts.update(strips=1, tiles=len(strip.log_mel))
+                n_tiles += len(strip.log_mel)
 
     summary = ShardSummary(
-        strips=counts["strips"],
-        tiles=counts["tiles"],
-        recordings=len(durations_s),
-        seconds=sum(durations_s.values()),
+        strips=len(moments),
+        tiles=n_tiles,
+        recordings=tally.recordings,
+        silent=tally.silent,
+        seconds=tally.seconds,
+        bytes_read=tally.n_bytes,
+        bytes_written=n_bytes,
         moments=Moments.total(moments, spec.n_mels),
         rejections=tuple(rejections),
     )
     storage.write_text(summary_uri, summary.dump())
     return summary
-
-
-def read_samples(uri: str, spec: FeatureSpec) -> npt.NDArray[np.float32]:
-    """Read a recording as mono ``[n_samples]`` at ``spec.sample_rate_hz``, or reject it."""
-    if sample.is_sample(uri):
-        return resample(sample.synthesise(uri), sample.SAMPLE_RATE_HZ, spec)
-    try:
-        with storage.open_binary(uri) as file:
-            return decode_audio(file, spec)
-    except FileNotFoundError as error:
-        raise RejectedRecording("read", "missing", "there is no such file") from error
-    except PermissionError as error:
-        raise RejectedRecording("read", "unreadable", "permission denied") from error

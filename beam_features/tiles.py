@@ -1,74 +1,93 @@
 """From a context's recordings to strips of tiles: slicing and book-keeping, no IO of its own."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from beam_features.log_mel import log_mel
+from beam_features.log_mel import log_mel_blocks
 from beam_features.recording import Recording, RejectedRecording
 from beam_features.schema.feature_spec import MAX_TILES_PER_STRIP, FeatureSpec
 from beam_features.schema.strip import LOG_MEL_DTYPE, NO_LABEL, Strip
+from beam_features.signal import filled_up
 
 Float32 = npt.NDArray[np.float32]
 
 
-def tiles_of(samples: Float32, spec: FeatureSpec) -> Float32:
+def tiles_of(blocks: Iterable[Float32], spec: FeatureSpec) -> Iterator[Float32]:
     """Cut the log-mel frames of a recording into tiles.
 
     The last partial tile is dropped, unless it is the only one: then silence fills it up.
 
     Args:
-        samples: mono ``[n_samples]`` at ``spec.sample_rate_hz``.
+        blocks: ``[n, n_channels]`` at ``spec.sample_rate_hz``.
         spec: the feature settings.
 
-    Returns:
-        ``[n_tiles, tile_frames, n_mels]`` with ``n_tiles >= 1``.
+    Yields:
+        ``[n_channels, n_tiles, tile_frames, n_mels]``, as many tiles as a block completes.
     """
     shortest = spec.tile_frames * spec.hop_length
-    if len(samples) < shortest:
-        samples = np.pad(samples, (0, shortest - len(samples)))
-    frames = log_mel(samples, spec)
-    n_tiles = len(frames) // spec.tile_frames
-    return frames[: n_tiles * spec.tile_frames].reshape(n_tiles, *spec.tile_shape)
+    rest: Float32 | None = None
+    for frames in log_mel_blocks(filled_up(blocks, shortest), spec):
+        rest = frames if rest is None else np.concatenate([rest, frames], axis=1)
+        n_tiles = rest.shape[1] // spec.tile_frames
+        if n_tiles:
+            whole, rest = np.split(rest, [n_tiles * spec.tile_frames], axis=1)
+            yield whole.reshape(len(whole), n_tiles, *spec.tile_shape)
 
 
 def strips_of(
     recordings: Iterable[Recording],
-    read_tiles: Callable[[Recording], Float32],
+    read_tiles: Callable[[Recording], Iterable[Float32]],
     reject: Callable[[Recording, RejectedRecording], None],
     label_ids: Mapping[str, int],
     spec: FeatureSpec,
 ) -> Iterator[Strip]:
-    """Join the tiles of one context into strips.
+    """Join the tiles of one context into strips, of each channel on its own.
 
     A strip ends where the timeline has a gap or after `MAX_TILES_PER_STRIP` tiles.
 
     Args:
         recordings: of one context, in the order of their `offset_s`.
-        read_tiles: gives ``[n_tiles, tile_frames, n_mels]`` of a recording.
+        read_tiles: gives blocks ``[n_channels, n_tiles, tile_frames, n_mels]`` of a recording; it
+            rejects one before the first block or never.
         reject: is told of each recording that `read_tiles` rejects; the others go on.
         label_ids: index of each label name.
         spec: the feature settings.
     """
-    strip: _OpenStrip | None = None
+    strips: dict[int, _OpenStrip] = {}  # by channel
     for recording in recordings:
+        label = NO_LABEL if recording.label is None else label_ids[recording.label]
+        first, index = round(recording.offset_s / spec.tile_s), 0
         try:
-            tiles = read_tiles(recording)
+            for block in read_tiles(recording):
+                for tiles in block.swapaxes(0, 1):  # [n_channels, tile_frames, n_mels]
+                    start_ms = round(index * spec.tile_s * 1000)
+                    for channel, tile in enumerate(tiles):
+                        if channel in strips and not strips[channel].takes(first + index):
+                            yield strips.pop(channel).close()
+                        if channel not in strips:
+                            heard = _heard_by(channel, recording, spec)
+                            strips[channel] = _OpenStrip(heard, first + index)
+                        strips[channel].append(tile, recording.recording_id, start_ms, label)
+                    index += 1
         except RejectedRecording as rejection:
             reject(recording, rejection)
-            continue
-        first = round(recording.offset_s / spec.tile_s)
-        label = NO_LABEL if recording.label is None else label_ids[recording.label]
-        for index, tile in enumerate(tiles):
-            if strip is not None and not strip.takes(first + index):
-                yield strip.close()
-                strip = None
-            strip = strip or _OpenStrip(recording, first + index)
-            strip.append(tile, recording.recording_id, round(index * spec.tile_s * 1000), label)
-    if strip is not None:
-        yield strip.close()
+    for channel in sorted(strips):
+        yield strips[channel].close()
+
+
+def _heard_by(channel: int, recording: Recording, spec: FeatureSpec) -> Recording:
+    """Make a channel a sensor with a timeline of its own, where all channels are wanted."""
+    if spec.channels != "all":
+        return recording
+    name = f"channel{channel}"
+    return replace(
+        recording,
+        context_id=f"{recording.context_id}#{name}",
+        sensor_id=f"{recording.sensor_id}#{name}" if recording.sensor_id else name,
+    )
 
 
 @dataclass

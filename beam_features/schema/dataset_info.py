@@ -69,6 +69,7 @@ class Partition:
     recordings: int
     seconds: float
     moments: Moments
+    silent: int = 0  # recordings whose samples are all equal; they are kept
 
     def shard_names(self) -> list[str]:
         """File names of all shards, in order."""

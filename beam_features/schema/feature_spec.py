@@ -18,7 +18,7 @@ class FeatureSpec:
     """Log-mel settings; values that follow from others are properties."""
 
     sample_rate_hz: Annotated[int, Field(gt=0)] = 16_000
-    channels: Literal["mean", "first"] = "mean"
+    channels: Literal["mean", "first", "all"] = "mean"  # all: each is a sensor of its own
     window_s: Annotated[float, Field(gt=0)] = 0.025
     hop_s: Annotated[float, Field(gt=0)] = 0.010
     fft_length: Annotated[int, Field(gt=0)] = 512

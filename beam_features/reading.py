@@ -1,0 +1,131 @@
+"""One recording, from its URI to tiles, or to the reason why there are none."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_features import audio, ffmpeg, storage
+from beam_features.audio import FORMAT_UNKNOWN, Audio
+from beam_features.datasets import sample
+from beam_features.recording import RejectedRecording
+from beam_features.schema.errors import JobError
+from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.signal import Measured, checked, resampled, select_channels
+from beam_features.tiles import tiles_of
+
+_HELD_BYTES = 64 << 20  # of tiles: 43 minutes of mono with the default settings
+
+Float32 = npt.NDArray[np.float32]
+Decoder = Callable[[BinaryIO], AbstractContextManager[Audio]]
+
+
+@dataclass
+class Tally:
+    """What was read, over all recordings that were used."""
+
+    recordings: int = 0
+    silent: int = 0  # of the recordings, those whose samples are all equal
+    seconds: float = 0.0
+    n_bytes: int = 0
+
+
+def read_tiles(
+    uri: str, spec: FeatureSpec, max_duration_s: float | None, tally: Tally
+) -> Iterator[Float32]:
+    """Decode, resample and cut a recording, in memory that does not grow with its length.
+
+    Libsndfile comes first; what it does not know ffmpeg may, where it is installed.
+
+    Args:
+        uri: of the recording.
+        spec: the feature settings.
+        max_duration_s: reject what is longer.
+        tally: is raised once the recording has been read to its end.
+
+    Yields:
+        Blocks ``[n_channels, n_tiles, tile_frames, n_mels]``.
+
+    Raises:
+        RejectedRecording: it cannot be used; always before the first block.
+        JobError: it changed while it was read.
+    """
+    try:
+        yield from _read_by(audio.open_audio, uri, spec, max_duration_s, tally)
+    except RejectedRecording as rejection:
+        if rejection.reason not in FORMAT_UNKNOWN or not ffmpeg.is_installed():
+            raise
+        yield from _read_by(ffmpeg.open_audio, uri, spec, max_duration_s, tally)
+
+
+def _read_by(
+    decoder: Decoder, uri: str, spec: FeatureSpec, max_duration_s: float | None, tally: Tally
+) -> Iterator[Float32]:
+    def read_through() -> None:
+        with _open(uri, decoder) as (sound, _):
+            for _ in checked(sound.blocks, sound.sample_rate_hz, max_duration_s, Measured()):
+                pass
+
+    measured = Measured()
+    with _open(uri, decoder) as (sound, n_bytes):
+        blocks = checked(sound.blocks, sound.sample_rate_hz, max_duration_s, measured)
+        wanted = resampled(select_channels(blocks, spec), sound.sample_rate_hz, spec)
+        yield from hold(tiles_of(wanted, spec), read_through, uri)
+        tally.recordings += 1
+        tally.silent += measured.is_constant
+        tally.seconds += measured.frames / sound.sample_rate_hz
+        tally.n_bytes += n_bytes
+
+
+def hold(
+    blocks: Iterable[Float32],
+    read_through: Callable[[], None],
+    uri: str,
+    held_bytes: int = _HELD_BYTES,
+) -> Iterator[Float32]:
+    """Hold tiles back until their recording is known to be good to its end.
+
+    What has gone into a shard cannot be taken back, and damage may show at the very end. Of a
+    recording too long to be held, `read_through` finds out.
+
+    Raises:
+        RejectedRecording: from `blocks` or `read_through`; always before the first block is given.
+        JobError: `blocks` fail where `read_through` did not.
+    """
+    blocks = iter(blocks)
+    held: list[Float32] = []
+    n_bytes = 0
+    for block in blocks:
+        held.append(block)
+        n_bytes += block.nbytes
+        if n_bytes > held_bytes:
+            read_through()
+            break
+    while held:
+        yield held.pop(0)
+    try:
+        yield from blocks
+    except RejectedRecording as rejection:
+        raise JobError(f"{uri} changed while it was read ({rejection}); run again") from rejection
+
+
+@contextmanager
+def _open(uri: str, decoder: Decoder) -> Iterator[tuple[Audio, int]]:
+    """Open a recording and tell its size in bytes."""
+    if sample.is_sample(uri):
+        samples = sample.synthesise(uri)[:, np.newaxis]
+        yield Audio(sample.SAMPLE_RATE_HZ, iter([samples])), 0
+        return
+    try:
+        with storage.open_binary(uri) as file:
+            n_bytes = file.seek(0, 2)
+            file.seek(0)
+            with decoder(file) as sound:
+                yield sound, n_bytes
+    except FileNotFoundError as error:
+        raise RejectedRecording("read", "missing", "there is no such file") from error
+    except PermissionError as error:
+        raise RejectedRecording("read", "unreadable", "permission denied") from error
