@@ -36,6 +36,7 @@ _OTHER_FORMATS = {  # how files begin that are audio, but not for libsndfile
     "WavPack": rb"wvpk",
     "Monkey's Audio": rb"MAC ",
 }
+_REASONS = {"lost sync": "truncated", "unimplemented format": "unsupported_codec"}
 
 Float32 = npt.NDArray[np.float32]
 
@@ -132,8 +133,10 @@ def _rejection(error: soundfile.LibsndfileError, head: bytes) -> RejectedRecordi
                 detail = f"{name} is not for libsndfile; with ffmpeg installed it is read"
                 return RejectedRecording("decode", "unsupported_codec", detail)
         return RejectedRecording("decode", "not_audio", error.error_string)
-    reason = "truncated" if "lost sync" in error.error_string else "undecodable"
-    return RejectedRecording("decode", reason, error.error_string)
+    for words, reason in _REASONS.items():
+        if words in error.error_string:
+            return RejectedRecording("decode", reason, error.error_string)
+    return RejectedRecording("decode", "undecodable", error.error_string)
 
 
 def _missing_end(log: str) -> str | None:

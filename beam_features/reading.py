@@ -58,7 +58,10 @@ def read_tiles(
     except RejectedRecording as rejection:
         if rejection.reason not in FORMAT_UNKNOWN or not ffmpeg.is_installed():
             raise
-        yield from _read_by(ffmpeg.open_audio, uri, spec, max_duration_s, tally)
+        try:
+            yield from _read_by(ffmpeg.open_audio, uri, spec, max_duration_s, tally)
+        except RejectedRecording as by_ffmpeg:
+            raise rejection if by_ffmpeg.reason == rejection.reason else by_ffmpeg from None
 
 
 def _read_by(

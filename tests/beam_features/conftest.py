@@ -1,10 +1,12 @@
 """Real recordings, real runs of the job, and ways to read what it wrote."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import soundfile
@@ -29,6 +31,23 @@ def write_noise(path: Path, seconds: float, rate_hz: int, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.random.default_rng(seed).normal(0, 0.05, round(seconds * rate_hz))
     soundfile.write(path, samples, rate_hz)
+
+
+@pytest.fixture(scope="session")
+def ffmpeg(tmp_path_factory) -> Iterator[str]:
+    """A real ffmpeg, first on the path under that name."""
+    program = tmp_path_factory.mktemp("bin") / "ffmpeg"
+    program.symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{program.parent}{os.pathsep}{path}"
+    yield str(program)
+    os.environ["PATH"] = path
+
+
+@pytest.fixture
+def no_ffmpeg(monkeypatch) -> None:
+    """A path without any ffmpeg."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from beam_features.log_mel import log_mel
+from beam_features.log_mel import log_mel, log_mel_blocks
 from beam_features.schema.feature_spec import FeatureSpec
 from tests.beam_features.reference import librosa_log_mel
 
@@ -59,6 +59,16 @@ def test_equals_librosa_over_several_blocks(n_frames):
     ours = log_mel(samples, spec)
     assert len(ours) == n_frames
     np.testing.assert_allclose(ours, librosa_log_mel(samples, spec), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("cuts", [(1,), (160, 161), (200, 400, 600), (12_344,)], ids=str)
+@pytest.mark.parametrize("spec", [SPECS["defaults"], SPECS["fft is odd"]], ids=["even", "odd"])
+def test_blocks_give_the_frames_of_the_whole(spec, cuts):
+    """To the rounding of a matrix product whose blocks have other sizes."""
+    channels = np.stack([signal("noise", 12_345), signal("chirp", 12_345)], axis=1)
+    blocks = np.concatenate(list(log_mel_blocks(np.split(channels, cuts), spec)), axis=1)
+    whole = [log_mel(np.ascontiguousarray(channel), spec) for channel in channels.T]
+    np.testing.assert_allclose(blocks, np.stack(whole), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 from beam_features.log_mel import log_mel
 from beam_features.recording import Recording, RejectedRecording
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.tiles import strips_of, tiles_of
+from beam_features.tiles import strips_of
+from beam_features.tiles import tiles_of as tile_blocks_of
 
 SPEC = FeatureSpec()
 LABEL_IDS = {"dog": 0, "rain": 1}
@@ -14,6 +15,13 @@ LABEL_IDS = {"dog": 0, "rain": 1}
 
 def noise(n_samples: int) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, n_samples).astype(np.float32)
+
+
+def tiles_of(samples: np.ndarray, spec: FeatureSpec, *cuts: int) -> np.ndarray:
+    """Tiles of ``[n_samples]`` or ``[n_samples, n_channels]``; of mono without the channel."""
+    columns = samples.reshape(len(samples), -1)
+    tiles = np.concatenate(list(tile_blocks_of(np.split(columns, cuts), spec)), axis=1)
+    return tiles[0] if samples.ndim == 1 else tiles
 
 
 @pytest.mark.parametrize(
@@ -38,8 +46,29 @@ def test_tiles_are_slices_of_one_log_mel():
     samples = noise(40_000)
     frames = log_mel(samples, SPEC)
     tiles = tiles_of(samples, SPEC)
-    np.testing.assert_array_equal(tiles[0], frames[:100])
-    np.testing.assert_array_equal(tiles[1], frames[100:200])
+    np.testing.assert_allclose(tiles.reshape(200, 64), frames[:200], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cuts", [(1,), (16_000, 32_000), (15_999, 16_001, 16_161), (100, 39_999)])
+def test_the_cut_into_blocks_leaves_no_trace(cuts):
+    """But for the rounding of a matrix product whose blocks have other sizes."""
+    samples = noise(40_000)
+    np.testing.assert_allclose(tiles_of(samples, SPEC, *cuts), tiles_of(samples, SPEC), atol=1e-5)
+
+
+def test_tiles_come_as_soon_as_they_are_complete():
+    """Ten blocks of a second: a tile lacks its last frame until the next block has come."""
+    blocks = np.split(noise(160_000)[:, None], 10)
+    assert [block.shape[1] for block in tile_blocks_of(blocks, SPEC)] == [1] * 10
+
+
+def test_channels_have_tiles_of_their_own():
+    samples = noise(80_000).reshape(40_000, 2)
+    tiles = tiles_of(samples, SPEC, 10_000)
+    assert tiles.shape == (2, 2, 100, 64)
+    for channel in (0, 1):
+        mono = tiles_of(np.ascontiguousarray(samples[:, channel]), SPEC)
+        np.testing.assert_allclose(tiles[channel], mono, atol=1e-5)
 
 
 def test_short_recording_is_filled_up_with_silence():
@@ -66,14 +95,15 @@ def join(*parts: tuple[Recording, int | None], spec: FeatureSpec = SPEC):
     counts = {part.recording_id: n_tiles for part, n_tiles in parts}
     rejected, read = [], 0
 
-    def read_tiles(part: Recording) -> np.ndarray:
+    def read_tiles(part: Recording) -> list[np.ndarray]:
         nonlocal read
         n_tiles = counts[part.recording_id]
         if n_tiles is None:
             raise RejectedRecording("decode", "truncated", "half is missing")
         values = np.arange(read, read + n_tiles, dtype=np.float32)
         read += n_tiles
-        return np.tile(values[:, None, None], (1, 100, 64))
+        tiles = np.tile(values[None, :, None, None], (1, 1, 100, 64))
+        return np.array_split(tiles, 3, axis=1)
 
     strips = list(
         strips_of(
@@ -166,3 +196,32 @@ def test_context_of_rejected_recordings_has_no_strips():
 def test_context_that_begins_late_keeps_its_place():
     strips, _ = join((recording("a", 120), 3))
     assert spans(strips) == [(120, 3)]
+
+
+def test_channels_are_sensors_with_timelines_of_their_own():
+    """Two recordings that follow each other: the channels' strips go on side by side."""
+
+    def read_tiles(part: Recording) -> list[np.ndarray]:
+        first = 0 if part.recording_id == "a" else 40
+        values = np.arange(first, first + 40) + np.array([[0], [100]])  # [channel, tile]
+        return [np.tile(values[:, :, None, None], (1, 1, 100, 64))]
+
+    parts = [recording("a", 0), recording("b", 40)]
+    spec = FeatureSpec(channels="all")
+    strips = list(strips_of(parts, read_tiles, lambda *_: None, LABEL_IDS, spec))
+    assert [(s.context_id, s.sensor_id, s.first_tile) for s in strips] == [
+        ("context#channel0", "node3#channel0", 0),
+        ("context#channel1", "node3#channel1", 0),
+        ("context#channel0", "node3#channel0", 64),
+        ("context#channel1", "node3#channel1", 64),
+    ]
+    assert {strip.session_id for strip in strips} == {"session"}
+    values = [strip.log_mel[:, 0, 0].tolist() for strip in strips]
+    assert values == [
+        list(range(64)),
+        list(range(100, 164)),
+        list(range(64, 80)),
+        list(range(164, 180)),
+    ]
+    assert strips[2].recording_ids == ("b",) * 16
+    assert strips[2].start_ms == tuple(range(24_000, 40_000, 1000))

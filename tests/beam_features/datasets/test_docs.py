@@ -54,7 +54,10 @@ def trees(tmp_path_factory, make_songs, write_development_set, write_evaluation_
 
 
 EXPECTED = {  # recordings per partition, and what is rejected, by reason
-    "features/music": ({"train": 6, "validation": 1, "test": 1}, {"hidden": 1, "not_audio": 1}),
+    "features/music": (
+        {"train": 6, "validation": 1, "test": 1},
+        {"hidden": 1, "unsupported_codec": 1},
+    ),
     "features/songs": ({"train": 3}, {}),
     "features/esc50": ({"fold1": 1, "fold2": 1}, {}),
     "features/dcase": ({"fold1": 4, "fold2": 1, "fold3": 3, "fold4": 1}, {"missing": 1}),
@@ -65,7 +68,7 @@ EXPECTED = {  # recordings per partition, and what is rejected, by reason
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command(trees, monkeypatch, command):
+def test_command(trees, no_ffmpeg, monkeypatch, command):
     monkeypatch.chdir(trees)
     monkeypatch.setattr(
         "beam_features.datasets.sample.SONGS_PER_CLASS", {"train": 1, "validation": 1, "test": 1}

@@ -109,7 +109,7 @@ def test_spec_is_frozen():
         ({"tile_s": 0}, "tile_s: Input should be greater than 0, not 0"),
         ({"tile_s": float("inf")}, "tile_s: Input should be a finite number, not inf"),
         ({"hop_s": float("nan")}, "hop_s: Input should be a finite number, not nan"),
-        ({"channels": "all"}, "channels: Input should be 'mean' or 'first', not 'all'"),
+        ({"channels": "left"}, "channels: Input should be 'mean', 'first' or 'all', not 'left'"),
     ],
 )
 def test_refusals_name_the_value(values, message):
