@@ -1,0 +1,244 @@
+"""How fast the feature job is, against its own steps and against a plain librosa script.
+
+One run, one set of files, ratios: ``python -m benchmarks.features [--input DIR] [--repeat N]``.
+
+* floor: decode, resample and log-mel, each alone on one core, added up;
+* script: what one would write with librosa (load, melspectrogram, log, save, file by file), on one
+  core and through a pool of two processes;
+* job: ``python -m beam_features`` with one worker and with two, start and writing included.
+
+The whole is repeated with the corpus ``--repeat`` times as large, to see whether the cost of an
+hour and the memory stay what they were.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+import librosa
+import numpy as np
+import psutil
+import soundfile
+import soxr
+
+from beam_features.audio import AUDIO_SUFFIXES
+from beam_features.datasets import sample
+from beam_features.log_mel import log_mel
+from beam_features.schema.feature_spec import FeatureSpec
+
+SPEC = FeatureSpec()
+WORKERS = 2
+T = TypeVar("T")
+_SAMPLE_S = 0.1
+_STEP_FILES = 60  # so many files are enough to time a step on
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What something took: seconds, and the largest process in MiB."""
+
+    seconds: float
+    peak_mib: float = 0.0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--input", type=Path, help="directory of audio (default: the sample songs)")
+    parser.add_argument("--repeat", type=int, default=1, help="how often the corpus is copied")
+    known = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as home:
+        source = known.input or write_sample_songs(Path(home) / "songs")
+        files = audio_files(source)
+        hours = sum(soundfile.info(file).duration for file in files) / 3600
+        floor = measure_steps(files)
+        for repeat in sorted({1, known.repeat}):
+            corpus = copies(files, source, Path(home) / f"x{repeat}", repeat)
+            print(f"\n{len(files) * repeat} files, {hours * repeat:.2f} h of audio")
+            compare(corpus, hours * repeat, floor, Path(home))
+
+
+def write_sample_songs(folder: Path) -> Path:
+    """Write the embedded corpus as Ogg Vorbis at 44.1 kHz."""
+    folder.mkdir()
+    for recording in sample.list_recordings("sample:0").recordings:
+        samples = soxr.resample(sample.synthesise(recording.uri), sample.SAMPLE_RATE_HZ, 44_100)
+        name = recording.uri.removeprefix("sample:").replace("/", "-")
+        soundfile.write(folder / f"{name}.ogg", samples, 44_100)
+    return folder
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """Files below `folder` that look like audio, in order."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+
+
+def copies(files: Sequence[Path], source: Path, target: Path, repeat: int) -> Path:
+    """Copy the corpus `repeat` times."""
+    for index in range(repeat):
+        for file in files:
+            copy = target / f"{index:03d}" / file.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
+    return target
+
+
+def measure_steps(files: Sequence[Path]) -> float:
+    """Print how many times real time each step runs on one core; return the same of their sum."""
+    with on_one_core() as pool:
+        costs = pool.submit(step_costs, [str(file) for file in files]).result()
+    print("step on one core, times real time")
+    for name, cost in costs.items():
+        print(f"  {name:<42}{1 / cost:>8.0f}")
+    floor = 1 / (costs["decode"] + costs["resample"] + costs["log-mel"])
+    print(f"  {'floor: decode + resample + log-mel':<42}{floor:>8.0f}")
+    return floor
+
+
+def step_costs(files: Sequence[str]) -> dict[str, float]:
+    """Seconds that each step takes per second of audio, over some of the files."""
+    chosen = files[:: max(1, len(files) // _STEP_FILES)]
+    decoded, decode_s = timed(lambda: [soundfile.read(f, dtype="float32") for f in chosen])
+    duration_s = sum(len(samples) / rate for samples, rate in decoded)
+    mono = [(samples.reshape(len(samples), -1).mean(axis=1), rate) for samples, rate in decoded]
+
+    def resample_all() -> list[np.ndarray]:
+        return [
+            x if rate == SPEC.sample_rate_hz else soxr.resample(x, rate, SPEC.sample_rate_hz, "HQ")
+            for x, rate in mono
+        ]
+
+    resampled, resample_s = timed(resample_all)
+    log_mel(resampled[0], SPEC)  # the mel matrix is made once
+    _, ours_s = timed(lambda: [log_mel(x, SPEC) for x in resampled])
+    librosa_log_mel(resampled[0])
+    _, librosa_s = timed(lambda: [librosa_log_mel(x) for x in resampled])
+    seconds = {
+        "decode": decode_s,
+        "resample": max(resample_s, 1e-9),
+        "log-mel": ours_s,
+        "log-mel of librosa, for comparison": librosa_s,
+    }
+    return {name: value / duration_s for name, value in seconds.items()}
+
+
+def timed(run: Callable[[], T]) -> tuple[T, float]:
+    """Result and seconds."""
+    begin = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - begin
+
+
+def librosa_log_mel(samples: np.ndarray) -> np.ndarray:
+    """``[n_frames, n_mels]`` in librosa's words."""
+    mel = librosa.feature.melspectrogram(
+        y=samples,
+        sr=SPEC.sample_rate_hz,
+        n_fft=SPEC.fft_length,
+        win_length=SPEC.window_length,
+        hop_length=SPEC.hop_length,
+        n_mels=SPEC.n_mels,
+        fmin=SPEC.fmin_hz,
+    )
+    return np.log(mel + SPEC.log_offset).T
+
+
+def compare(corpus: Path, hours: float, floor: float, home: Path) -> None:
+    """Print a line per way of doing it."""
+    files = [str(file) for file in audio_files(corpus)]
+    costs = {
+        "librosa script, one core": script(files, home, 1),
+        f"librosa script, pool of {WORKERS}": script(files, home, WORKERS),
+        "job, 1 worker": job(corpus, home, 1),
+        f"job, {WORKERS} workers": job(corpus, home, WORKERS),
+    }
+    print(f"{'':<30}{'x real time':>12}{'of floor':>10}{'s per hour':>12}{'peak MiB':>10}")
+    for name, cost in costs.items():
+        speed = hours * 3600 / cost.seconds
+        line = f"{name:<30}{speed:>12.0f}{speed / floor:>10.2f}{cost.seconds / hours:>12.1f}"
+        print(line + (f"{cost.peak_mib:>10.0f}" if cost.peak_mib else ""))
+    pool, two = (list(costs.values())[index].seconds for index in (1, 3))
+    speed = hours * 3600 / two
+    print(
+        f"job with {WORKERS} workers: {speed / (WORKERS * floor):.0%} of {WORKERS} x floor, "
+        f"{pool / two:.2f} times as fast as the pool"
+    )
+
+
+def script(files: Sequence[str], home: Path, processes: int) -> Cost:
+    """Time a plain script; the import of librosa is in it, as it is for its user."""
+    target = Path(tempfile.mkdtemp(dir=home))
+    begin = time.perf_counter()
+    with on_one_core() if processes == 1 else pool_of(processes) as pool:
+        list(pool.map(librosa_script, files, [str(target)] * len(files), chunksize=8))
+    seconds = time.perf_counter() - begin
+    shutil.rmtree(target)
+    return Cost(seconds)
+
+
+def librosa_script(file: str, target: str) -> None:
+    """Load, compute, save: what the script does with one file."""
+    samples, _ = librosa.load(file, sr=SPEC.sample_rate_hz, res_type="soxr_hq")
+    frames = librosa_log_mel(samples).astype(np.float16)
+    np.save(Path(target) / file.replace("/", "_"), frames)
+
+
+def job(corpus: Path, home: Path, workers: int) -> Cost:
+    """Time the command, from its start to its end, with all that it starts."""
+    output = Path(tempfile.mkdtemp(dir=home))
+    words = ["--dataset", "folder", "--input", str(corpus), "--output", str(output / "features")]
+    begin = time.perf_counter()
+    process = psutil.Popen(
+        [sys.executable, "-m", "beam_features", *words, f"--direct_num_workers={workers}"],
+        stdout=subprocess.DEVNULL,
+        preexec_fn=to_one_core if workers == 1 else None,
+    )
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, largest(process))
+        time.sleep(_SAMPLE_S)
+    seconds = time.perf_counter() - begin
+    if process.returncode:
+        raise SystemExit(f"the job failed, exit code {process.returncode}")
+    shutil.rmtree(output)
+    return Cost(seconds, peak / 2**20)
+
+
+def largest(process: psutil.Process) -> int:
+    """Resident bytes of the largest process in a tree."""
+    sizes = [0]
+    with suppress(psutil.NoSuchProcess):
+        for member in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                sizes.append(member.memory_info().rss)
+    return max(sizes)
+
+
+def pool_of(processes: int) -> ProcessPoolExecutor:
+    """Fresh processes, as a script that is started has."""
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+
+
+def on_one_core() -> ProcessPoolExecutor:
+    """A fresh process that has one core, so that no library's threads make it two."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=to_one_core)
+
+
+def to_one_core() -> None:
+    """Bind this process to one of its cores."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+if __name__ == "__main__":
+    main()
