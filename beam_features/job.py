@@ -1,7 +1,8 @@
 """The feature job from arguments to a complete directory: plan, resume or refuse, run, sum up.
 
-While the job is under way ``OUTPUT/incomplete/`` holds the arguments and a summary per finished
-shard. `dataset_info.json` is written when every shard is there; then ``incomplete/`` goes.
+While the job is under way ``OUTPUT/incomplete/`` holds the arguments, a summary per finished shard
+and a directory of the run. `dataset_info.json` is written when every shard is there; then
+``incomplete/`` goes.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ from beam_features.plan import (
     shard_pattern,
 )
 from beam_features.recording import Listing, Recording, Rejection
+from beam_features.run import Run
 from beam_features.schema.dataset_info import (
     DATASET_INFO,
     DatasetInfo,
@@ -44,7 +46,7 @@ from beam_features.shard_writer import ShardSummary
 _INCOMPLETE = "incomplete"
 _ARGUMENTS = "arguments.json"
 _REJECTED = "rejected-00000-of-00001.jsonl"
-_OURS = re.compile(r"([^/]+-\d{5}-of-\d{5}\.tfrecord|rejected-\d{5}-of-\d{5}\.jsonl)(\.tmp)?")
+_OURS = re.compile(r"[^/]+-\d{5}-of-\d{5}\.tfrecord|rejected-\d{5}-of-\d{5}\.jsonl")
 _PACKAGES = ("apache-beam", "librosa", "numpy", "scipy", "soundfile", "soxr")
 
 
@@ -84,6 +86,7 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     label_ids = {name: index for index, name in enumerate(_label_names(listing.recordings))}
     _run_shards(job, options, arguments, shards, label_ids)
     info = _sum_up(job, arguments, shards, tuple(label_ids), listing.skipped)
+    storage.delete(_temporary_files(job.output))
     storage.write_text(_in(job, DATASET_INFO), dump_dataset_info(info))
     storage.delete_directory(_in(job, _INCOMPLETE))
     print(f"wrote {job.output}\n{_summary(info)}")
@@ -127,10 +130,10 @@ def _run_shards(
         f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there", flush=True
     )
     if missing:
+        run = Run.begin(incomplete)
+        places = run.write_plan(missing, label_ids)
         with Pipeline(options=options) as pipeline:
-            build_pipeline(
-                pipeline, missing, WriteShard(job.output, incomplete, label_ids, job.spec)
-            )
+            build_pipeline(pipeline, places, WriteShard(run, job.output, incomplete, job.spec))
 
 
 def _sum_up(
@@ -215,13 +218,19 @@ def _clear(output: str) -> None:
     """Delete what earlier jobs left, and nothing else; the marks of completeness go first."""
     storage.delete([storage.join(output, DATASET_INFO)])
     storage.delete_directory(storage.join(output, _INCOMPLETE))
-    storage.delete(_shards_and_rejected(output))
+    storage.delete([*_shards_and_rejected(output), *_temporary_files(output)])
 
 
 def _shards_and_rejected(output: str) -> list[str]:
     """Files directly in `output` that bear the names of ours; other datasets may lie below it."""
     uris = storage.list_files(output)
     return [uri for uri in uris if _OURS.fullmatch(uri.removeprefix(output + "/"))]
+
+
+def _temporary_files(output: str) -> list[str]:
+    """What killed runs left directly in `output`; workers write below ``incomplete/`` only."""
+    ours = {storage.join(output, name) for name in (DATASET_INFO, _REJECTED)}
+    return [uri for uri in storage.list_files(output) if storage.intended_name(uri) in ours]
 
 
 def _read_info(job: FeatureJob) -> DatasetInfo:

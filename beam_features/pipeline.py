@@ -1,12 +1,13 @@
 """The Beam graph, apart from any runner."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from beam_features import storage
 from beam_features.plan import Shard
+from beam_features.run import Place, Run
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.shard_writer import write_shard
 
@@ -14,16 +15,24 @@ from beam_features.shard_writer import write_shard
 class WriteShard(beam.DoFn):  # type: ignore[misc]
     """Make one shard and count what happened."""
 
-    def __init__(
-        self, output: str, summaries: str, label_ids: Mapping[str, int], spec: FeatureSpec
-    ) -> None:
-        self._output, self._summaries = output, summaries
-        self._label_ids, self._spec = dict(label_ids), spec
+    def __init__(self, run: Run, output: str, summaries: str, spec: FeatureSpec) -> None:
+        self._run, self._output, self._summaries = run, output, summaries
+        self._spec = spec
 
-    def process(self, shard: Shard) -> Iterator[str]:
-        """Write the shard and its summary; yield its name."""
-        uri = summary_uri(self._summaries, shard)
-        summary = write_shard(shard, self._output, uri, self._label_ids, self._spec)
+    def process(self, place: Place) -> Iterator[str]:
+        """Make the shard at a place in the plan and its summary; yield its name.
+
+        Both are moved into place when they are whole, the summary last, so that an interrupted
+        try leaves no mark.
+        """
+        planned = self._run.read_plan(place)
+        shard = planned.shard
+        with self._run.scratch() as scratch:
+            made = storage.join(scratch, shard.name), summary_uri(scratch, shard)
+            summary = write_shard(shard, scratch, made[1], planned.label_ids, self._spec)
+            self._run.check_current()
+            storage.rename(made[0], storage.join(self._output, shard.name))
+            storage.rename(made[1], summary_uri(self._summaries, shard))
         Metrics.counter("beam_features", "recordings").inc(summary.recordings)
         Metrics.counter("beam_features", "tiles").inc(summary.tiles)
         for rejection in summary.rejections:
@@ -37,12 +46,12 @@ def summary_uri(summaries: str, shard: Shard) -> str:
 
 
 def build_pipeline(
-    pipeline: beam.Pipeline, shards: Sequence[Shard], write: WriteShard
+    pipeline: beam.Pipeline, places: Sequence[Place], write: WriteShard
 ) -> Iterable[str]:
     """Add the job's steps to `pipeline`; the result holds the names of the finished shards."""
     return (  # type: ignore[no-any-return]
         pipeline
-        | "PlannedShards" >> beam.Create(shards, reshuffle=False)
+        | "PlannedShards" >> beam.Create(places, reshuffle=False)
         | "SpreadOverWorkers" >> beam.Reshuffle()
         | "WriteShard" >> beam.ParDo(write)
     )
