@@ -29,6 +29,7 @@ from beam_features.plan import (
 )
 from beam_features.recording import Listing, Recording, Rejection
 from beam_features.run import Run
+from beam_features.runners import cause_of
 from beam_features.schema.dataset_info import (
     DATASET_INFO,
     DatasetInfo,
@@ -68,7 +69,8 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
 
     Raises:
         InputError: there is nothing to read, or the output was made with other arguments.
-        JobError: more recordings were rejected than `job.max_failure_rate` allows.
+        JobError: a worker failed, or more recordings were rejected than `job.max_failure_rate`
+            allows.
     """
     listing = DATASETS[job.dataset](job.input)
     check_unique(listing.recordings)
@@ -132,8 +134,15 @@ def _run_shards(
     if missing:
         run = Run.begin(incomplete)
         places = run.write_plan(missing, label_ids)
-        with Pipeline(options=options) as pipeline:
-            build_pipeline(pipeline, places, WriteShard(run, job.output, incomplete, job.spec))
+        write = WriteShard(run, job.output, incomplete, job.spec)
+        try:
+            with Pipeline(options=options) as pipeline:
+                build_pipeline(pipeline, places, write)
+        except Exception as error:  # what it is depends on the runner
+            raise JobError(
+                f"{cause_of(error, options)}; finished shards are kept, the same command goes on "
+                "(--debug shows where it failed)"
+            ) from error
 
 
 def _sum_up(

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from apache_beam import Pipeline
 
-from beam_features.cli import beam_options
 from beam_features.datasets import DATASETS
 from beam_features.pipeline import WriteShard, build_pipeline, summary_uri
 from beam_features.plan import Shard, plan_shards
 from beam_features.recording import Recording
 from beam_features.run import Run
+from beam_features.runners import beam_options
 from beam_features.schema.feature_spec import FeatureSpec
 
 
