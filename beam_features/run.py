@@ -53,7 +53,8 @@ class PlannedShard:
 class Run:
     """A run of the job; launcher and workers hold it alike."""
 
-    uri: str
+    incomplete: str
+    name: str
 
     @classmethod
     def begin(cls, incomplete: str) -> "Run":
@@ -63,7 +64,7 @@ class Run:
         for other in sorted(others):
             storage.delete([storage.join(incomplete, other, _PLAN)])
             storage.delete_directory(storage.join(incomplete, other))
-        return cls(storage.join(incomplete, f"run-{uuid.uuid4().hex}"))
+        return cls(incomplete, f"run-{uuid.uuid4().hex}")
 
     def write_plan(self, shards: Sequence[Shard], label_ids: Mapping[str, int]) -> list[Place]:
         """Write the plan; return where in it each shard stands."""
@@ -86,8 +87,12 @@ class Run:
     def scratch(self) -> Iterator[str]:
         """Give a directory for one try at a shard, since a runner may try one twice at once."""
         uri = storage.join(self.uri, uuid.uuid4().hex)
-        yield uri
-        storage.delete_directory(uri)
+        try:
+            yield uri
+        finally:
+            storage.delete_directory(uri)
+            if not storage.exists(self._plan_uri):  # and a write made anew what was deleted
+                storage.delete_empty_directories(self.uri, self.incomplete)
 
     def check_current(self) -> None:
         """Stop where another run has taken over, or the job is complete.
@@ -97,6 +102,11 @@ class Run:
         """
         if not storage.exists(self._plan_uri):
             raise JobError(f"{self._plan_uri} is gone: another run has taken over from this one")
+
+    @property
+    def uri(self) -> str:
+        """The directory of the run."""
+        return storage.join(self.incomplete, self.name)
 
     @property
     def _plan_uri(self) -> str:

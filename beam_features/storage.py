@@ -7,7 +7,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, TextIO, cast
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -157,6 +157,13 @@ def delete_directory(uri: str) -> None:
             return
         # not FileSystems.delete, to which a "[" in a directory is a pattern
         shutil.rmtree(uri, ignore_errors=attempt < _TRIES - 1)
+
+
+def delete_empty_directories(*uris: str) -> None:
+    """Delete those of the directories that hold nothing; object storage has no such thing."""
+    for uri in uris:
+        with suppress(OSError):
+            os.rmdir(uri)
 
 
 def make_directory(uri: str) -> None:
