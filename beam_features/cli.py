@@ -3,13 +3,9 @@
 import argparse
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from beam_features.schema.command import add_settings_arguments, run_command
 from beam_features.schema.errors import InputError
-
-if TYPE_CHECKING:
-    from apache_beam.options.pipeline_options import PipelineOptions
 
 _DATASETS = ("folder", "csv", "esc50", "dcase2018-task5", "fma", "sample")
 
@@ -20,7 +16,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace
         prog="python -m beam_features",
         description="Turn audio into sharded TFRecords of log-mel tiles.",
         epilog="Any other option goes to Apache Beam, such as --runner=DataflowRunner or "
-        "--direct_num_workers=4.",
+        "--direct_num_workers=4: docs/clusters.md.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -63,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
     from beam_features import storage
     from beam_features.job import FeatureJob, run_job
+    from beam_features.runners import beam_options, check_reachable
     from beam_features.schema.feature_spec import FeatureSpec
     from beam_features.schema.settings import load_settings
 
@@ -86,44 +83,7 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
         max_failure_rate=known.max_failure_rate,
         overwrite=known.overwrite,
     )
+    check_reachable(options, job.input, job.output)
     if not known.debug:  # every local worker warns that it has no directory for custom types
         logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel("ERROR")
     run_job(job, options)
-
-
-def beam_options(arguments: Sequence[str]) -> "PipelineOptions":
-    """Beam's options, with a local runner that needs no download.
-
-    `DirectRunner` stands for a choice that Beam makes: it tries to fetch the binary of another
-    runner first. Asked for it, or for nothing, we take `FnApiRunner`, its portable fallback. More
-    than one local worker means processes, since decoding holds Python's lock for part of its time.
-
-    Raises:
-        InputError: no part of Beam knows an option.
-    """
-    from apache_beam.options.pipeline_options import (
-        DirectOptions,
-        PipelineOptions,
-        StandardOptions,
-    )
-
-    _refuse_unknown(arguments)
-    options = PipelineOptions(list(arguments))
-    standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
-    if (standard.runner or "DirectRunner").lower() in ("direct", "directrunner"):
-        standard.runner = "FnApiRunner"
-    if direct.direct_num_workers != 1 and direct.direct_running_mode == "in_memory":
-        direct.direct_running_mode = "multi_processing"
-    return options
-
-
-def _refuse_unknown(arguments: Sequence[str]) -> None:
-    """Beam itself drops options that it does not know with a mere log line."""
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for options in PipelineOptions.__subclasses__():
-        options._add_argparse_args(parser)  # noqa: SLF001 - Beam's documented hook
-    unknown = parser.parse_known_args(list(arguments))[1]
-    if unknown:
-        raise InputError(f"unknown option {unknown[0]!r}; neither --help nor Apache Beam lists it")

@@ -1,7 +1,8 @@
 """The feature job from arguments to a complete directory: plan, resume or refuse, run, sum up.
 
-While the job is under way ``OUTPUT/incomplete/`` holds the arguments and a summary per finished
-shard. `dataset_info.json` is written when every shard is there; then ``incomplete/`` goes.
+While the job is under way ``OUTPUT/incomplete/`` holds the arguments, a summary per finished shard
+and a directory of the run. `dataset_info.json` is written when every shard is there; then
+``incomplete/`` goes.
 """
 
 import dataclasses
@@ -26,7 +27,11 @@ from beam_features.plan import (
     sha256_of,
     shard_pattern,
 )
+from beam_features.progress import Progress, told
+from beam_features.reading import ReadSettings
 from beam_features.recording import Listing, Recording, Rejection
+from beam_features.run import Run
+from beam_features.runners import cause_of
 from beam_features.schema.dataset_info import (
     DATASET_INFO,
     DatasetInfo,
@@ -39,12 +44,12 @@ from beam_features.schema.errors import InputError, JobError
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.settings import describe_differences
 from beam_features.schema.strip import SCHEMA_VERSION
-from beam_features.shard_writer import ShardSettings, ShardSummary
+from beam_features.shard_writer import ShardSummary
 
 _INCOMPLETE = "incomplete"
 _ARGUMENTS = "arguments.json"
 _REJECTED = "rejected-00000-of-00001.jsonl"
-_OURS = re.compile(r"([^/]+-\d{5}-of-\d{5}\.tfrecord|rejected-\d{5}-of-\d{5}\.jsonl)(\.tmp)?")
+_OURS = re.compile(r"[^/]+-\d{5}-of-\d{5}\.tfrecord|rejected-\d{5}-of-\d{5}\.jsonl")
 _PACKAGES = ("apache-beam", "librosa", "numpy", "scipy", "soundfile", "soxr")
 
 
@@ -67,7 +72,8 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
 
     Raises:
         InputError: there is nothing to read, or the output was made with other arguments.
-        JobError: more recordings were rejected than `job.max_failure_rate` allows.
+        JobError: a worker failed, or more recordings were rejected than `job.max_failure_rate`
+            allows.
     """
     listing = DATASETS[job.dataset](job.input)
     check_unique(listing.recordings)
@@ -82,11 +88,10 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
         print(f"{job.output} is complete already, nothing to do\n{_summary(info)}")
         return
     shards = plan_shards(listing.recordings, job.shards)
-    label_names = _label_names(listing.recordings)
-    label_ids = {name: index for index, name in enumerate(label_names)}
-    settings = ShardSettings(job.spec, label_ids, job.max_duration_s)
-    _run_shards(job, options, arguments, shards, settings)
-    info = _sum_up(job, arguments, shards, tuple(label_names), listing.skipped)
+    label_ids = {name: index for index, name in enumerate(_label_names(listing.recordings))}
+    _run_shards(job, options, arguments, shards, label_ids)
+    info = _sum_up(job, arguments, shards, tuple(label_ids), listing.skipped)
+    storage.delete(_temporary_files(job.output))
     storage.write_text(_in(job, DATASET_INFO), dump_dataset_info(info))
     storage.delete_directory(_in(job, _INCOMPLETE))
     print(f"wrote {job.output}\n{_summary(info)}")
@@ -111,7 +116,7 @@ def _run_shards(
     options: PipelineOptions,
     arguments: dict[str, Any],
     shards: Sequence[Shard],
-    settings: ShardSettings,
+    label_ids: dict[str, int],
 ) -> None:
     """Run the Beam job over the shards that a killed run has not finished."""
     incomplete, started = _in(job, _INCOMPLETE), _in(job, _INCOMPLETE, _ARGUMENTS)
@@ -127,12 +132,21 @@ def _run_shards(
         if not storage.exists(summary_uri(incomplete, shard))
         or not storage.exists(_in(job, shard.name))
     ]
-    print(
-        f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there", flush=True
-    )
+    _say(f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there")
     if missing:
-        with Pipeline(options=options) as pipeline:
-            build_pipeline(pipeline, missing, WriteShard(job.output, incomplete, settings))
+        run = Run.begin(incomplete)
+        progress = Progress(frozenset(summary_uri(incomplete, shard) for shard in missing))
+        places = run.write_plan(missing, label_ids)
+        settings = ReadSettings(job.spec, job.max_duration_s)
+        write = WriteShard(run, job.output, incomplete, settings)
+        try:
+            with told(progress, incomplete, _say), Pipeline(options=options) as pipeline:
+                build_pipeline(pipeline, places, write)
+        except Exception as error:  # what it is depends on the runner
+            raise JobError(
+                f"{cause_of(error, options)}; finished shards are kept, the same command goes on "
+                "(--debug shows where it failed)"
+            ) from error
 
 
 def _sum_up(
@@ -218,7 +232,7 @@ def _clear(output: str) -> None:
     """Delete what earlier jobs left, and nothing else; the marks of completeness go first."""
     storage.delete([storage.join(output, DATASET_INFO)])
     storage.delete_directory(storage.join(output, _INCOMPLETE))
-    storage.delete(_shards_and_rejected(output))
+    storage.delete([*_shards_and_rejected(output), *_temporary_files(output)])
 
 
 def _shards_and_rejected(output: str) -> list[str]:
@@ -227,9 +241,19 @@ def _shards_and_rejected(output: str) -> list[str]:
     return [uri for uri in uris if _OURS.fullmatch(uri.removeprefix(output + "/"))]
 
 
+def _temporary_files(output: str) -> list[str]:
+    """What killed runs left directly in `output`; workers write below ``incomplete/`` only."""
+    ours = {storage.join(output, name) for name in (DATASET_INFO, _REJECTED)}
+    return [uri for uri in storage.list_files(output) if storage.intended_name(uri) in ours]
+
+
 def _read_info(job: FeatureJob) -> DatasetInfo:
     uri = _in(job, DATASET_INFO)
     return parse_dataset_info(storage.read_text(uri), uri)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _label_names(recordings: Sequence[Recording]) -> list[str]:
@@ -242,10 +266,12 @@ def _in(job: FeatureJob, *names: str) -> str:
 
 def _summary(info: DatasetInfo) -> str:
     """Counts as a table for people."""
-    lines = [f"{'partition':<12}{'recordings':>12}{'strips':>9}{'tiles':>9}{'hours':>9}"]
+    header = ("recordings", "silent", "strips", "tiles", "hours")
+    lines = [f"{'partition':<14}" + "".join(f"{word:>11}" for word in header)]
     for name, part in info.partitions.items():
-        hours = part.seconds / 3600
-        lines.append(f"{name:<12}{part.recordings:>12}{part.strips:>9}{part.tiles:>9}{hours:>9.2f}")
+        counts = (part.recordings, part.silent, part.strips, part.tiles)
+        columns = "".join(f"{count:>11}" for count in counts)
+        lines.append(f"{name:<14}{columns}{part.seconds / 3600:>11.2f}")
     rejected = ", ".join(f"{count} {reason}" for reason, count in info.rejected.items())
     lines.append(f"rejected: {rejected or 'none'}")
     return "\n".join(lines)

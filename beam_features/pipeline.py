@@ -4,22 +4,41 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
+from threadpoolctl import threadpool_limits
 
 from beam_features import storage
 from beam_features.plan import Shard
-from beam_features.shard_writer import ShardSettings, ShardSummary, write_shard
+from beam_features.reading import ReadSettings
+from beam_features.run import Place, Run
+from beam_features.shard_writer import ShardSummary, write_shard
 
 
 class WriteShard(beam.DoFn):  # type: ignore[misc]
     """Make one shard and count what happened."""
 
-    def __init__(self, output: str, summaries: str, settings: ShardSettings) -> None:
-        self._output, self._summaries, self._settings = output, summaries, settings
+    def __init__(self, run: Run, output: str, summaries: str, settings: ReadSettings) -> None:
+        self._run, self._output, self._summaries = run, output, summaries
+        self._settings = settings
 
-    def process(self, shard: Shard) -> Iterator[str]:
-        """Write the shard and its summary; yield its name."""
-        uri = summary_uri(self._summaries, shard)
-        count(write_shard(shard, self._output, uri, self._settings))
+    def setup(self) -> None:
+        """Leave the other cores to other workers: threads of BLAS spin while they wait."""
+        threadpool_limits(1, "blas")
+
+    def process(self, place: Place) -> Iterator[str]:
+        """Make the shard at a place in the plan and its summary; yield its name.
+
+        Both are moved into place when they are whole, the summary last, so that an interrupted
+        try leaves no mark.
+        """
+        planned = self._run.read_plan(place)
+        shard = planned.shard
+        with self._run.scratch() as scratch:
+            made = storage.join(scratch, shard.name), summary_uri(scratch, shard)
+            summary = write_shard(shard, scratch, made[1], planned.label_ids, self._settings)
+            self._run.check_current()
+            storage.rename(made[0], storage.join(self._output, shard.name))
+            storage.rename(made[1], summary_uri(self._summaries, shard))
+        count(summary)
         yield shard.name
 
 
@@ -37,12 +56,12 @@ def summary_uri(summaries: str, shard: Shard) -> str:
 
 
 def build_pipeline(
-    pipeline: beam.Pipeline, shards: Sequence[Shard], write: WriteShard
+    pipeline: beam.Pipeline, places: Sequence[Place], write: WriteShard
 ) -> Iterable[str]:
     """Add the job's steps to `pipeline`; the result holds the names of the finished shards."""
     return (  # type: ignore[no-any-return]
         pipeline
-        | "PlannedShards" >> beam.Create(shards, reshuffle=False)
+        | "PlannedShards" >> beam.Create(places, reshuffle=False)
         | "SpreadOverWorkers" >> beam.Reshuffle()
         | "WriteShard" >> beam.ParDo(write)
     )

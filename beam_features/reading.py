@@ -23,6 +23,14 @@ Float32 = npt.NDArray[np.float32]
 Decoder = Callable[[BinaryIO], AbstractContextManager[Audio]]
 
 
+@dataclass(frozen=True)
+class ReadSettings:
+    """What the tiles of a recording follow from, besides the recording."""
+
+    spec: FeatureSpec
+    max_duration_s: float | None = None  # recordings that last longer are rejected
+
+
 @dataclass
 class Tally:
     """What was read, over all recordings that were used."""
@@ -33,17 +41,14 @@ class Tally:
     n_bytes: int = 0
 
 
-def read_tiles(
-    uri: str, spec: FeatureSpec, max_duration_s: float | None, tally: Tally
-) -> Iterator[Float32]:
+def read_tiles(uri: str, settings: ReadSettings, tally: Tally) -> Iterator[Float32]:
     """Decode, resample and cut a recording, in memory that does not grow with its length.
 
     Libsndfile comes first; what it does not know ffmpeg may, where it is installed.
 
     Args:
         uri: of the recording.
-        spec: the feature settings.
-        max_duration_s: reject what is longer.
+        settings: what to make of it.
         tally: is raised once the recording has been read to its end.
 
     Yields:
@@ -54,27 +59,27 @@ def read_tiles(
         JobError: it changed while it was read.
     """
     try:
-        yield from _read_by(audio.open_audio, uri, spec, max_duration_s, tally)
+        yield from _read_by(audio.open_audio, uri, settings, tally)
     except RejectedRecording as rejection:
         if rejection.reason not in FORMAT_UNKNOWN or not ffmpeg.is_installed():
             raise
         try:
-            yield from _read_by(ffmpeg.open_audio, uri, spec, max_duration_s, tally)
+            yield from _read_by(ffmpeg.open_audio, uri, settings, tally)
         except RejectedRecording as by_ffmpeg:
             raise rejection if by_ffmpeg.reason == rejection.reason else by_ffmpeg from None
 
 
-def _read_by(
-    decoder: Decoder, uri: str, spec: FeatureSpec, max_duration_s: float | None, tally: Tally
-) -> Iterator[Float32]:
+def _read_by(decoder: Decoder, uri: str, settings: ReadSettings, tally: Tally) -> Iterator[Float32]:
+    spec, longest_s = settings.spec, settings.max_duration_s
+
     def read_through() -> None:
         with _open(uri, decoder) as (sound, _):
-            for _ in checked(sound.blocks, sound.sample_rate_hz, max_duration_s, Measured()):
+            for _ in checked(sound.blocks, sound.sample_rate_hz, longest_s, Measured()):
                 pass
 
     measured = Measured()
     with _open(uri, decoder) as (sound, n_bytes):
-        blocks = checked(sound.blocks, sound.sample_rate_hz, max_duration_s, measured)
+        blocks = checked(sound.blocks, sound.sample_rate_hz, longest_s, measured)
         wanted = resampled(select_channels(blocks, spec), sound.sample_rate_hz, spec)
         yield from hold(tiles_of(wanted, spec), read_through, uri)
         tally.recordings += 1

@@ -9,22 +9,12 @@ from pydantic.dataclasses import dataclass
 
 from beam_features import storage
 from beam_features.plan import Shard
-from beam_features.reading import Tally, read_tiles
+from beam_features.reading import ReadSettings, Tally, read_tiles
 from beam_features.recording import Recording, RejectedRecording, Rejection
 from beam_features.schema.dataset_info import Moments
-from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import encode_strip
 from beam_features.tfrecord import frame_record
 from beam_features.tiles import strips_of
-
-
-@dataclass(frozen=True)
-class ShardSettings:
-    """What the tiles of every shard follow from, besides its recordings."""
-
-    spec: FeatureSpec
-    label_ids: Mapping[str, int]
-    max_duration_s: float | None = None  # recordings that last longer are rejected
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,11 @@ class ShardSummary:
 
 
 def write_shard(
-    shard: Shard, output: str, summary_uri: str, settings: ShardSettings
+    shard: Shard,
+    output: str,
+    summary_uri: str,
+    label_ids: Mapping[str, int],
+    settings: ReadSettings,
 ) -> ShardSummary:
     """Write ``output/shard.name``, then its summary, each complete or not at all."""
     spec = settings.spec
@@ -62,14 +56,14 @@ def write_shard(
     n_tiles = n_bytes = 0
 
     def read(recording: Recording) -> Iterator[npt.NDArray[np.float32]]:
-        return read_tiles(recording.uri, spec, settings.max_duration_s, tally)
+        return read_tiles(recording.uri, settings, tally)
 
     def reject(recording: Recording, why: RejectedRecording) -> None:
         rejections.append(Rejection(recording.uri, why.stage, why.reason, why.detail))
 
     with storage.atomic_write(storage.join(output, shard.name)) as file:
         for context in shard.contexts:
-            for strip in strips_of(context, read, reject, settings.label_ids, spec):
+            for strip in strips_of(context, read, reject, label_ids, spec):
                 n_bytes += file.write(frame_record(encode_strip(strip)))
                 moments.append(Moments.of(strip.log_mel))
                 n_tiles += len(strip.log_mel)

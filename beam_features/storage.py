@@ -3,15 +3,18 @@
 import glob
 import io
 import os
+import re
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, TextIO, cast
 
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-_TEMPORARY_SUFFIX = ".tmp"
+_TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
+_TRIES = 5
 
 
 def join(root: str, *names: str) -> str:
@@ -74,6 +77,13 @@ def read_text(uri: str) -> str:
         return file.read().decode()
 
 
+def read_range(uri: str, offset: int, length: int) -> bytes:
+    """Read `length` bytes of a file from `offset` on."""
+    with open_binary(uri) as file:
+        file.seek(offset)
+        return file.read(length)
+
+
 @contextmanager
 def open_text(uri: str) -> Iterator[TextIO]:
     """Open a UTF-8 table for reading, line ends as stored, without the mark Excel puts in front.
@@ -91,9 +101,10 @@ def open_text(uri: str) -> Iterator[TextIO]:
 def atomic_write(uri: str) -> Iterator[BinaryIO]:
     """Write a file that appears under its name complete or not at all.
 
-    The temporary name follows from the final one: a second try overwrites what a killed one left.
+    Every try has a temporary name of its own: what was killed may live on in another process, and
+    two that write to one name make a file that neither meant. `intended_name` recognises them.
     """
-    temporary = uri + _TEMPORARY_SUFFIX
+    temporary = f"{uri}.{uuid.uuid4().hex}.tmp"
     file = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
     try:
         yield file
@@ -102,7 +113,18 @@ def atomic_write(uri: str) -> Iterator[BinaryIO]:
         delete([temporary])
         raise
     file.close()
-    FileSystems.rename([temporary], [uri])
+    rename(temporary, uri)
+
+
+def intended_name(uri: str) -> str | None:
+    """The name that a temporary file of `atomic_write` was to get; None for any other file."""
+    match = _TEMPORARY.fullmatch(uri)
+    return match[1] if match else None
+
+
+def rename(source: str, target: str) -> None:
+    """Move a file within one storage, over what is there; fails where the source is gone."""
+    FileSystems.rename([source], [target])
 
 
 def write_text(uri: str, text: str) -> None:
@@ -112,17 +134,36 @@ def write_text(uri: str, text: str) -> None:
 
 
 def delete(uris: Sequence[str]) -> None:
-    """Delete files; those that are gone already do not count."""
-    present = [glob.escape(uri) for uri in uris if exists(uri)]
-    if present:
-        FileSystems.delete(present)
+    """Delete files; those that are gone already, or go meanwhile, do not count."""
+    for attempt in range(_TRIES):
+        present = [glob.escape(uri) for uri in uris if exists(uri)]
+        if not present:
+            return
+        try:
+            FileSystems.delete(present)
+        except BeamIOError:
+            if attempt == _TRIES - 1:
+                raise
 
 
 def delete_directory(uri: str) -> None:
-    """Delete all files below `uri`, and the directory itself where the storage has such a thing."""
-    delete(list_files(uri))
-    if exists(uri):
-        shutil.rmtree(uri)  # not FileSystems.delete, to which a "[" in a directory is a pattern
+    """Delete all files below `uri`, and the directory itself where the storage has such a thing.
+
+    Workers of a killed run may add to it and take from it meanwhile.
+    """
+    for attempt in range(_TRIES):
+        delete(list_files(uri))
+        if not exists(uri):
+            return
+        # not FileSystems.delete, to which a "[" in a directory is a pattern
+        shutil.rmtree(uri, ignore_errors=attempt < _TRIES - 1)
+
+
+def delete_empty_directories(*uris: str) -> None:
+    """Delete those of the directories that hold nothing; object storage has no such thing."""
+    for uri in uris:
+        with suppress(OSError):
+            os.rmdir(uri)
 
 
 def make_directory(uri: str) -> None:

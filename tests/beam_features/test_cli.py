@@ -1,16 +1,16 @@
-"""The command line: refusals, help, and which Beam runner is taken."""
+"""The command line: refusals and help."""
 
 import subprocess
 import sys
 import time
 
 import pytest
-from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
-from beam_features.cli import _DATASETS, beam_options, main
+from beam_features.cli import _DATASETS, main
 from beam_features.datasets import DATASETS
 
 HEAVY = ("apache_beam", "tensorflow", "librosa", "scipy", "soundfile")
+DATAFLOW = ("--runner=DataflowRunner", "--project=my-project", "--region=europe-west1")
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,19 @@ HEAVY = ("apache_beam", "tensorflow", "librosa", "scipy", "soundfile")
         (
             ["--input", "x", "--direct_num_worker=2"],
             "unknown option '--direct_num_worker=2'; neither --help nor Apache Beam lists it",
+        ),
+        (
+            ["--input", "x", "--runner=PortableRunner"],
+            "--runner=PortableRunner: it needs --job_endpoint=HOST:PORT, the address of a job "
+            "server",
+        ),
+        (
+            ["--input", "x", *DATAFLOW, "--temp_location=gs://bucket/tmp"],
+            "the workers of DataflowRunner cannot reach the local 'x'; give a gs:// URI",
+        ),
+        (
+            ["--input", "gs://bucket/x", *DATAFLOW, "--temp_location=gs://bucket/tmp"],
+            "the workers of DataflowRunner cannot reach the local 'out'; give a gs:// URI",
         ),
         (
             ["--input", "x", "--set", "hop=1"],
@@ -109,27 +122,3 @@ def test_the_command_offers_the_datasets_that_have_an_adapter():
 def test_csv_needs_a_file(tmp_path, capsys):
     assert main(["--dataset", "csv", "--output", str(tmp_path / "o")]) == 2
     assert capsys.readouterr().err == "error: dataset 'csv' needs --input, the CSV file\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "runner", "workers", "mode"),
-    [
-        ([], "FnApiRunner", 1, "in_memory"),
-        (["--runner=DirectRunner"], "FnApiRunner", 1, "in_memory"),
-        (["--runner", "direct"], "FnApiRunner", 1, "in_memory"),
-        (["--direct_num_workers=2"], "FnApiRunner", 2, "multi_processing"),
-        (["--direct_num_workers=0"], "FnApiRunner", 0, "multi_processing"),  # 0: all cores
-        (
-            ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
-            "FnApiRunner",
-            2,
-            "multi_threading",
-        ),
-        (["--runner=DataflowRunner", "--project=p"], "DataflowRunner", 1, "in_memory"),
-    ],
-)
-def test_beam_options(words, runner, workers, mode):
-    options = beam_options(words)
-    direct = options.view_as(DirectOptions)
-    assert options.view_as(StandardOptions).runner == runner
-    assert (direct.direct_num_workers, direct.direct_running_mode) == (workers, mode)

@@ -217,6 +217,10 @@ def test_rerun_removes_what_a_kill_at_the_very_end_left(run_job, songs, complete
 # Killed
 
 
+ATTEMPT = "0123456789abcdef" * 2
+DEAD_RUN = f"incomplete/run-{ATTEMPT}"
+
+
 def remove_summary(output: Path, shard: str) -> None:
     (output / "incomplete" / f"{shard}.json").unlink()
 
@@ -227,14 +231,25 @@ def killed_between_shard_and_summary(output: Path) -> None:
 
 def killed_within_a_shard(output: Path) -> None:
     remove_summary(output, "train-00001-of-00002")
-    shard = output / "train-00001-of-00002.tfrecord"
-    shard.rename(f"{shard}.tmp")
-    os.truncate(f"{shard}.tmp", 100)
+    scratch = output / DEAD_RUN / ATTEMPT
+    scratch.mkdir(parents=True)
+    temporary = scratch / f"train-00001-of-00002.tfrecord.{ATTEMPT}.tmp"
+    (output / "train-00001-of-00002.tfrecord").rename(temporary)
+    os.truncate(temporary, 100)
 
 
 def killed_within_a_summary(output: Path) -> None:
     remove_summary(output, "train-00001-of-00002")
-    (output / "incomplete" / "train-00001-of-00002.json.tmp").write_text('{"strips":')
+    (output / DEAD_RUN / ATTEMPT).mkdir(parents=True)
+    name = f"train-00001-of-00002.json.{ATTEMPT}.tmp"
+    (output / DEAD_RUN / ATTEMPT / name).write_text('{"strips":')
+
+
+def killed_within_the_plan(output: Path) -> None:
+    killed_before_the_first_shard(output)
+    (output / DEAD_RUN).mkdir()
+    (output / DEAD_RUN / "plan.jsonl").write_text('{"shard":')
+    (output / DEAD_RUN / f"plan.jsonl.{ATTEMPT}.tmp").write_text('{"shard":')
 
 
 def killed_before_the_first_shard(output: Path) -> None:
@@ -245,13 +260,13 @@ def killed_before_the_first_shard(output: Path) -> None:
 def killed_before_the_arguments(output: Path) -> None:
     shutil.rmtree(output)
     (output / "incomplete").mkdir(parents=True)
-    (output / "incomplete" / "arguments.json.tmp").write_text("{")
+    (output / "incomplete" / f"arguments.json.{ATTEMPT}.tmp").write_text("{")
 
 
 def killed_while_summing_up(output: Path) -> None:
     (output / REJECTED).unlink()
-    (output / f"{REJECTED}.tmp").write_text("{")
-    (output / f"{INFO}.tmp").write_text("{")
+    (output / f"{REJECTED}.{ATTEMPT}.tmp").write_text("{")
+    (output / f"{INFO}.{ATTEMPT}.tmp").write_text("{")
 
 
 def shard_lost(output: Path) -> None:
@@ -264,6 +279,7 @@ def shard_lost(output: Path) -> None:
         killed_between_shard_and_summary,
         killed_within_a_shard,
         killed_within_a_summary,
+        killed_within_the_plan,
         killed_before_the_first_shard,
         killed_before_the_arguments,
         killed_while_summing_up,

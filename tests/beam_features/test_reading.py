@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import soundfile
 
 from beam_features.datasets.sample import synthesise
 from beam_features.log_mel import log_mel
-from beam_features.reading import Tally, hold, read_tiles
+from beam_features.reading import ReadSettings, Tally, hold, read_tiles
 from beam_features.recording import RejectedRecording
 from beam_features.schema.errors import JobError
 from beam_features.schema.feature_spec import FeatureSpec
@@ -24,14 +23,14 @@ NOBODY = 65534
 def read(uri: object, max_duration_s: float | None = None) -> tuple[np.ndarray, Tally]:
     """Tiles of the first channel, and what was counted."""
     tally = Tally()
-    blocks = list(read_tiles(str(uri), SPEC, max_duration_s, tally))
+    blocks = list(read_tiles(str(uri), ReadSettings(SPEC, max_duration_s), tally))
     return np.concatenate(blocks, axis=1)[0], tally
 
 
 def rejected(uri: object, max_duration_s: float | None = None) -> RejectedRecording:
     tally, blocks = Tally(), []
     with pytest.raises(RejectedRecording) as rejection:
-        blocks += list(read_tiles(str(uri), SPEC, max_duration_s, tally))
+        blocks += list(read_tiles(str(uri), ReadSettings(SPEC, max_duration_s), tally))
     assert tally == Tally()
     assert blocks == []
     return rejection.value
@@ -183,11 +182,12 @@ from pathlib import Path
 from beam_features.plan import Shard
 from beam_features.recording import Recording
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.shard_writer import ShardSettings, write_shard
+from beam_features.reading import ReadSettings
+from beam_features.shard_writer import write_shard
 recording = Recording("long", {str(path)!r}, None, "train", "long", "long")
 shard = Shard("train", 0, 1, ((recording,),))
-settings = ShardSettings(FeatureSpec(channels="all"), {{}})
-summary = write_shard(shard, {str(tmp_path)!r}, {str(tmp_path / "summary.json")!r}, settings)
+settings = ReadSettings(FeatureSpec(channels="all"))
+summary = write_shard(shard, {str(tmp_path)!r}, {str(tmp_path / "summary.json")!r}, {{}}, settings)
 (peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
 print(summary.tiles, int(peak.split()[1]) // 1024)
 """

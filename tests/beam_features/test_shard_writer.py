@@ -8,10 +8,11 @@ import pytest
 import soundfile
 
 from beam_features.plan import Shard
+from beam_features.reading import ReadSettings
 from beam_features.recording import Recording, Rejection
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.shard_writer import ShardSettings, ShardSummary, write_shard
+from beam_features.shard_writer import ShardSummary, write_shard
 from tests.beam_features.reference import librosa_log_mel
 
 SPEC = FeatureSpec()
@@ -29,8 +30,8 @@ def write(tmp_path):
 
     def write(shard: Shard, spec: FeatureSpec = SPEC) -> ShardSummary:
         summary = str(tmp_path / "out" / "summary.json")
-        settings = ShardSettings(spec, LABEL_IDS)
-        return write_shard(shard, str(tmp_path / "out"), summary, settings)
+        output = str(tmp_path / "out")
+        return write_shard(shard, output, summary, LABEL_IDS, ReadSettings(spec))
 
     return write
 
@@ -159,15 +160,18 @@ def test_fault_of_our_own_is_no_rejection_and_leaves_no_shard(songs, write, tmp_
 def test_worker_needs_no_tensorflow(songs, tmp_path, python):
     program = f"""
 import sys
-import beam_features.pipeline
+from beam_features.pipeline import WriteShard
 from beam_features.plan import Shard
+from beam_features.reading import ReadSettings
 from beam_features.recording import Recording
+from beam_features.run import Run
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.shard_writer import ShardSettings
 recording = Recording("1", {str(songs / "dog/1.wav")!r}, None, "train", "1", "1")
-settings = ShardSettings(FeatureSpec(), {{}})
-write = beam_features.pipeline.WriteShard({str(tmp_path)!r}, {str(tmp_path)!r}, settings)
-print(*write.process(Shard("train", 0, 1, ((recording,),))))
+run = Run.begin({str(tmp_path)!r})
+(place,) = run.write_plan([Shard("train", 0, 1, ((recording,),))], {{}})
+write = WriteShard(run, {str(tmp_path)!r}, {str(tmp_path)!r}, ReadSettings(FeatureSpec()))
+write.setup()
+print(*write.process(place))
 print([name for name in ("tensorflow", "keras", "trainer") if name in sys.modules])
 """
     done = python("-c", program)

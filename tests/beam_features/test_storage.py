@@ -1,5 +1,8 @@
 """Storage on a real directory; names that are patterns to Beam are names to us."""
 
+import contextlib
+import threading
+
 import pytest
 
 from beam_features import storage
@@ -22,7 +25,8 @@ def test_atomic_write_leaves_the_file_alone(root):
     with storage.atomic_write(str(root / "f")) as file:
         file.write(b"12")
         file.write(b"3")
-        assert [path.name for path in root.iterdir()] == ["f.tmp"]
+        (temporary,) = root.iterdir()
+        assert storage.intended_name(str(temporary)) == str(root / "f")
     assert [path.name for path in root.iterdir()] == ["f"]
     assert (root / "f").read_bytes() == b"123"
 
@@ -46,12 +50,34 @@ def test_interrupted_atomic_write_keeps_the_former_content(tmp_path):
     assert (tmp_path / "f").read_text() == "old"
 
 
-def test_atomic_write_overwrites_what_a_killed_one_left(root):
-    (root / "f.tmp").write_text("left over, and longer than the new content")
-    (root / "f").write_text("old")
-    storage.write_text(str(root / "f"), "new é")
+def test_two_atomic_writes_at_once_leave_one_whole_file(root):
+    """As when a killed job lives on in a worker while the next one makes the same file."""
+    uri = str(root / "f")
+    with storage.atomic_write(uri) as first:
+        first.write(b"1" * 100_000)
+        with storage.atomic_write(uri) as second:
+            second.write(b"22")
+        first.write(b"11")
     assert [path.name for path in root.iterdir()] == ["f"]
-    assert storage.read_text(str(root / "f")) == "new é"
+    assert (root / "f").read_bytes() == b"1" * 100_002
+
+
+def test_atomic_write_fails_where_another_took_its_temporary_file(root):
+    def write():
+        with storage.atomic_write(str(root / "f")) as file:
+            file.write(b"1")
+            storage.delete(storage.list_files(str(root)))
+
+    with pytest.raises(OSError, match="Rename"):
+        write()
+    assert list(root.iterdir()) == []
+
+
+def test_only_temporary_files_have_an_intended_name():
+    number = "0123456789abcdef" * 2
+    assert storage.intended_name(f"gs://b/a\nb.{number}.tmp") == "gs://b/a\nb"
+    for name in ("f", "f.tmp", f"f.{number}", f"f.{number}.tmp.wav", f"f.{number[1:]}.tmp"):
+        assert storage.intended_name(name) is None
 
 
 def test_atomic_write_makes_directories(tmp_path):
@@ -88,6 +114,31 @@ def test_delete_directory(root):
     storage.delete_directory(str(root / "d"))
     assert [path.name for path in root.iterdir()] == ["kept"]
     storage.delete_directory(str(root / "d"))  # gone already
+
+
+def test_delete_directory_that_others_write_to(tmp_path):
+    """It may fail while they do, with an OSError, and succeeds once they have stopped."""
+    directory, stop = tmp_path / "d", threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError):
+                storage.write_text(str(directory / "e" / "f"), "x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for _ in range(20):
+        with contextlib.suppress(OSError):
+            storage.delete_directory(str(directory))
+    stop.set()
+    writer.join()
+    storage.delete_directory(str(directory))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_read_range(tmp_path):
+    (tmp_path / "f").write_bytes(b"0123456789")
+    assert storage.read_range(str(tmp_path / "f"), 3, 4) == b"3456"
 
 
 def test_compressed_files_are_read_as_stored(tmp_path):

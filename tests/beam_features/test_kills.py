@@ -1,0 +1,173 @@
+"""Jobs that are killed while several processes work: the next run makes what is missing, once."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from beam_features.cli import main
+
+SONGS = 12
+PATIENCE_S = 60
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory) -> list[str]:
+    """Arguments of a job with a shard per song; each takes about a quarter of a second."""
+    source = tmp_path_factory.mktemp("long songs")
+    samples = np.random.default_rng(0).normal(0, 0.05, 45 * 44_100)
+    for index in range(SONGS):
+        soundfile.write(source / f"{index:02d}.wav", np.roll(samples, 999 * index), 44_100)
+    return ["--dataset", "folder", "--shards", str(SONGS), "--input", str(source), "--output"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(words, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert main([*words, str(output)]) == 0
+    return output
+
+
+@pytest.fixture
+def same(undisturbed, contents) -> Callable[[Path], bool]:
+    """Whether a directory holds the bytes of an undisturbed run, and no more than them."""
+
+    def same(output: Path) -> bool:
+        assert contents(output) == contents(undisturbed)
+        return not [path for path in output.rglob("*") if not path.is_file()]
+
+    return same
+
+
+@pytest.fixture
+def start(words, tmp_path) -> Callable[[Path], subprocess.Popen[bytes]]:
+    """Start the job with two worker processes."""
+
+    def start(output: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "beam_features", *words, str(output)]
+        with (tmp_path / "log").open("ab") as log:
+            return subprocess.Popen(
+                [*command, "--direct_num_workers=2"],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    return start
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} in {PATIENCE_S} s"
+        time.sleep(0.005)
+
+
+def finished(output: Path) -> list[Path]:
+    return list(output.glob("incomplete/*-of-*.json"))
+
+
+def workers_of(launcher: int) -> list[int]:
+    """Beam's worker processes in the session of the launcher."""
+    lines = subprocess.check_output(["ps", "-ewwo", "pid,sid,stat,args"], text=True).splitlines()[
+        1:
+    ]
+    fields = [line.split(maxsplit=3) for line in lines]
+    return [
+        int(pid)
+        for pid, session, state, command in fields
+        if int(session) == launcher and "sdk_worker_main" in command and state[0] != "Z"
+    ]
+
+
+def stop_within_a_shard(workers: list[int], output: Path) -> None:
+    def stopped() -> bool:
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        if list(output.glob("incomplete/run-*/*/*.tmp")):
+            return True
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        return False
+
+    wait_for(stopped, "worker within a shard")
+
+
+@contextmanager
+def ended(launcher: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave no process of the launcher's session, whatever the test finds."""
+    try:
+        yield
+    finally:
+        for pid in workers_of(launcher.pid):
+            os.kill(pid, signal.SIGKILL)
+        launcher.kill()
+        launcher.wait()
+
+
+def test_workers_that_outlive_their_launcher_and_the_next_run(
+    start, words, undisturbed, same, tmp_path
+):
+    """The worst moment: asleep within a shard, they wake when the next run is complete."""
+    output = tmp_path / "out"
+    launcher = start(output)
+    with ended(launcher):
+        wait_for(lambda: len(finished(output)) > 1, "finished shard")
+        workers = workers_of(launcher.pid)
+        stop_within_a_shard(workers, output)
+        launcher.kill()
+        launcher.wait()
+        assert len(workers) >= 2
+        assert len(finished(output)) < SONGS
+
+        assert main([*words, str(output)]) == 0
+        assert same(output)
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: not workers_of(launcher.pid), "end of the workers")
+        assert same(output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_launcher_killed_alone_and_started_again_at_once(start, same, tmp_path, seed):
+    output = tmp_path / "out"
+    launcher = start(output)
+    with ended(launcher):
+        wait_for(lambda: finished(output), "finished shard")
+        time.sleep(random.Random(seed).uniform(0, 0.5))
+        launcher.kill()
+        assert launcher.wait() == -signal.SIGKILL
+        again = start(output)
+        with ended(again):
+            assert again.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
+        assert same(output)
+        wait_for(lambda: not workers_of(launcher.pid), "end of the workers")
+        assert same(output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_all_processes_killed_again_and_again(start, same, tmp_path, seed):
+    """At any moment: while Python starts, while workers do, within shards."""
+    output = tmp_path / "out"
+    randomness = random.Random(seed)
+    for _ in range(5):
+        launcher = start(output)
+        with ended(launcher):
+            time.sleep(randomness.uniform(1, 6))
+            os.killpg(launcher.pid, signal.SIGKILL)
+            launcher.wait()
+    last = start(output)
+    with ended(last):
+        assert last.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
+    assert same(output)
