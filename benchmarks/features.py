@@ -18,9 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -96,7 +96,7 @@ def copies(files: Sequence[Path], source: Path, target: Path, repeat: int) -> Pa
 
 def measure_steps(files: Sequence[Path]) -> float:
     """Print how many times real time each step runs on one core; return the same of their sum."""
-    with on_one_core() as pool:
+    with one_core(), pool_of(1) as pool:
         costs = pool.submit(step_costs, [str(file) for file in files]).result()
     print("step on one core, times real time")
     for name, cost in costs.items():
@@ -180,7 +180,7 @@ def script(files: Sequence[str], home: Path, processes: int) -> Cost:
     """Time a plain script; the import of librosa is in it, as it is for its user."""
     target = Path(tempfile.mkdtemp(dir=home))
     begin = time.perf_counter()
-    with on_one_core() if processes == 1 else pool_of(processes) as pool:
+    with one_core() if processes == 1 else nullcontext(), pool_of(processes) as pool:
         list(pool.map(librosa_script, files, [str(target)] * len(files), chunksize=8))
     seconds = time.perf_counter() - begin
     shutil.rmtree(target)
@@ -199,15 +199,15 @@ def job(corpus: Path, home: Path, workers: int) -> Cost:
     output = Path(tempfile.mkdtemp(dir=home))
     words = ["--dataset", "folder", "--input", str(corpus), "--output", str(output / "features")]
     begin = time.perf_counter()
-    process = psutil.Popen(
-        [sys.executable, "-m", "beam_features", *words, f"--direct_num_workers={workers}"],
-        stdout=subprocess.DEVNULL,
-        preexec_fn=to_one_core if workers == 1 else None,
-    )
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, largest(process))
-        time.sleep(_SAMPLE_S)
+    with one_core() if workers == 1 else nullcontext():
+        process = psutil.Popen(
+            [sys.executable, "-m", "beam_features", *words, f"--direct_num_workers={workers}"],
+            stdout=subprocess.DEVNULL,
+        )
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, largest(process))
+            time.sleep(_SAMPLE_S)
     seconds = time.perf_counter() - begin
     if process.returncode:
         raise SystemExit(f"the job failed, exit code {process.returncode}")
@@ -230,14 +230,15 @@ def pool_of(processes: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
 
 
-def on_one_core() -> ProcessPoolExecutor:
-    """A fresh process that has one core, so that no library's threads make it two."""
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=to_one_core)
-
-
-def to_one_core() -> None:
-    """Bind this process to one of its cores."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Give one core to what is started in the body: its libraries then start no more threads."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 if __name__ == "__main__":

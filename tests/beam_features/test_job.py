@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -144,8 +145,19 @@ def test_progress_is_told(run_job, songs, tmp_path, capsys):
     assert run_job(songs, tmp_path / "out") == 0
     stdout = capsys.readouterr().out
     assert stdout.startswith("4 shards to make, 0 of them are there\n")
-    assert f"wrote {tmp_path / 'out'}\n" in stdout
-    assert stdout.endswith("rejected: none\n")
+    assert re.search(
+        r"^4 of 4 shards, 0\.02 h of audio in \d+ s \(\d+ times real time\), 1\.7 MB read, ",
+        stdout,
+        re.MULTILINE,
+    )
+    assert stdout.endswith(
+        f"wrote {tmp_path / 'out'}\n"
+        "partition      recordings     silent     strips      tiles      hours\n"
+        "test                    1          0          1          1       0.00\n"
+        "train                   6          0          7         81       0.02\n"
+        "validation              1          0          1          2       0.00\n"
+        "rejected: none\n"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
