@@ -8,6 +8,7 @@ import scipy.fft
 import scipy.signal
 
 from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.mel_filters import mel_filters
 
 _FRAMES_PER_BLOCK = 2048  # bounds the memory of the spectra, and keeps them in the cache
 
@@ -31,13 +32,13 @@ def log_mel(samples: Float32, spec: FeatureSpec) -> Float32:
     frames = np.lib.stride_tricks.sliding_window_view(padded, spec.fft_length)
     frames = frames[:: spec.hop_length]  # [n_frames, fft_length], a view
     n_frames = len(frames)  # not from n_samples: an odd fft_length has one frame less at the end
-    window, mel_filters = _window(spec), _mel_filters(spec)
+    window, filters = _window(spec), _mel_filters(spec)
     mel = np.empty((n_frames, spec.n_mels), np.float32)
     for start in range(0, n_frames, _FRAMES_PER_BLOCK):
         block = slice(start, start + _FRAMES_PER_BLOCK)
         spectrum = scipy.fft.rfft(frames[block] * window)  # [block, 1 + fft_length // 2]
         power = np.square(spectrum.real) + np.square(spectrum.imag)
-        mel[block] = power.astype(np.float32) @ mel_filters
+        mel[block] = power.astype(np.float32) @ filters
     np.log(mel + np.float32(spec.log_offset), out=mel)
     return mel
 
@@ -57,14 +58,5 @@ def _window(spec: FeatureSpec) -> npt.NDArray[np.float64]:
 
 @lru_cache(maxsize=4)
 def _mel_filters(spec: FeatureSpec) -> Float32:
-    """Slaney mel filters of librosa, transposed: ``[1 + fft_length // 2, n_mels]``."""
-    from librosa.filters import mel  # here: it takes two seconds, and only workers need it
-
-    filters = mel(
-        sr=spec.sample_rate_hz,
-        n_fft=spec.fft_length,
-        n_mels=spec.n_mels,
-        fmin=spec.fmin_hz,
-        fmax=spec.upper_hz,
-    )
-    return np.ascontiguousarray(filters.T, np.float32)
+    """Mel filters ``[1 + fft_length // 2, n_mels]``, computed once."""
+    return mel_filters(spec)
