@@ -6,7 +6,13 @@ import pytest
 
 from tests.processes import run
 
-COMMANDS = ("beam_features", "beam_features.download", "trainer.train", "trainer.classify")
+COMMANDS = (
+    "beam_features",
+    "beam_features.download",
+    "trainer.train",
+    "trainer.classify",
+    "trainer.embed",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
