@@ -12,6 +12,7 @@ COMMANDS = (
     "trainer.train",
     "trainer.classify",
     "trainer.embed",
+    "trainer.export_onnx",
 )
 
 

@@ -97,7 +97,7 @@ def open_model(uri: str) -> ExportedModel:
     """
     uri = model_uri(uri)
     if uri.endswith(".keras"):
-        spec = _keras_spec(uri)
+        spec = keras_spec(uri)
         functions = WaveformEncoder(storage.load_keras(uri), spec)
     else:
         spec = _saved_model_spec(uri)
@@ -136,7 +136,12 @@ def model_sha256(uri: str) -> str:
     return digest.hexdigest()
 
 
-def _keras_spec(uri: str) -> FeatureSpec:
+def keras_spec(uri: str) -> FeatureSpec:
+    """Read which features an exported ``.keras`` file is for.
+
+    Raises:
+        InputError: it does not tell.
+    """
     with zipfile.ZipFile(io.BytesIO(storage.read_bytes(uri))) as archive:
         if FEATURE_SPEC not in archive.namelist():
             raise InputError(

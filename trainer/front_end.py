@@ -4,12 +4,31 @@ Steps and precision are those of `beam_features.log_mel`: double precision up to
 that no GPU rounds the sums to TF32, and at the end the rounding that a record brings.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.mel_filters import mel_filters
 from beam_features.schema.strip import LOG_MEL_DTYPE
+
+PowerSpectrum = Callable[[tf.Tensor], tf.Tensor]
+"""From windowed frames ``[n_frames, fft_length]`` to ``[n_frames, 1 + fft_length // 2]``."""
+
+
+def fft_power(frames: tf.Tensor) -> tf.Tensor:
+    """Power spectrum by a fast Fourier transform."""
+    spectrum = tf.signal.rfft(frames)
+    return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+
+
+def dft_power(frames: tf.Tensor) -> tf.Tensor:
+    """Power spectrum by two matrix products, where there is no FFT, as in ONNX."""
+    length = frames.shape[1]
+    turns = np.outer(np.arange(length), np.arange(1 + length // 2)) % length / length
+    real, imaginary = frames @ np.cos(2 * np.pi * turns), frames @ np.sin(2 * np.pi * turns)
+    return tf.square(real) + tf.square(imaginary)
 
 
 def frame_count(n_samples: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
@@ -24,20 +43,22 @@ def samples_of_frames(n_frames: tf.Tensor | int, spec: FeatureSpec) -> tf.Tensor
     return (n_frames - 1) * spec.hop_length + spec.fft_length
 
 
-def log_mel(samples: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
+def log_mel(
+    samples: tf.Tensor, spec: FeatureSpec, power_spectrum: PowerSpectrum = fft_power
+) -> tf.Tensor:
     """Compute the log-mel of every whole frame, as a record stores it.
 
     Args:
         samples: float32 ``[n_samples]``; frame ``k`` begins at sample ``k * hop_length``, so that a
             waveform needs ``fft_length // 2`` zeros in front of it for its frames to be centred.
         spec: the feature settings.
+        power_spectrum: `fft_power` or `dft_power`.
 
     Returns:
         float32 ``[n_frames, n_mels]``, rounded to the type of the records.
     """
     frames = tf.signal.frame(samples, spec.fft_length, spec.hop_length)
-    spectrum = tf.signal.rfft(tf.cast(frames, tf.float64) * _window(spec))
-    power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+    power = power_spectrum(tf.cast(frames, tf.float64) * _window(spec))
     mel = tf.cast(power @ mel_filters(spec).astype(np.float64), tf.float32)
     log_mel = tf.math.log(mel + np.float32(spec.log_offset))
     return tf.cast(tf.cast(log_mel, tf.as_dtype(LOG_MEL_DTYPE)), tf.float32)

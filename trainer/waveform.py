@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from beam_features.schema.feature_spec import FeatureSpec
-from trainer.front_end import frame_count, log_mel, samples_of_frames
+from trainer.front_end import PowerSpectrum, fft_power, frame_count, log_mel, samples_of_frames
 
 _TILES_PER_BLOCK = 32  # bounds the memory of spectra and activations, however long the waveform
 _WAVEFORM = tf.TensorSpec([None], tf.float32, name="waveform")
@@ -18,9 +18,14 @@ class WaveformEncoder(tf.Module):  # type: ignore[misc]
     tiles that overlap, ``model.tiles(log_mel)`` tiles of log-mel. Inputs and outputs are float32.
     """
 
-    def __init__(self, encoder: keras.Model, spec: FeatureSpec) -> None:
+    def __init__(
+        self,
+        encoder: keras.Model,
+        spec: FeatureSpec,
+        power_spectrum: PowerSpectrum = fft_power,
+    ) -> None:
         super().__init__()
-        self._spec, self._encoder = spec, encoder
+        self._spec, self._encoder, self._power_spectrum = spec, encoder, power_spectrum
         self._encoder_variables = [variable.value for variable in encoder.variables]  # to be saved
         tiles = tf.TensorSpec([None, *spec.tile_shape], tf.float32, name="log_mel")
         self.tiles = tf.function(self._embed_tiles, input_signature=[tiles])
@@ -62,7 +67,7 @@ class WaveformEncoder(tf.Module):  # type: ignore[misc]
 
         def embed_block(first_tile: tf.Tensor) -> tf.Tensor:
             begin = first_tile * hop_frames * spec.hop_length
-            frames = log_mel(samples[begin : begin + block_samples], spec)
+            frames = log_mel(samples[begin : begin + block_samples], spec, self._power_spectrum)
             rows = tf.range(per_block)[:, None] * hop_frames + tf.range(tile_frames)
             return self._encode(tf.gather(frames, rows))
 

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from beam_features.schema.errors import InputError
+from tests.trainer.models import noise
 from tests.trainer.synthetic import SPEC
 from trainer import storage
 from trainer.data import Features
@@ -43,10 +44,6 @@ except ImportError:
     sys.exit(0)
 sys.exit("our code is there, so this shows nothing")
 """
-
-
-def noise(n_samples: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(0, 0.1, n_samples).astype(np.float32)
 
 
 def tiles(n: int) -> np.ndarray:

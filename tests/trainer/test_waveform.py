@@ -11,12 +11,11 @@ import tensorflow as tf
 from beam_features.audio import decode_audio
 from beam_features.datasets import sample
 from beam_features.log_mel import log_mel as job_log_mel
-from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import LOG_MEL_DTYPE
 from beam_features.tiles import tiles_of
 from tests.beam_features.test_log_mel import SPECS, signal
-from trainer.encoders import build_encoder
+from tests.trainer.models import make_encoder, noise
 from trainer.front_end import frame_count, log_mel
 from trainer.waveform import WaveformEncoder
 
@@ -30,18 +29,9 @@ def as_stored(samples: np.ndarray, spec: FeatureSpec = SPEC) -> np.ndarray:
     return tiles_of(samples, spec).astype(LOG_MEL_DTYPE).astype(np.float32)
 
 
-def noise(n_samples: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(0, 0.1, n_samples).astype(np.float32)
-
-
-def make_encoder(spec: FeatureSpec = SPEC) -> keras.Model:
-    tiles = np.random.default_rng(0).normal(-6, 2, (20, *spec.tile_shape))
-    return build_encoder("conv2d", spec.tile_shape, 16, Moments.of(tiles), seed=0)
-
-
 @pytest.fixture(scope="module")
 def encoder() -> keras.Model:
-    return make_encoder()
+    return make_encoder(SPEC)
 
 
 @pytest.fixture(scope="module")
