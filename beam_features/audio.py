@@ -19,8 +19,6 @@ AUDIO_SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64"),
     *(".m4a", ".aac", ".mp4", ".wma"),  # libsndfile has no decoder for these
 )
-FORMAT_UNKNOWN = ("not_audio", "unsupported_codec", "unknown_length")
-"""Reasons for which another decoder may do better."""
 
 _BLOCK_VALUES = 1 << 19  # over all channels: 2 MiB, which bounds the memory and fits the cache
 _ESTIMATE_BLOCK_VALUES = 1 << 12  # so few that where the file stands tells what was decoded

@@ -50,7 +50,7 @@ _INCOMPLETE = "incomplete"
 _ARGUMENTS = "arguments.json"
 _REJECTED = "rejected-00000-of-00001.jsonl"
 _OURS = re.compile(r"[^/]+-\d{5}-of-\d{5}\.tfrecord|rejected-\d{5}-of-\d{5}\.jsonl")
-_PACKAGES = ("apache-beam", "librosa", "numpy", "scipy", "soundfile", "soxr")
+_PACKAGES = ("apache-beam", "numpy", "scipy", "soundfile", "soxr")
 
 
 @dataclasses.dataclass(frozen=True)

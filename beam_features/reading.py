@@ -1,26 +1,26 @@
 """One recording, from its URI to tiles, or to the reason why there are none."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from beam_features import audio, ffmpeg, storage
-from beam_features.audio import FORMAT_UNKNOWN, Audio
+from beam_features import storage
+from beam_features.audio import Audio
 from beam_features.datasets import sample
+from beam_features.decoding import Decoder, by_any_decoder, samples_of
 from beam_features.recording import RejectedRecording
 from beam_features.schema.errors import JobError
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.signal import Measured, checked, resampled, select_channels
+from beam_features.signal import Measured, checked
 from beam_features.tiles import tiles_of
 
 _HELD_BYTES = 64 << 20  # of tiles: 43 minutes of mono with the default settings
 
 Float32 = npt.NDArray[np.float32]
-Decoder = Callable[[BinaryIO], AbstractContextManager[Audio]]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,6 @@ class Tally:
 def read_tiles(uri: str, settings: ReadSettings, tally: Tally) -> Iterator[Float32]:
     """Decode, resample and cut a recording, in memory that does not grow with its length.
 
-    Libsndfile comes first; what it does not know ffmpeg may, where it is installed.
-
     Args:
         uri: of the recording.
         settings: what to make of it.
@@ -58,34 +56,25 @@ def read_tiles(uri: str, settings: ReadSettings, tally: Tally) -> Iterator[Float
         RejectedRecording: it cannot be used; always before the first block.
         JobError: it changed while it was read.
     """
-    try:
-        yield from _read_by(audio.open_audio, uri, settings, tally)
-    except RejectedRecording as rejection:
-        if rejection.reason not in FORMAT_UNKNOWN or not ffmpeg.is_installed():
-            raise
-        try:
-            yield from _read_by(ffmpeg.open_audio, uri, settings, tally)
-        except RejectedRecording as by_ffmpeg:
-            raise rejection if by_ffmpeg.reason == rejection.reason else by_ffmpeg from None
 
+    def read(decoder: Decoder) -> Iterator[Float32]:
+        measured = Measured()
+        with _open(uri, decoder) as (sound, n_bytes):
+            samples = samples_of(sound, settings.spec, settings.max_duration_s, measured)
+            yield from hold(tiles_of(samples, settings.spec), partial(read_through, decoder), uri)
+            tally.recordings += 1
+            tally.silent += measured.is_constant
+            tally.seconds += measured.frames / sound.sample_rate_hz
+            tally.n_bytes += n_bytes
 
-def _read_by(decoder: Decoder, uri: str, settings: ReadSettings, tally: Tally) -> Iterator[Float32]:
-    spec, longest_s = settings.spec, settings.max_duration_s
-
-    def read_through() -> None:
+    def read_through(decoder: Decoder) -> None:
         with _open(uri, decoder) as (sound, _):
-            for _ in checked(sound.blocks, sound.sample_rate_hz, longest_s, Measured()):
+            for _ in checked(
+                sound.blocks, sound.sample_rate_hz, settings.max_duration_s, Measured()
+            ):
                 pass
 
-    measured = Measured()
-    with _open(uri, decoder) as (sound, n_bytes):
-        blocks = checked(sound.blocks, sound.sample_rate_hz, longest_s, measured)
-        wanted = resampled(select_channels(blocks, spec), sound.sample_rate_hz, spec)
-        yield from hold(tiles_of(wanted, spec), read_through, uri)
-        tally.recordings += 1
-        tally.silent += measured.is_constant
-        tally.seconds += measured.frames / sound.sample_rate_hz
-        tally.n_bytes += n_bytes
+    yield from by_any_decoder(read)
 
 
 def hold(

@@ -6,7 +6,14 @@ import pytest
 
 from tests.processes import run
 
-COMMANDS = ("beam_features", "beam_features.download", "trainer.train", "trainer.classify")
+COMMANDS = (
+    "beam_features",
+    "beam_features.download",
+    "trainer.train",
+    "trainer.classify",
+    "trainer.embed",
+    "trainer.export_onnx",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

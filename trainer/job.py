@@ -16,6 +16,7 @@ CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 ENCODER = "export/encoder.keras"
+SAVED_MODEL = "export/saved_model"
 METRICS = "metrics.json"
 CLASSIFIER = "classifier"
 

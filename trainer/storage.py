@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+import zipfile
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
@@ -15,6 +17,11 @@ def join(root: str, *names: str) -> str:
 def exists(uri: str) -> bool:
     """Whether there is a file or directory of that URI."""
     return bool(tf.io.gfile.exists(uri))
+
+
+def is_directory(uri: str) -> bool:
+    """Whether there is a directory of that URI."""
+    return bool(tf.io.gfile.isdir(uri))
 
 
 def delete(uri: str) -> None:
@@ -31,6 +38,26 @@ def read_text(uri: str) -> str:
         return str(file.read())
 
 
+def read_bytes(uri: str) -> bytes:
+    """Read a file."""
+    with tf.io.gfile.GFile(uri, "rb") as file:
+        return bytes(file.read())
+
+
+def list_files(root: str) -> list[str]:
+    """URIs of all files below a directory, at any depth, sorted."""
+    return sorted(
+        join(directory, name) for directory, _, names in tf.io.gfile.walk(root) for name in names
+    )
+
+
+def list_names(directory: str, suffix: str) -> list[str]:
+    """Names that end in `suffix`, directly in a directory; none where it does not exist."""
+    if not is_directory(directory):
+        return []
+    return sorted(name for name in tf.io.gfile.listdir(directory) if name.endswith(suffix))
+
+
 def write_bytes(uri: str, data: bytes) -> None:
     """Write a file that appears under its name complete or not at all."""
     tf.io.gfile.makedirs(os.path.dirname(uri) or ".")
@@ -45,13 +72,37 @@ def write_text(uri: str, text: str) -> None:
     write_bytes(uri, text.encode())
 
 
-def save_keras(model: keras.Model, uri: str) -> None:
-    """Write a ``.keras`` file that appears complete or not at all."""
+def upload(local: str, uri: str) -> None:
+    """Copy a local file to where it appears under its name complete or not at all."""
+    tf.io.gfile.makedirs(os.path.dirname(uri) or ".")
+    temporary = f"{uri}.tmp"
+    tf.io.gfile.copy(local, temporary, overwrite=True)
+    tf.io.gfile.rename(temporary, uri, overwrite=True)
+
+
+def upload_directory(local: str, uri: str, last: str) -> None:
+    """Copy a local directory; the file `last` in it goes first and comes last: the marker."""
+    delete(join(uri, last))
+    names = [os.path.relpath(path, local) for path in list_files(local)]
+    for name in sorted(names, key=lambda name: (name == last, name)):
+        upload(os.path.join(local, name), join(uri, name))
+
+
+def save_keras(model: keras.Model, uri: str, beside: Mapping[str, str] | None = None) -> None:
+    """Write a ``.keras`` file that appears complete or not at all.
+
+    Args:
+        model: what to save.
+        uri: where to.
+        beside: text files to put into the archive, which Keras ignores; by name.
+    """
     with tempfile.TemporaryDirectory() as directory:
         local = os.path.join(directory, "model.keras")
         model.save(local)
-        with open(local, "rb") as file:
-            write_bytes(uri, file.read())
+        with zipfile.ZipFile(local, "a") as archive:
+            for name, text in (beside or {}).items():
+                archive.writestr(name, text)
+        upload(local, uri)
 
 
 def load_keras(uri: str) -> keras.Model:

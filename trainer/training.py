@@ -17,7 +17,8 @@ from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data import Features, open_features, pair_batches, require_opposites, retrieval_pool
 from trainer.embedding import as_representation, represent_all
 from trainer.encoders import build_encoder, build_projector
-from trainer.job import CHECKPOINTS, ENCODER, LOGS, METRICS, claim_job_dir, resolve_config
+from trainer.export import export_encoder
+from trainer.job import CHECKPOINTS, LOGS, METRICS, claim_job_dir, resolve_config
 from trainer.replication import make_strategy, make_train_steps
 from trainer.retrieval import recall_at_1
 
@@ -137,7 +138,7 @@ class _Run:
                 self._finish_epoch(bar, terminated)
                 self._checkpoints.save(self._step)
                 self._report_epoch()
-        storage.save_keras(self._encoder, storage.join(self._job_dir, ENCODER))
+        export_encoder(self._encoder, self._features.info.feature_spec, self._job_dir)
         return self._metrics()
 
     def _finish_epoch(self, bar: "tqdm[Any]", terminated: Callable[[], bool]) -> None:

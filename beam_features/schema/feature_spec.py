@@ -5,12 +5,13 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from beam_features.schema.errors import InputError
 
 MAX_TILES_PER_STRIP = 64
+FEATURE_SPEC = "feature_spec.json"  # in an exported model
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -84,3 +85,30 @@ class FeatureSpec:
         """Return the sha256 of the spec's canonical JSON: equal if and only if the features are."""
         canonical = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def dump_feature_spec(spec: FeatureSpec) -> str:
+    """Serialise the spec and its fingerprint to indented JSON."""
+    values = {"fingerprint": spec.fingerprint, "feature_spec": dataclasses.asdict(spec)}
+    return json.dumps(values, indent=2) + "\n"
+
+
+def parse_feature_spec(text: str, origin: str) -> FeatureSpec:
+    """Parse what `dump_feature_spec` wrote.
+
+    Raises:
+        InputError: `origin` holds no spec, or the fingerprint is not the spec's (it was edited).
+    """
+    try:
+        values = json.loads(text)
+        spec = TypeAdapter(FeatureSpec).validate_python(values["feature_spec"])
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise InputError(
+            f"{origin} is not the {FEATURE_SPEC} of an exported model; export the model again"
+        ) from error
+    if values.get("fingerprint") != spec.fingerprint:
+        raise InputError(
+            f"{origin}: fingerprint {str(values.get('fingerprint'))[:12]} is not that of its "
+            f"feature_spec, {spec.fingerprint[:12]}; export the model again"
+        )
+    return spec

@@ -110,7 +110,7 @@ def test_dataset_info_says_where_the_features_come_from(features, songs):
         "recordings": 8,
     }
     assert info.versions["numpy"] == np.__version__
-    assert set(info.versions) >= {"apache-beam", "librosa", "soundfile", "soxr"}
+    assert set(info.versions) >= {"apache-beam", "scipy", "soundfile", "soxr"}
 
 
 def test_moments_and_counts_equal_those_of_the_shards(features, read_strips):

@@ -19,7 +19,7 @@ SPECS = {
     ),
     "narrow": FeatureSpec(n_mels=20, fmin_hz=125, fmax_hz=3800, log_offset=1e-3),
 }
-BLOCK_FRAMES = 2048
+BLOCK_FRAMES = 128
 
 
 def signal(kind: str, n_samples: int, rate_hz: int = 16_000) -> np.ndarray:

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.processes import error_line, run, start
 from tests.trainer.synthetic import SPEC
 from trainer import storage
+from trainer.export import open_model
 
 SETTINGS = ("batch_size=16", "epochs=5", "embedding_size=8", "projection_size=4", "margin=1.0")
 
@@ -46,7 +47,11 @@ def test_a_job_leaves_what_the_design_promises(finished_job: Path) -> None:
     assert 0 <= metrics["recall_at_1"] <= 1
     encoder = storage.load_keras(str(finished_job / "export" / "encoder.keras"))
     assert encoder.output_shape == (None, 8)
-    assert encoder(np.zeros((2, *SPEC.tile_shape), np.float32)).shape == (2, 8)
+    tiles = np.random.default_rng(0).normal(-5, 3, (2, *SPEC.tile_shape)).astype(np.float32)
+    embeddings = np.asarray(encoder(tiles))
+    assert embeddings.shape == (2, 8)
+    served = open_model(str(finished_job)).embed_tiles(tiles)
+    np.testing.assert_allclose(served, embeddings, atol=1e-4)
 
 
 def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:

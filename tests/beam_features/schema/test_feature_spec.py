@@ -5,7 +5,11 @@ import dataclasses
 import pytest
 
 from beam_features.schema.errors import InputError
-from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.feature_spec import (
+    FeatureSpec,
+    dump_feature_spec,
+    parse_feature_spec,
+)
 from beam_features.schema.settings import build_settings
 
 CHANGED = {
@@ -116,3 +120,20 @@ def test_refusals_name_the_value(values, message):
     with pytest.raises(InputError) as refusal:
         build_settings(FeatureSpec, values)
     assert str(refusal.value) == message
+
+
+def test_a_spec_survives_its_file():
+    spec = FeatureSpec(n_mels=20, fmax_hz=3800.0)
+    assert parse_feature_spec(dump_feature_spec(spec), "model") == spec
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"feature_spec": {"n_mels": -1}}'])
+def test_what_is_no_spec_is_refused(text):
+    with pytest.raises(InputError, match=r"^job/x is not the feature_spec\.json of an exported"):
+        parse_feature_spec(text, "job/x")
+
+
+def test_an_edited_spec_is_refused():
+    edited = dump_feature_spec(FeatureSpec()).replace('"n_mels": 64', '"n_mels": 65')
+    with pytest.raises(InputError, match=r"fingerprint [0-9a-f]{12} is not that of its"):
+        parse_feature_spec(edited, "model")

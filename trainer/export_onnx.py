@@ -1,0 +1,80 @@
+"""``python -m trainer.export_onnx``: the exported model as ONNX, for runtimes without TensorFlow.
+
+Needs the ``onnx`` extra. Takes the same waveforms and gives the same outputs as the SavedModel.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from beam_features.schema.command import run_command
+from beam_features.schema.errors import InputError
+from beam_features.schema.feature_spec import FEATURE_SPEC, dump_feature_spec
+from trainer.startup import load_tensorflow
+
+_OPSET = 18
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.export_onnx",
+        description="Write a trained model as ONNX: waveform in, embeddings and start_s out.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--job-dir", metavar="JOB", required=True, help="directory of the training")
+    parser.add_argument("--output", metavar="FILE.onnx", required=True, help="what to write")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parsed = parse_arguments(arguments)
+    return run_command(lambda: export_onnx(parsed.job_dir, parsed.output), debug=parsed.debug)
+
+
+def export_onnx(job_dir: str, output: str) -> None:
+    """Convert ``JOB/export/encoder.keras``, with the front-end before it.
+
+    Raises:
+        InputError: there is none, or the converter is not installed.
+    """
+    load_tensorflow()
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise InputError(f"no module {error.name!r}; install the onnx extra") from error
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from trainer import storage
+    from trainer.export import keras_spec
+    from trainer.front_end import dft_power
+    from trainer.job import ENCODER
+    from trainer.waveform import WaveformEncoder
+
+    uri = storage.join(job_dir, ENCODER)
+    if not storage.exists(uri):
+        raise InputError(f"{uri} does not exist: the training of {job_dir} has not finished")
+    spec, encoder = keras_spec(uri), storage.load_keras(uri)
+    for layer in encoder.layers:
+        if isinstance(layer, keras.layers.Normalization):  # as tensors they would become inputs
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
+    model = WaveformEncoder(encoder, spec, dft_power)
+    waveform = tf.TensorSpec([None], tf.float32, name="waveform")
+    function = tf.function(lambda waveform: model(waveform), input_signature=[waveform])
+    converted, _ = tf2onnx.convert.from_function(function, [waveform], opset=_OPSET)
+    onnx.helper.set_model_props(converted, {FEATURE_SPEC: dump_feature_spec(spec)})
+    with tempfile.TemporaryDirectory() as directory:
+        local = os.path.join(directory, "model.onnx")
+        onnx.save(converted, local)
+        storage.upload(local, output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
