@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -18,7 +17,9 @@ from trainer.data import Features, open_features, pair_batches, require_opposite
 from trainer.embedding import as_representation, represent_all
 from trainer.encoders import build_encoder, build_projector
 from trainer.job import CHECKPOINTS, ENCODER, LOGS, METRICS, claim_job_dir, resolve_config
-from trainer.replication import make_strategy, make_train_steps
+from trainer.losses import build_loss
+from trainer.optimizer import build_optimizer
+from trainer.replication import make_strategy, make_train_steps, trained_variables
 from trainer.retrieval import recall_at_1
 
 _SECONDS_PER_HOST_CALL = 1.0  # so that SIGTERM is seen soon, and the host's share stays small
@@ -81,12 +82,9 @@ class _Run:
                 config.seed,
             )
             self._projector = build_projector(config.embedding_size, config.projection_size)
-            self._optimizer = keras.optimizers.AdamW(
-                config.learning_rate, weight_decay=config.weight_decay
-            )
-            self._optimizer.build(
-                self._encoder.trainable_variables + self._projector.trainable_variables
-            )
+            self._loss = build_loss(config)
+            variables = trained_variables(self._encoder, self._projector, self._loss)
+            self._optimizer = build_optimizer(config, variables)
         self._state = {
             "epoch_loss": tf.Variable(0.0, dtype=tf.float64),  # sum over the epoch's steps so far
             "seconds": tf.Variable(0.0, dtype=tf.float64),  # in training steps, over all restarts
@@ -94,6 +92,7 @@ class _Run:
         self._checkpoint = tf.train.Checkpoint(
             encoder=self._encoder,
             projector=self._projector,
+            loss=list(self._loss.layers),
             optimizer=self._optimizer,
             **self._state,
         )
@@ -104,9 +103,9 @@ class _Run:
             strategy,
             self._encoder,
             self._projector,
+            self._loss,
             self._optimizer,
-            margin=config.margin,
-            mining=config.mining,
+            clip_norm=config.clip_norm,
             augmented=config.augment,
             seed=config.seed,
         )
