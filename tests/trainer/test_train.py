@@ -60,8 +60,12 @@ def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
         "learning_rate",
         "tiles_per_s",
         "recall_at_1",
+        "embedding_std",
+        "effective_rank",
+        "projection_std",
     }
-    assert [event.step for event in events.Tensors("recall_at_1")] == [9, 18, 27, 36, 45]
+    for name in ("recall_at_1", "embedding_std", "effective_rank", "projection_std"):
+        assert [event.step for event in events.Tensors(name)] == [9, 18, 27, 36, 45]
     assert events.Tensors("loss")[-1].step == 45
 
 
