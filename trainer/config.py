@@ -17,15 +17,20 @@ class TrainConfig:
     encoder: str = "conv2d"
     embedding_size: Positive = 256
     projection_size: Positive | None = 128  # None: the loss sees the embedding itself
-    loss: Literal["triplet"] = "triplet"
-    mining: Literal["random", "semi_hard"] = "semi_hard"
-    reducer: Literal["active_mean"] = "active_mean"
-    margin: Annotated[float, Field(gt=0, le=4)] = 0.2
+    loss: Literal["triplet", "infonce"] = "triplet"
+    mining: Literal["random", "all", "semi_hard", "hard"] = "semi_hard"  # triplet
+    reducer: Literal["mean", "active_mean"] = "active_mean"  # triplet
+    margin: Annotated[float, Field(gt=0, le=4)] = 0.2  # triplet
+    similarity: Literal["cosine", "bilinear"] = "cosine"  # infonce
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1  # infonce, cosine
     batch_size: Annotated[int, Field(ge=2)] = 128
     epochs: Positive = 10
     steps_per_epoch: Positive | None = None  # None: every training tile is an anchor once
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    learning_rate_decay: Literal["none", "cosine"] = "none"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # None: unclipped
     neighbourhood_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     augment: bool = True
     replicas: Positive | None = None  # None: every GPU, or one CPU

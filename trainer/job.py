@@ -54,8 +54,15 @@ def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
             f"batch_size={config.batch_size}, but the train_partitions ({', '.join(names)}) hold "
             f"{tiles} tiles; lower batch_size or choose others"
         )
+    steps_per_epoch = config.steps_per_epoch or tiles // config.batch_size
+    total_steps = config.epochs * steps_per_epoch
+    if config.warmup_steps >= total_steps:
+        raise InputError(
+            f"warmup_steps={config.warmup_steps}, but the run has {total_steps} steps; lower "
+            "warmup_steps or raise epochs"
+        )
     filled_in = {
-        "steps_per_epoch": config.steps_per_epoch or tiles // config.batch_size,
+        "steps_per_epoch": steps_per_epoch,
         "fingerprint": info.fingerprint,
         "content_sha256": info.content_sha256,
     }

@@ -1,92 +1,150 @@
-"""Triplet loss: distance, mining, loss per triplet, reducer. Pure functions of one *global* batch.
+"""Losses of pairs of tiles: pure functions of one *global* batch, whose counts they divide by.
 
-Row i of the anchors and row i of the neighbours are a pair. Every tile of another session, anchor
-or neighbour, is a candidate for the opposite.
+Row i of the anchors and row i of the neighbours are a pair. Tiles of one session are never
+opposites of each other; every tile of another session, anchor or neighbour, is a candidate.
 """
 
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
 import tensorflow as tf
 
-SCALARS = ("loss", "active_share", "neighbour_distance", "opposite_distance")
+from trainer.config import TrainConfig
+from trainer.mining import mine, squared_distances
+from trainer.similarity import BilinearSimilarity, cosine_similarity
+
+Scalars = dict[str, tf.Tensor]
+Similarity = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+LossFunction = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Scalars]
+"""Of anchors and neighbours ``[batch, size]``, sessions ``[batch]`` and a seed ``[2]``."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss, the names of the scalars that it returns, and the layers that it learns."""
+
+    function: LossFunction
+    scalars: tuple[str, ...]
+    layers: tuple[keras.Layer, ...] = ()
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """Learned together with the encoder's."""
+        return [variable for layer in self.layers for variable in layer.trainable_variables]
+
+
+def build_loss(config: TrainConfig) -> Loss:
+    """Build the loss that the settings name, with variables where it has any."""
+    if config.loss == "triplet":
+        function = functools.partial(
+            triplet_loss, margin=config.margin, mining=config.mining, reducer=config.reducer
+        )
+        return Loss(function, ("loss", "active_share", "neighbour_distance", "opposite_distance"))
+    names = ("loss", "contrastive_accuracy", "neighbour_similarity", "opposite_similarity")
+    if config.similarity == "cosine":
+        cosine = functools.partial(cosine_similarity, temperature=config.temperature)
+        return Loss(_without_seed(cosine), names)
+    size = config.projection_size or config.embedding_size
+    bilinear = BilinearSimilarity(size, config.seed)
+    return Loss(_without_seed(bilinear), names, (bilinear,))
+
+
+def _without_seed(similarity: Similarity) -> LossFunction:
+    return lambda anchors, neighbours, sessions, _: info_nce(
+        anchors, neighbours, sessions, similarity
+    )
 
 
 def triplet_loss(
     anchors: tf.Tensor,
     neighbours: tf.Tensor,
     sessions: tf.Tensor,
+    seed: tf.Tensor,
     *,
     margin: float,
     mining: str,
-    seed: tf.Tensor,
-) -> dict[str, tf.Tensor]:
-    """Mean over the active triplets of ``max(0, d(a, n) - d(a, o) + margin)``.
+    reducer: str,
+) -> Scalars:
+    """Reduce ``max(0, d(a, n) - d(a, o) + margin)`` over the triplets that mining finds.
 
     The form is that of Tile2Vec (arXiv 1805.02855, eq. 1) with squared Euclidean distances between
     embeddings of length one, as in FaceNet (arXiv 1503.03832); they range from 0 to 4.
 
     Args:
-        anchors: float32 ``[batch, embedding_size]``, rows of length one.
+        anchors: ``[batch, size]``, rows of length one.
         neighbours: likewise, near in time to the anchors.
-        sessions: integers ``[batch]``; tiles of equal sessions are never opposites.
+        sessions: integers ``[batch]``.
+        seed: integers ``[2]``, for random mining.
         margin: how much farther than the neighbour an opposite should be.
-        mining: ``random`` draws each opposite; ``semi_hard`` takes the nearest candidate that is
-            farther than the neighbour, and where there is none the farthest.
-        seed: integers ``[2]``, for ``random``.
+        mining: ``random``, ``all``, ``semi_hard`` or ``hard``; see `trainer.mining.mine`.
+        reducer: ``mean`` over the triplets, or ``active_mean`` over those of a positive loss.
 
     Returns:
-        The scalars named in `SCALARS`: ``loss``; ``active_share``: of triplets with a positive
-        loss; mean ``neighbour_distance`` and ``opposite_distance``.
+        ``loss``; ``active_share``: of triplets with a positive loss; mean ``neighbour_distance`` of
+        the pairs and ``opposite_distance`` of the triplets. A batch of one session has no triplet:
+        its loss is 0.
     """
     candidates = tf.concat([anchors, neighbours], axis=0)  # [2 batch, size]
-    candidate_sessions = tf.concat([sessions, sessions], axis=0)
-    allowed = sessions[:, None] != candidate_sessions[None, :]  # [batch, 2 batch]
+    allowed = sessions[:, None] != tf.tile(sessions, [2])[None, :]  # [batch, 2 batch]
     to_neighbours = tf.reduce_sum(tf.square(anchors - neighbours), axis=1)  # [batch]
     to_candidates = squared_distances(anchors, candidates)  # [batch, 2 batch]
-    chosen = (
-        mine_random(allowed, seed)
-        if mining == "random"
-        else mine_semi_hard(to_neighbours, to_candidates, allowed)
-    )
-    to_opposites = tf.gather(to_candidates, chosen, batch_dims=1)  # [batch]
-    valid = tf.cast(tf.reduce_any(allowed, axis=1), tf.float32)
-    losses = tf.nn.relu(to_neighbours - to_opposites + margin) * valid
-    active = tf.math.count_nonzero(losses, dtype=tf.float32)
-    triplets = tf.maximum(tf.reduce_sum(valid), 1.0)
+    to_opposites, valid = mine(mining, to_neighbours, to_candidates, allowed, seed)  # [batch, k]
+    losses = tf.nn.relu(to_neighbours[:, None] - to_opposites + margin)
+    active = valid & (losses > 0)
     return {
-        "loss": tf.reduce_sum(losses) / tf.maximum(active, 1.0),
-        "active_share": active / triplets,
+        "loss": masked_mean(losses, active if reducer == "active_mean" else valid),
+        "active_share": masked_mean(tf.cast(active, losses.dtype), valid),
         "neighbour_distance": tf.reduce_mean(to_neighbours),
-        "opposite_distance": tf.reduce_sum(to_opposites * valid) / triplets,
+        "opposite_distance": masked_mean(to_opposites, valid),
     }
 
 
-def squared_distances(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """Squared Euclidean distances ``[n, m]`` between rows of ``[n, size]`` and ``[m, size]``.
+def info_nce(
+    anchors: tf.Tensor, neighbours: tf.Tensor, sessions: tf.Tensor, similarity: Similarity
+) -> Scalars:
+    """Mean cross-entropy of finding the partner of a tile among tiles of other sessions.
 
-    No square root is taken, whose gradient at a distance of zero would be NaN.
+    NT-Xent (SimCLR, arXiv 2002.05709, eq. 1): each of the 2 batch tiles, anchor or neighbour, asks
+    for the other one of its pair. The candidates are that one and all 2 batch tiles less those of
+    its own session, so that a song is not pushed away from itself. Thus anchors ask for neighbours
+    and neighbours for anchors, which nearness in time, being symmetric, allows. COLA (arXiv
+    2010.10915) has anchors ask among neighbours only.
+
+    Args:
+        anchors: ``[batch, size]``, rows of length one.
+        neighbours: likewise, near in time to the anchors.
+        sessions: integers ``[batch]``.
+        similarity: of rows ``[n, size]`` and ``[m, size]``, ``[n, m]``: the logits.
+
+    Returns:
+        ``loss``; ``contrastive_accuracy``: share of tiles whose partner is more similar than every
+        other candidate; mean ``neighbour_similarity`` of partners and ``opposite_similarity`` of
+        the other candidates. Tiles without a tile of another session do not count; where all are
+        so, the loss is 0.
     """
-    products = tf.matmul(left, right, transpose_b=True)
-    norms_left = tf.reduce_sum(tf.square(left), axis=1)[:, None]
-    norms_right = tf.reduce_sum(tf.square(right), axis=1)[None, :]
-    return tf.nn.relu(norms_left + norms_right - 2.0 * products)
+    tiles = tf.concat([anchors, neighbours], axis=0)  # [2 batch, size]
+    tile_sessions = tf.tile(sessions, [2])
+    opposite = tile_sessions[:, None] != tile_sessions[None, :]  # [2 batch, 2 batch]
+    logits = similarity(tiles, tiles)
+    n_tiles = tf.shape(tiles)[0]
+    partners = tf.roll(tf.range(n_tiles), n_tiles // 2, axis=0)  # of row i: row i ± batch
+    to_partners = tf.gather(logits, partners[:, None], batch_dims=1)  # [2 batch, 1]
+    to_opposites = tf.where(opposite, logits, logits.dtype.min)
+    to_all = tf.concat([to_partners, to_opposites], axis=1)  # [2 batch, 1 + 2 batch]
+    losses = tf.reduce_logsumexp(to_all, axis=1, keepdims=True) - to_partners
+    nearest = tf.reduce_max(to_opposites, axis=1, keepdims=True)
+    valid = tf.reduce_any(opposite, axis=1, keepdims=True)
+    return {
+        "loss": masked_mean(losses, valid),
+        "contrastive_accuracy": masked_mean(tf.cast(to_partners > nearest, losses.dtype), valid),
+        "neighbour_similarity": tf.reduce_mean(to_partners),
+        "opposite_similarity": masked_mean(logits, opposite),
+    }
 
 
-def mine_random(allowed: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Draw for each row one allowed column, uniformly: ``[batch]`` indices.
-
-    Rows without an allowed column give any index.
-    """
-    lottery = tf.random.stateless_uniform(tf.shape(allowed), seed)
-    return tf.argmax(tf.where(allowed, lottery, -1.0), axis=1)
-
-
-def mine_semi_hard(
-    to_neighbours: tf.Tensor, to_candidates: tf.Tensor, allowed: tf.Tensor
-) -> tf.Tensor:
-    """Find for each row the nearest allowed candidate beyond the neighbour: ``[batch]`` indices.
-
-    Where no candidate lies beyond, the farthest one is taken (FaceNet, arXiv 1503.03832, sec. 3.2).
-    """
-    beyond = allowed & (to_candidates > to_neighbours[:, None])
-    nearest_beyond = tf.argmin(tf.where(beyond, to_candidates, tf.float32.max), axis=1)
-    farthest = tf.argmax(tf.where(allowed, to_candidates, -1.0), axis=1)
-    return tf.where(tf.reduce_any(beyond, axis=1), nearest_beyond, farthest)
+def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Mean of the values where `mask` is true; 0, with a gradient of 0, where it never is."""
+    count = tf.math.count_nonzero(mask, dtype=values.dtype)
+    return tf.reduce_sum(tf.where(mask, values, 0.0)) / tf.maximum(count, 1.0)

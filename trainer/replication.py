@@ -8,7 +8,7 @@ that Keras sums over replicas are those of one replica with the same global batc
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from beam_features.schema.errors import InputError
 from trainer.augment import N_DRAWS, augment
-from trainer.losses import SCALARS, triplet_loss
+from trainer.losses import Loss, Scalars
+from trainer.optimizer import clip_global_norm
 
-Scalars = dict[str, tf.Tensor]
 TrainSteps = Callable[[Iterator[Any], tf.Tensor], Scalars]
 
 
@@ -59,18 +59,20 @@ def make_train_steps(
     strategy: tf.distribute.Strategy,
     encoder: keras.Model,
     projector: keras.Model,
+    loss: Loss,
     optimizer: keras.optimizers.Optimizer,
     *,
-    margin: float,
-    mining: str,
+    clip_norm: float | None,
     augmented: bool,
     seed: int,
 ) -> TrainSteps:
     """Build a function that makes `n` steps in one host call and returns the mean scalars.
 
-    The batches are dicts as of `trainer.data.pair_batches`, distributed by `strategy`.
+    They are those of the loss, the ``gradient_norm`` before clipping and the ``learning_rate``. The
+    batches are dicts as of `trainer.data.pair_batches`, distributed by `strategy`.
     """
-    variables = encoder.trainable_variables + projector.trainable_variables
+    variables = trained_variables(encoder, projector, loss)
+    names = (*loss.scalars, "gradient_norm", "learning_rate")
 
     def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         tiles = tf.cast(tf.concat([batch["anchors"], batch["neighbours"]], axis=0), tf.float32)
@@ -82,28 +84,40 @@ def make_train_steps(
         with tf.GradientTape() as tape:
             projections = projector(encoder(tiles, training=True), training=True)
             anchors, neighbours = tf.split(projections, 2)
-            scalars = triplet_loss(
-                _gather(anchors),
-                _gather(neighbours),
-                sessions,
-                margin=margin,
-                mining=mining,
-                seed=seeds[1],
-            )
+            scalars = loss.function(_gather(anchors), _gather(neighbours), sessions, seeds[1])
             share = scalars["loss"] / strategy.num_replicas_in_sync
-        optimizer.apply(tape.gradient(share, variables), variables)
-        return tf.stack([scalars[name] for name in SCALARS])
+        gradients = _sum_over_replicas(tape.gradient(share, variables))
+        clipped, scalars["gradient_norm"] = clip_global_norm(gradients, clip_norm)
+        scalars["learning_rate"] = tf.convert_to_tensor(optimizer.learning_rate)
+        # The optimizer sums over replicas once more, which each its share of the sum survives.
+        shares = [gradient / strategy.num_replicas_in_sync for gradient in clipped]
+        optimizer.apply(shares, variables)
+        return tf.stack([scalars[name] for name in names])
 
     @tf.function  # type: ignore[untyped-decorator]
     def train_steps(batches: Iterator[Any], n_steps: tf.Tensor) -> Scalars:
-        total = tf.zeros([len(SCALARS)])
+        total = tf.zeros([len(names)])
         for _ in tf.range(n_steps):
             # Equal on every replica, since each computes the loss of the whole batch.
             per_replica = strategy.run(step, args=(next(batches),))
             total += strategy.reduce("MEAN", per_replica, axis=None)
-        return dict(zip(SCALARS, tf.unstack(total / tf.cast(n_steps, tf.float32)), strict=True))
+        return dict(zip(names, tf.unstack(total / tf.cast(n_steps, tf.float32)), strict=True))
 
     return train_steps  # type: ignore[no-any-return]
+
+
+def trained_variables(
+    encoder: keras.Model, projector: keras.Model, loss: Loss
+) -> list[keras.Variable]:
+    """List everything that the optimizer changes."""
+    models = (encoder, projector, loss)
+    return [variable for model in models for variable in model.trainable_variables]
+
+
+def _sum_over_replicas(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Gradients of the global loss, from each replica's part of them."""
+    replica = tf.distribute.get_replica_context()
+    return list(replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients)))
 
 
 def _gather(rows: tf.Tensor) -> tf.Tensor:

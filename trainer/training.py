@@ -7,23 +7,26 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import tensorflow as tf
 from tqdm import tqdm
 
 from beam_features.schema.errors import JobError, Terminated
 from trainer import storage
+from trainer.collapse import PATIENCE, measure_spread, sign_of_collapse
 from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data import Features, open_features, pair_batches, require_opposites, retrieval_pool
-from trainer.embedding import as_representation, represent_all
+from trainer.embedding import Float32, as_representation, represent_all
 from trainer.encoders import build_encoder, build_projector
 from trainer.export import export_encoder
 from trainer.job import CHECKPOINTS, LOGS, METRICS, claim_job_dir, resolve_config
-from trainer.replication import make_strategy, make_train_steps
+from trainer.losses import build_loss
+from trainer.optimizer import build_optimizer
+from trainer.replication import make_strategy, make_train_steps, trained_variables
 from trainer.retrieval import recall_at_1
 
 _SECONDS_PER_HOST_CALL = 1.0  # so that SIGTERM is seen soon, and the host's share stays small
 _MOST_STEPS_PER_HOST_CALL = 32
+_TILES_TO_WATCH = 512  # of the training partitions, for signs of collapse where no others are there
 
 
 def train(
@@ -39,7 +42,7 @@ def train(
 
     Raises:
         InputError: the data are unusable, or the job directory belongs to other settings.
-        JobError: the loss is not finite.
+        JobError: the loss is not finite, or the embedding has collapsed.
         Terminated: `terminated()` was true; the state is saved.
     """
     features = open_features(data)
@@ -82,19 +85,20 @@ class _Run:
                 config.seed,
             )
             self._projector = build_projector(config.embedding_size, config.projection_size)
-            self._optimizer = keras.optimizers.AdamW(
-                config.learning_rate, weight_decay=config.weight_decay
-            )
-            self._optimizer.build(
-                self._encoder.trainable_variables + self._projector.trainable_variables
-            )
+            self._loss = build_loss(config)
+            variables = trained_variables(self._encoder, self._projector, self._loss)
+            self._optimizer = build_optimizer(config, variables)
         self._state = {
-            "epoch_loss": tf.Variable(0.0, dtype=tf.float64),  # sum over the epoch's steps so far
+            "epoch_sums": tf.Variable(  # of the loss's scalars, over the epoch's steps so far
+                tf.zeros([len(self._loss.scalars)], tf.float64)
+            ),
+            "collapsed_epochs": tf.Variable(0),  # in a row, with a sign of collapse
             "seconds": tf.Variable(0.0, dtype=tf.float64),  # in training steps, over all restarts
         }
         self._checkpoint = tf.train.Checkpoint(
             encoder=self._encoder,
             projector=self._projector,
+            loss=list(self._loss.layers),
             optimizer=self._optimizer,
             **self._state,
         )
@@ -105,15 +109,21 @@ class _Run:
             strategy,
             self._encoder,
             self._projector,
+            self._loss,
             self._optimizer,
-            margin=config.margin,
-            mining=config.mining,
+            clip_norm=config.clip_norm,
             augmented=config.augment,
             seed=config.seed,
         )
         self._logs = tf.summary.create_file_writer(storage.join(job_dir, LOGS))
         self._encode = as_representation(self._encoder)
+        self._project = as_representation(self._projector)
         self._pool = retrieval_pool(features, config.validation_partitions)
+        self._watched = (
+            self._pool
+            if len(self._pool.contexts)
+            else retrieval_pool(features, config.train_partitions, size=_TILES_TO_WATCH)
+        )
         self._recall: float | None = None  # after the last epoch, once measured
         self._total_steps = config.epochs * config.steps_per_epoch
 
@@ -136,8 +146,8 @@ class _Run:
         with tqdm(total=self._total_steps, initial=self._step, unit="step", disable=None) as bar:
             while self._step < self._total_steps:
                 self._finish_epoch(bar, terminated)
+                self._report_epoch()  # first: a run that stops here must stop here again
                 self._checkpoints.save(self._step)
-                self._report_epoch()
         export_encoder(self._encoder, self._features.info.feature_spec, self._job_dir)
         return self._metrics()
 
@@ -156,7 +166,7 @@ class _Run:
         rest = batches.skip(done).take(config.steps_per_epoch - done).prefetch(tf.data.AUTOTUNE)
         iterator = iter(self._strategy.experimental_distribute_dataset(rest))
         if not done:
-            self._state["epoch_loss"].assign(0.0)
+            self._state["epoch_sums"].assign(tf.zeros_like(self._state["epoch_sums"]))
         n_steps = 1
         while done < config.steps_per_epoch:
             if terminated():
@@ -180,7 +190,8 @@ class _Run:
                 f"the loss is {values['loss']} at step {self._step}; choose another --job-dir and "
                 f"a lower learning_rate than {self._config.learning_rate}"
             )
-        self._state["epoch_loss"].assign_add(values["loss"] * n_steps)
+        means = [values[name] for name in self._loss.scalars]
+        self._state["epoch_sums"].assign_add(tf.constant(means, tf.float64) * n_steps)
         self._state["seconds"].assign_add(took_s)
         self._log(values | {"tiles_per_s": 2 * self._config.batch_size * n_steps / took_s})
         return took_s
@@ -190,25 +201,49 @@ class _Run:
         epoch = self._step // self._config.steps_per_epoch
         line = (
             f"epoch {epoch}/{self._config.epochs}  step {self._step}/{self._total_steps}  "
-            f"loss {self._epoch_loss:.4f}"
+            f"loss {self._epoch_means['loss']:.4f}"
         )
-        self._recall = self._recall_at_1()
+        embeddings = represent_all(self._encode, self._watched.log_mel)
+        self._recall = self._recall_at_1(embeddings)
         if self._recall is not None:
             self._log({"recall_at_1": self._recall})
             line += f"  recall_at_1 {self._recall:.3f}"
+        spread = measure_spread(embeddings, represent_all(self._project, embeddings))
+        self._log(spread)
         self._logs.flush()  # here, not with every scalar: on gs:// it writes the whole file again
         _say(line)
+        self._watch_for_collapse(spread)
 
-    def _recall_at_1(self) -> float | None:
+    def _recall_at_1(self, embeddings: Float32) -> float | None:
         """Recall on the validation partitions; None without any."""
-        if not len(self._pool.contexts):
-            return None
-        embeddings = represent_all(self._encode, self._pool.log_mel)
-        return recall_at_1(embeddings, self._pool.contexts)
+        return recall_at_1(embeddings, self._pool.contexts) if len(self._pool.contexts) else None
+
+    def _watch_for_collapse(self, spread: dict[str, float]) -> None:
+        """Warn at signs of collapse, and stop the run when they stay.
+
+        Raises:
+            JobError: there was a sign after each of the last `PATIENCE` epochs.
+        """
+        config, collapsed = self._config, self._state["collapsed_epochs"]
+        sign = sign_of_collapse(spread, self._epoch_means, config.margin)
+        if sign is None:
+            collapsed.assign(0)
+            return
+        if collapsed.assign_add(1) == 1:
+            _say(f"warning: the embedding seems to collapse: {sign}")
+        if collapsed >= PATIENCE:
+            hard = config.loss == "triplet" and config.mining == "hard"
+            raise JobError(
+                f"the embedding has collapsed: {sign}, and such signs for {PATIENCE} epochs; "
+                f"choose another --job-dir and a lower learning_rate than {config.learning_rate}"
+                f"{' or mining=semi_hard' if hard else ''}"
+            )
 
     @property
-    def _epoch_loss(self) -> float:
-        return float(self._state["epoch_loss"]) / self._config.steps_per_epoch
+    def _epoch_means(self) -> dict[str, float]:
+        """Mean scalars of the loss over the last epoch."""
+        means = self._state["epoch_sums"].numpy() / self._config.steps_per_epoch
+        return dict(zip(self._loss.scalars, means.tolist(), strict=True))
 
     def _log(self, scalars: dict[str, float]) -> None:
         with self._logs.as_default(step=self._step):
@@ -217,12 +252,14 @@ class _Run:
 
     def _metrics(self) -> dict[str, Any]:
         seconds = float(self._state["seconds"])
-        recall = self._recall_at_1() if self._recall is None else self._recall  # None: restarted
+        if self._recall is None:  # restarted after the last epoch
+            embeddings = represent_all(self._encode, self._watched.log_mel)
+            self._recall = self._recall_at_1(embeddings)
         return {
             "steps": self._step,
             "epochs": self._config.epochs,
-            "loss": self._epoch_loss,
-            "recall_at_1": recall,
+            "loss": self._epoch_means["loss"],
+            "recall_at_1": self._recall,
             "parameters": self._encoder.count_params(),
             "devices": self._devices,
             "replicas": self._strategy.num_replicas_in_sync,

@@ -1,53 +1,94 @@
-"""Three plain SGD steps on N replicas in a process of their own; weights go to a file.
+"""Three plain SGD steps of many settings on N replicas; scalars and weights go to a file.
 
-TensorFlow's collectives do not allow strategies over different numbers of devices in one process.
-Usage: python -m tests.trainer.replica_training FEATURES REPLICAS MINING ENCODER OUTPUT.npz
+In a process of its own, since TensorFlow's collectives do not allow strategies over different
+numbers of devices in one.
+Usage: python -m tests.trainer.replica_training FEATURES REPLICAS OUTPUT.npz NAME…
 """
 
 import sys
+from itertools import product
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.data import open_features, pair_batches
+from trainer.config import TrainConfig
+from trainer.data import Features, open_features, pair_batches
 from trainer.encoders import build_encoder, build_projector
-from trainer.replication import make_strategy, make_train_steps
+from trainer.losses import build_loss
+from trainer.replication import make_strategy, make_train_steps, trained_variables
 
 STEPS = 3
+BATCH_SIZE = 16
+SIZES = {"embedding_size": 8, "projection_size": 4, "margin": 1.0, "batch_size": BATCH_SIZE}
+CLIP_NORM = 0.5  # below the norm of every gradient here
+
+LOSSES = {
+    f"{mining}, {reducer}": TrainConfig(mining=mining, reducer=reducer, **SIZES)
+    for mining, reducer in product(("random", "all", "semi_hard", "hard"), ("mean", "active_mean"))
+} | {
+    f"infonce {similarity}": TrainConfig(loss="infonce", similarity=similarity, **SIZES)
+    for similarity in ("cosine", "bilinear")
+}
+SETTINGS = (
+    LOSSES
+    | {f"{name}, clipped": config for name, config in LOSSES.items()}
+    | {"conv2d": TrainConfig(**SIZES)}
+)
 
 
 def plain_encoder(tile_shape: tuple[int, int]) -> keras.Model:
-    """No batch norm, so that nothing but the loss couples the tiles."""
+    """No batch norm, so that nothing but the loss couples the tiles.
+
+    Log-mel values, around -4, are brought to where tanh is not flat: else tiles would be mapped to
+    one point, and rounding would decide which of them is the nearest.
+    """
     tiles = keras.Input(tile_shape)
-    x = keras.layers.Flatten()(tiles)
+    x = keras.layers.Flatten()(keras.layers.Rescaling(0.2, 0.8)(tiles))
     x = keras.layers.Dense(16, activation="tanh")(x)
     return keras.Model(tiles, keras.layers.Dense(8)(x))
 
 
-def main(features_uri: str, replicas: str, mining: str, encoder: str, output: str) -> None:
-    features = open_features(features_uri)
-    strategy = make_strategy(int(replicas), batch_size=16)
+def three_steps(
+    name: str, features: Features, strategy: tf.distribute.Strategy
+) -> dict[str, np.ndarray]:
+    """Mean scalars of the steps, how far the farthest weight moved, and all weights after them."""
+    config = SETTINGS[name]
     shape, moments = features.info.feature_spec.tile_shape, features.info.moments(["train"])
     with strategy.scope():
         keras.utils.set_random_seed(1)
-        plain = encoder == "plain"
-        model = plain_encoder(shape) if plain else build_encoder(encoder, shape, 8, moments, 1)
-        projector = build_projector(8, 4)
+        plain = name != "conv2d"
+        encoder = plain_encoder(shape) if plain else build_encoder("conv2d", shape, 8, moments, 1)
+        projector, loss = build_projector(8, 4), build_loss(config)
         optimizer = keras.optimizers.SGD(0.1)
-        optimizer.build(model.trainable_variables + projector.trainable_variables)
-    variables = model.variables + projector.variables
+        optimizer.build(trained_variables(encoder, projector, loss))
+    layers = (encoder, projector, *loss.layers)
+    variables = [variable for layer in layers for variable in layer.variables]
     before = [variable.numpy() for variable in variables]
     steps = make_train_steps(
-        strategy, model, projector, optimizer, margin=1.0, mining=mining, augmented=True, seed=5
+        strategy,
+        encoder,
+        projector,
+        loss,
+        optimizer,
+        clip_norm=CLIP_NORM if name.endswith("clipped") else None,
+        augmented=True,
+        seed=5,
     )
     batches = pair_batches(
-        features, ["train"], neighbourhood_s=0.5, batch_size=16, seed=3, epoch=0
+        features, ["train"], neighbourhood_s=0.5, batch_size=BATCH_SIZE, seed=3, epoch=0
     ).take(STEPS)
     scalars = steps(iter(strategy.experimental_distribute_dataset(batches)), tf.constant(STEPS))
     after = {f"after_{i:03d}": variable.numpy() for i, variable in enumerate(variables)}
-    moved = max(float(np.abs(a - b).max()) for a, b in zip(after.values(), before, strict=True))
-    np.savez(output, loss=float(scalars["loss"]), moved=moved, **after)
+    moved = max(np.abs(a - b).max() for a, b in zip(after.values(), before, strict=True))
+    return {**{key: value.numpy() for key, value in scalars.items()}, "moved": moved, **after}
+
+
+def main(features_uri: str, replicas: str, output: str, *names: str) -> None:
+    features = open_features(features_uri)
+    strategy = make_strategy(int(replicas), BATCH_SIZE)
+    results = {name: three_steps(name, features, strategy) for name in names}
+    np.savez(output, **{f"{n}/{key}": v for n, r in results.items() for key, v in r.items()})
 
 
 if __name__ == "__main__":

@@ -32,6 +32,10 @@ def test_what_is_set_stays(features: Features) -> None:
     [
         ({"test_partitions": ("fold5",)}, "no partition 'fold5' in"),
         ({"batch_size": 145}, r"batch_size=145, but the train_partitions \(train\) hold 144 tiles"),
+        (
+            {"warmup_steps": 180, "batch_size": 8},
+            "warmup_steps=180, but the run has 180 steps; lower",
+        ),
         ({"neighbourhood_s": 0.1}, "neighbourhood_s=0.1 is shorter than a tile of 0.16 s"),
         ({"content_sha256": "0"}, "the settings are for other data than"),
         ({"fingerprint": "0123456789abcdef"}, "features of fingerprint 0123456789ab, but .* has"),

@@ -56,9 +56,21 @@ def test_a_job_leaves_what_the_design_promises(finished_job: Path) -> None:
 
 def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
     events = EventAccumulator(str(finished_job / "logs"), {"tensors": 0}).Reload()
-    names = {"loss", "active_share", "neighbour_distance", "opposite_distance", "tiles_per_s"}
-    assert names | {"recall_at_1"} == set(events.Tags()["tensors"])
-    assert [event.step for event in events.Tensors("recall_at_1")] == [9, 18, 27, 36, 45]
+    assert set(events.Tags()["tensors"]) == {
+        "loss",
+        "active_share",
+        "neighbour_distance",
+        "opposite_distance",
+        "gradient_norm",
+        "learning_rate",
+        "tiles_per_s",
+        "recall_at_1",
+        "embedding_std",
+        "effective_rank",
+        "projection_std",
+    }
+    for name in ("recall_at_1", "embedding_std", "effective_rank", "projection_std"):
+        assert [event.step for event in events.Tensors(name)] == [9, 18, 27, 36, 45]
     assert events.Tensors("loss")[-1].step == 45
 
 

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from beam_features.schema.errors import JobError
 from tests.trainer.synthetic import SPEC, write_features
 from trainer.config import TrainConfig
 from trainer.data import open_features, retrieval_pool
@@ -11,7 +14,9 @@ from trainer.retrieval import recall_at_1
 from trainer.training import train
 
 
-def test_training_finds_the_song_behind_a_nuisance(tmp_path: Path) -> None:
+def test_training_finds_the_song_behind_a_nuisance(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each tile's spectrum slopes at random, as under a moving microphone; songs have spectra.
 
     72 tiles of 12 songs, none of which the encoder has seen: chance is 5 / 71 = 0.07.
@@ -27,3 +32,45 @@ def test_training_finds_the_song_behind_a_nuisance(tmp_path: Path) -> None:
     before = recall_at_1(represent_all(untrained, pool.log_mel), pool.contexts)
     assert before < 0.4
     assert metrics["recall_at_1"] > before + 0.1
+    assert "warning" not in capsys.readouterr().err  # of collapse
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mining": "random", "reducer": "mean"},
+        {"mining": "all", "reducer": "mean"},
+        {"loss": "infonce", "warmup_steps": 9, "learning_rate_decay": "cosine"},
+        {"loss": "infonce", "similarity": "bilinear", "clip_norm": 1.0},
+    ],
+    ids=lambda settings: ", ".join(map(str, settings.values())),
+)
+def test_other_losses_train_without_a_sign_of_collapse(
+    features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: dict
+) -> None:
+    config = TrainConfig(
+        batch_size=16, epochs=5, embedding_size=8, projection_size=4, margin=1.0, **settings
+    )
+    metrics = train(str(features_dir), str(tmp_path / "job"), config, terminated=lambda: False)
+    assert metrics["steps"] == 45
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_slow_collapse_is_seen_at_the_margin(tmp_path: Path) -> None:
+    """Hard mining at the usual learning rate, where a nuisance is louder than the songs differ.
+
+    Distances shrink from epoch to epoch and recall stays that of the untrained encoder.
+    """
+    data = str(write_features(tmp_path / "features", {"train": 24, "validation": 12}, tilt=4.0))
+    config = TrainConfig(
+        batch_size=16,
+        epochs=15,
+        embedding_size=8,
+        projection_size=4,
+        mining="hard",
+        margin=1.0,
+    )
+    with pytest.raises(JobError, match=r"loss 1\.0\d* is stuck at the margin"):
+        train(data, str(tmp_path / "job"), config, terminated=lambda: False)
