@@ -7,6 +7,7 @@ OUT ?= demo/$(DATASET)
 # More options for the two stages, such as FEATURE_OPTIONS='--max_failure_rate 0.2'.
 FEATURE_OPTIONS ?=
 TRAIN_OPTIONS ?=
+TEST_PROCESSES ?= 2
 
 PY := .venv/bin/python
 FEATURES = $(OUT)/features
@@ -49,10 +50,10 @@ lint: .venv/installed
 	.venv/bin/mypy
 
 test: lint
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow"
 
 test-all: lint
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 # Refresh the lock file: every extra in one list, valid for every supported Python.
 lock: .venv/installed

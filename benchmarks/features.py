@@ -5,13 +5,15 @@ One run, one set of files, ratios: ``python -m benchmarks.features [--input DIR]
 * floor: decode, resample and log-mel, each alone on one core, added up;
 * script: what one would write with librosa (load, melspectrogram, log, save, file by file), on one
   core and through a pool of two processes;
-* job: ``python -m beam_features`` with one worker and with two, start and writing included.
+* job: ``python -m beam_features`` with one worker and with two, start and writing included;
+* formats: a recording to its tiles, by format, in seconds of one core.
 
 The whole is repeated with the corpus ``--repeat`` times as large, to see whether the cost of an
 hour and the memory stay what they were.
 """
 
 import argparse
+import math
 import os
 import shutil
 import subprocess
@@ -35,11 +37,22 @@ import soxr
 from beam_features.audio import AUDIO_SUFFIXES
 from beam_features.datasets import sample
 from beam_features.log_mel import log_mel
+from beam_features.reading import ReadSettings, Tally, read_tiles
 from beam_features.schema.feature_spec import FeatureSpec
 
 SPEC = FeatureSpec()
 WORKERS = 2
 T = TypeVar("T")
+_FORMATS = {  # rate in Hz, channels, suffix
+    "wav, 16 kHz, 1 channel": (16_000, 1, "wav"),
+    "wav, 16 kHz, 4 channels": (16_000, 4, "wav"),
+    "wav, 44.1 kHz, 2 channels": (44_100, 2, "wav"),
+    "flac, 44.1 kHz, 2 channels": (44_100, 2, "flac"),
+    "ogg, 44.1 kHz, 1 channel": (44_100, 1, "ogg"),
+    "ogg, 44.1 kHz, 2 channels": (44_100, 2, "ogg"),
+    "mp3, 44.1 kHz, 2 channels": (44_100, 2, "mp3"),
+}
+_FORMAT_S = 60
 _SAMPLE_S = 0.1
 _STEP_FILES = 60  # so many files are enough to time a step on
 
@@ -63,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         files = audio_files(source)
         hours = sum(soundfile.info(file).duration for file in files) / 3600
         floor = measure_steps(files)
+        compare_formats(Path(home))
         for repeat in sorted({1, known.repeat}):
             corpus = copies(files, source, Path(home) / f"x{repeat}", repeat)
             print(f"\n{len(files) * repeat} files, {hours * repeat:.2f} h of audio")
@@ -138,6 +152,32 @@ def timed(run: Callable[[], T]) -> tuple[T, float]:
     begin = time.perf_counter()
     result = run()
     return result, time.perf_counter() - begin
+
+
+def compare_formats(home: Path) -> None:
+    """Print how many times real time a recording of noise becomes tiles, by its format."""
+    print("recording to tiles on one core, times real time")
+    for name, (rate_hz, n_channels, suffix) in _FORMATS.items():
+        path = home / f"noise.{suffix}"
+        rng = np.random.default_rng(0)
+        with soundfile.SoundFile(path, "w", rate_hz, n_channels) as file:
+            for _ in range(_FORMAT_S):  # in one piece, libsndfile's Vorbis encoder crashes
+                file.write(rng.normal(0, 0.1, (rate_hz, n_channels)))
+        with one_core(), pool_of(1) as pool:
+            seconds = pool.submit(tiles_cost, str(path)).result()
+        print(f"  {name:<42}{_FORMAT_S / seconds:>8.0f}")
+        path.unlink()
+
+
+def tiles_cost(file: str) -> float:
+    """Seconds of processor time to read a file's tiles, the best of three times."""
+    best = math.inf
+    for _ in range(3):
+        begin = time.process_time()
+        for _ in read_tiles(file, ReadSettings(SPEC), Tally()):
+            pass
+        best = min(best, time.process_time() - begin)
+    return best
 
 
 def librosa_log_mel(samples: np.ndarray) -> np.ndarray:
