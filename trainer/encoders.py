@@ -57,7 +57,7 @@ def check_encoder(name: str, tile_shape: tuple[int, int]) -> None:
         raise InputError(
             f"encoder {name!r} takes tiles of at least {_SMALLEST_SIDE} frames and as many mel "
             f"bins, and these have {tile_shape[0]} x {tile_shape[1]}; choose another encoder, or "
-            "make features with a longer tile_s"
+            "make features with larger tiles"
         )
 
 
