@@ -1,10 +1,11 @@
 """Encoders: functions that build a Keras model from log-mel tiles to embeddings.
 
 Only stock Keras layers, so that the saved model loads without this code. Batch normalisation is
-synchronised over replicas: with local statistics N replicas would learn another model than one.
+synchronised over replicas, and there is no dropout: with local statistics, or random numbers of
+their own, N replicas would learn another model than one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -13,6 +14,12 @@ from beam_features.schema.dataset_info import Moments
 from beam_features.schema.errors import InputError
 
 _SILENT_BIN_VARIANCE = 1e-6  # of a mel bin that never changes
+_NORM_MOMENTUM = 0.9
+_PREBUILT = ("mobilenet_v3_small", "efficientnet_v2_b0")  # of keras.applications
+_SMALLEST_SIDE = 32  # of the tiles that those take
+
+Block = Callable[[keras.KerasTensor, int, int], keras.KerasTensor]
+"""Residual block of a ResNet: input, channels, strides -> output."""
 
 
 def build_encoder(
@@ -28,25 +35,30 @@ def build_encoder(
         seed: for the initial weights.
 
     Raises:
-        InputError: there is no encoder of that name.
+        InputError: there is no encoder of that name, or the tiles are too small for it.
     """
-    check_encoder(name)
+    check_encoder(name, tile_shape)
     keras.utils.set_random_seed(seed)
     tiles = keras.Input(tile_shape, name="log_mel")
     variance = np.maximum(moments.variance, _SILENT_BIN_VARIANCE)
     normalised = keras.layers.Normalization(
         axis=-1, mean=moments.mean.tolist(), variance=variance.tolist(), name="normalise"
     )(tiles)
-    image = keras.layers.Reshape((*tile_shape, 1), name="as_image")(normalised)
-    features = ENCODERS[name](image)  # [batch, channels]
+    features = ENCODERS[name](normalised)  # [batch, channels]
     embeddings = keras.layers.Dense(embedding_size, dtype="float32", name="embed")(features)
     return keras.Model(tiles, embeddings, name=name)
 
 
-def check_encoder(name: str) -> None:
-    """Raise an InputError where there is no encoder of that name."""
+def check_encoder(name: str, tile_shape: tuple[int, int]) -> None:
+    """Raise an InputError where there is no encoder of that name, or not for such tiles."""
     if name not in ENCODERS:
         raise InputError(f"unknown encoder {name!r}; choose one of: {', '.join(ENCODERS)}")
+    if name in _PREBUILT and min(tile_shape) < _SMALLEST_SIDE:
+        raise InputError(
+            f"encoder {name!r} takes tiles of at least {_SMALLEST_SIDE} frames and as many mel "
+            f"bins, and these have {tile_shape[0]} x {tile_shape[1]}; choose another encoder, or "
+            "make features with larger tiles"
+        )
 
 
 def build_projector(embedding_size: int, projection_size: int | None) -> keras.Model:
@@ -63,35 +75,146 @@ def build_projector(embedding_size: int, projection_size: int | None) -> keras.M
     return keras.Model(embeddings, unit, name="projector")
 
 
-def conv2d(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Four 3x3 convolutions of 32 to 256 channels, each with 2x2 pooling, batch norm and ReLU.
+def dense(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """Two dense layers of 512 on all values of a tile, each with batch norm and ReLU.
+
+    The only encoder that minds where in a tile something happens.
+    """
+    x = keras.layers.Flatten()(tiles)
+    for units in (512, 512):
+        x = keras.layers.Dense(units, use_bias=False, kernel_initializer="he_normal")(x)
+        x = keras.layers.ReLU()(_norm(x))
+    return x
+
+
+def conv1d(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """Four convolutions over 3 frames, mel bins being channels, each with pooling over 2 frames."""
+    x = tiles
+    for channels in (128, 128, 256, 256):
+        x = keras.layers.Conv1D(
+            channels, 3, padding="same", use_bias=False, kernel_initializer="he_normal"
+        )(x)
+        x = keras.layers.MaxPooling1D(2, padding="same")(x)
+        x = keras.layers.ReLU()(_norm(x))
+    return _pool_frames(x)
+
+
+def conv2d(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """Four 3x3 convolutions of 32 to 256 channels, each with 2x2 pooling, batch norm and ReLU."""
+    x = _convolutions(_as_image(tiles), (32, 64, 128, 256))
+    mean = keras.layers.GlobalAveragePooling2D()(x)
+    peak = keras.layers.GlobalMaxPooling2D()(x)
+    return keras.layers.Concatenate()([mean, peak])  # [batch, 2 channels]
+
+
+def gru(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """Two layers of 256 gated recurrent units over the frames."""
+    return _pool_frames(_gru(_gru(tiles)))
+
+
+def conv_gru(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """Three convolutions as in `conv2d`, then 256 gated recurrent units over time.
+
+    A convolutional recurrent network, arXiv 1609.04243.
+    """
+    x = _convolutions(_as_image(tiles), (32, 64, 128))
+    _, frames, mels, channels = x.shape
+    return _pool_frames(_gru(keras.layers.Reshape((frames, mels * channels))(x)))
+
+
+def resnet18(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """ResNet-18 (arXiv 1512.03385, table 1)."""
+    return _resnet(tiles, _basic_block, (2, 2, 2, 2))
+
+
+def resnet34(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """ResNet-34."""
+    return _resnet(tiles, _basic_block, (3, 4, 6, 3))
+
+
+def resnet50(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """ResNet-50."""
+    return _resnet(tiles, _bottleneck_block, (3, 4, 6, 3))
+
+
+def resnet101(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """ResNet-101."""
+    return _resnet(tiles, _bottleneck_block, (3, 4, 23, 3))
+
+
+def resnet152(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """ResNet-152."""
+    return _resnet(tiles, _bottleneck_block, (3, 8, 36, 3))
+
+
+def mobilenet_v3_small(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """MobileNetV3-Small (arXiv 1905.02244, table 2)."""
+    return _prebuilt(keras.applications.MobileNetV3Small, tiles)
+
+
+def efficientnet_v2_b0(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """EfficientNetV2-B0 (arXiv 2104.00298)."""
+    return _prebuilt(keras.applications.EfficientNetV2B0, tiles)
+
+
+def _as_image(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """``[batch, frames, mels] -> [batch, frames, mels, 1]``."""
+    return keras.layers.Reshape((*tiles.shape[1:], 1), name="as_image")(tiles)
+
+
+def _convolutions(image: keras.KerasTensor, channels: Sequence[int]) -> keras.KerasTensor:
+    """3x3 convolutions, each with 2x2 pooling, batch norm and ReLU.
 
     Pooling comes first: what follows then moves a quarter of the memory.
     """
     x = image
-    for channels in (32, 64, 128, 256):
-        x = _conv(x, channels)
-        x = keras.layers.MaxPooling2D(2, padding="same")(x)
+    for n_channels in channels:
+        x = keras.layers.MaxPooling2D(2, padding="same")(_conv(x, n_channels))
         x = keras.layers.ReLU()(_norm(x))
-    return _pool(x)
+    return x
 
 
-def resnet18(image: keras.KerasTensor) -> keras.KerasTensor:
-    """ResNet-18 (arXiv 1512.03385, table 1): four stages of two blocks, 64 to 512 channels."""
-    x = _conv_norm(image, 64, size=7, strides=2)
-    x = keras.layers.ReLU()(x)
+def _gru(frames: keras.KerasTensor) -> keras.KerasTensor:
+    """``[batch, frames, size] -> [batch, frames, 256]``.
+
+    Keras' defaults are what cuDNN can compute; recurrent dropout, above all, is not.
+    """
+    return keras.layers.GRU(256, return_sequences=True)(frames)
+
+
+def _resnet(tiles: keras.KerasTensor, block: Block, repeats: Sequence[int]) -> keras.KerasTensor:
+    """Four stages of blocks of 64 to 512 channels; every stage but the first halves the image."""
+    x = keras.layers.ReLU()(_conv_norm(_as_image(tiles), 64, size=7, strides=2))
     x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(x)
-    for stage, channels in enumerate((64, 128, 256, 512)):
-        x = _basic_block(x, channels, strides=1 if stage == 0 else 2)
-        x = _basic_block(x, channels, strides=1)
+    for stage, n_blocks in enumerate(repeats):
+        for index in range(n_blocks):
+            x = block(x, 64 * 2**stage, 2 if stage > 0 and index == 0 else 1)
     return keras.layers.GlobalAveragePooling2D()(x)
 
 
 def _basic_block(x: keras.KerasTensor, channels: int, strides: int) -> keras.KerasTensor:
-    """Two 3x3 convolutions beside a shortcut, projected where the shape changes."""
-    residual = _conv_norm(x, channels, strides=strides)
-    residual = keras.layers.ReLU()(residual)
+    """Two 3x3 convolutions beside a shortcut."""
+    residual = keras.layers.ReLU()(_conv_norm(x, channels, strides=strides))
     residual = _conv_norm(residual, channels)
+    return _add_shortcut(x, residual, strides)
+
+
+def _bottleneck_block(x: keras.KerasTensor, channels: int, strides: int) -> keras.KerasTensor:
+    """1x1, 3x3 and 1x1 convolutions, the last to four times the channels, beside a shortcut.
+
+    The 3x3 convolution strides, so that no value is passed over ("ResNet v1.5", as in torchvision).
+    """
+    residual = keras.layers.ReLU()(_conv_norm(x, channels, size=1))
+    residual = keras.layers.ReLU()(_conv_norm(residual, channels, strides=strides))
+    residual = _conv_norm(residual, 4 * channels, size=1)
+    return _add_shortcut(x, residual, strides)
+
+
+def _add_shortcut(
+    x: keras.KerasTensor, residual: keras.KerasTensor, strides: int
+) -> keras.KerasTensor:
+    """Add a block's input to its residual, projected where the shape changes, before the ReLU."""
+    channels = residual.shape[-1]
     same_shape = strides == 1 and x.shape[-1] == channels
     shortcut = x if same_shape else _conv_norm(x, channels, size=1, strides=strides)
     return keras.layers.ReLU()(keras.layers.Add()([shortcut, residual]))
@@ -112,17 +235,50 @@ def _conv(
 
 
 def _norm(x: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.layers.BatchNormalization(momentum=0.9, synchronized=True)(x)
+    return keras.layers.BatchNormalization(momentum=_NORM_MOMENTUM, synchronized=True)(x)
 
 
-def _pool(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Mean and maximum over time and frequency: ``[batch, 2 channels]``."""
-    mean = keras.layers.GlobalAveragePooling2D()(x)
-    peak = keras.layers.GlobalMaxPooling2D()(x)
+def _pool_frames(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Mean and maximum over time: ``[batch, frames, channels] -> [batch, 2 channels]``."""
+    mean = keras.layers.GlobalAveragePooling1D()(x)
+    peak = keras.layers.GlobalMaxPooling1D()(x)
     return keras.layers.Concatenate()([mean, peak])
 
 
+def _prebuilt(build: Callable[..., keras.Model], tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """Apply a model of keras.applications, untrained, with our batch norm and without dropout."""
+    image = _as_image(tiles)
+    model = build(
+        include_top=False,
+        weights=None,
+        input_shape=image.shape[1:],
+        pooling="avg",
+        include_preprocessing=False,  # it expects pixels
+    )
+    return keras.models.clone_model(model, clone_function=_adapt)(image)
+
+
+def _adapt(layer: keras.Layer) -> keras.Layer:
+    """Copy a layer of a prebuilt model, changed as the top of this module says."""
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.BatchNormalization):
+        config |= {"momentum": _NORM_MOMENTUM, "synchronized": True}
+    elif isinstance(layer, keras.layers.Dropout):
+        config |= {"rate": 0.0}
+    return type(layer).from_config(config)
+
+
 ENCODERS: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
+    "dense": dense,
+    "conv1d": conv1d,
     "conv2d": conv2d,
+    "gru": gru,
+    "conv_gru": conv_gru,
     "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+    "resnet152": resnet152,
+    "mobilenet_v3_small": mobilenet_v3_small,
+    "efficientnet_v2_b0": efficientnet_v2_b0,
 }

@@ -167,6 +167,6 @@ def _in_single_precision(encoder: keras.Model) -> keras.Model:
     def copy(layer: keras.Layer) -> keras.Layer:
         return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
 
-    copied = keras.models.clone_model(encoder, clone_function=copy)
+    copied = keras.models.clone_model(encoder, clone_function=copy, recursive=True)
     copied.set_weights(encoder.get_weights())
     return copied

@@ -29,7 +29,7 @@ def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
             or the settings are for features of another fingerprint.
     """
     info = features.info
-    check_encoder(config.encoder)
+    check_encoder(config.encoder, info.feature_spec.tile_shape)
     check_fingerprint(config.fingerprint or info.fingerprint, features)
     roles = info.default_partitions()
     partitions = {}

@@ -1,8 +1,11 @@
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.errors import InputError
@@ -10,15 +13,35 @@ from trainer import storage
 from trainer.encoders import ENCODERS, build_encoder, build_projector
 
 TILE_SHAPE = (100, 64)
+PREBUILT = ("mobilenet_v3_small", "efficientnet_v2_b0")
+SLOW = ("resnet34", "resnet50", "resnet101", "resnet152", *PREBUILT)
+EVERY_ENCODER = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ENCODERS
+]
 
 
-def tiles(n: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(-6, 2, (n, *TILE_SHAPE)).astype(np.float32)
+def tiles(n: int, tile_shape: tuple[int, int] = TILE_SHAPE) -> np.ndarray:
+    return np.random.default_rng(0).normal(-6, 2, (n, *tile_shape)).astype(np.float32)
+
+
+def norms(encoder: keras.Model) -> list[keras.layers.BatchNormalization]:
+    layers = encoder._flatten_layers()
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def trained_parameters(layers: Sequence[keras.Layer]) -> int:
+    return sum(int(np.prod(v.shape)) for layer in layers for v in layer.trainable_variables)
 
 
 @pytest.fixture(scope="module")
 def moments() -> Moments:
     return Moments.of(tiles(20))
+
+
+@functools.cache
+def untrained(name: str) -> keras.Model:
+    """For tests that leave it as it is, but for the moving statistics."""
+    return build_encoder(name, TILE_SHAPE, 8, Moments.of(tiles(20)), seed=0)
 
 
 def normalised(values: np.ndarray, moments: Moments) -> np.ndarray:
@@ -38,40 +61,165 @@ def test_a_bin_that_never_changes_does_not_explode() -> None:
     assert np.abs(normalised(constant.astype(np.float32), Moments.of(constant))).max() < 10
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("conv2d", 388_320), ("resnet18", 11_170_240)])
-def test_parameters_outside_the_embedding(name: str, parameters: int, moments: Moments) -> None:
+@pytest.mark.parametrize("tile_shape", [(100, 64), (50, 40), (498, 128)])
+@pytest.mark.parametrize("name", EVERY_ENCODER)
+def test_tiles_of_any_shape_become_float32_embeddings(
+    name: str, tile_shape: tuple[int, int]
+) -> None:
+    encoder = build_encoder(name, tile_shape, 8, Moments.of(tiles(4, tile_shape)), seed=0)
+    assert encoder.output_shape == (None, 8)
+    assert encoder.output.dtype == "float32"
+    if tile_shape == (50, 40):
+        embeddings = encoder(tiles(2, tile_shape), training=False)
+        assert embeddings.shape == (2, 8)
+        assert embeddings.dtype == "float32"
+        assert np.isfinite(embeddings).all()
+
+
+@pytest.mark.parametrize("name", PREBUILT)
+@pytest.mark.parametrize("tile_shape", [(31, 64), (100, 31)])
+def test_tiles_too_small_for_a_prebuilt_model_are_named(
+    name: str, tile_shape: tuple[int, int]
+) -> None:
+    message = f"'{name}' takes .* 32 frames .* these have {tile_shape[0]} x {tile_shape[1]}; choose"
+    with pytest.raises(InputError, match=message):
+        build_encoder(name, tile_shape, 8, Moments.of(tiles(4, tile_shape)), seed=0)
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS.keys() - set(SLOW)))
+def test_the_smallest_tiles_do_for_the_others(name: str) -> None:
+    encoder = build_encoder(name, (1, 1), 8, Moments.of(tiles(4, (1, 1))), seed=0)
+    assert encoder(tiles(2, (1, 1))).shape == (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("dense", 6_400 * 512 + 512 * 512 + 2 * 2 * 512),
+        ("conv1d", 3 * (64 * 128 + 128 * 128 + 128 * 256 + 256 * 256) + 2 * (2 * 128 + 2 * 256)),
+        ("conv2d", 388_320),
+        ("gru", 3 * 256 * ((64 + 256 + 2) + (256 + 256 + 2))),
+        (
+            "conv_gru",
+            9 * (1 * 32 + 32 * 64 + 64 * 128) + 2 * (32 + 64 + 128) + 768 * (8 * 128 + 256 + 2),
+        ),
+        ("resnet18", 11_170_240),
+        pytest.param("resnet34", 21_797_672 - 513_000 - 6_272, marks=pytest.mark.slow),
+        pytest.param("resnet50", 25_557_032 - 2_049_000 - 6_272, marks=pytest.mark.slow),
+        pytest.param("resnet101", 44_549_160 - 2_049_000 - 6_272, marks=pytest.mark.slow),
+        pytest.param("resnet152", 60_192_808 - 2_049_000 - 6_272, marks=pytest.mark.slow),
+        pytest.param("mobilenet_v3_small", 926_720, marks=pytest.mark.slow),
+        pytest.param("efficientnet_v2_b0", 5_858_128, marks=pytest.mark.slow),
+    ],
+)
+def test_parameters_outside_the_embedding(name: str, parameters: int) -> None:
     """Counted by hand from kernel sizes and channels; batch norm trains two numbers a channel.
 
     conv2d: 9 * (1 * 32 + 32 * 64 + 64 * 128 + 128 * 256) + 2 * (32 + 64 + 128 + 256).
-    resnet18: He et al.'s 11 689 512, less 512 * 1000 + 1000 of its classifier and 2 * 49 * 64 of
-    its stem, which has one channel here in place of three.
+    GRUs: three gates, each of a matrix for the input, one for the state, and two biases.
+    ResNets: those of torchvision (resnet18: 11 689 512), less the classifier (512 * 1000 + 1000, or
+    2048 * 1000 + 1000) and 2 * 49 * 64 of the stem, which has one channel here in place of three.
+    Prebuilt: those that Keras counts (939 120 and 5 919 312), less the moving statistics of batch
+    norm (12 112 and 60 608) and 2 * 9 * 16 or 2 * 9 * 32 of the stem.
     """
-    encoder = build_encoder(name, TILE_SHAPE, 8, moments, seed=0)
+    encoder = untrained(name)
     head = encoder.get_layer("embed")
-    trained = sum(int(np.prod(v.shape)) for v in encoder.trainable_variables)
-    assert trained - head.count_params() == parameters
+    assert trained_parameters([encoder]) - trained_parameters([head]) == parameters
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-def test_saved_encoder_loads_in_safe_mode_and_gives_the_same(
-    name: str, moments: Moments, tmp_path: Path
-) -> None:
-    encoder = build_encoder(name, TILE_SHAPE, 16, moments, seed=0)
+@pytest.mark.parametrize("name", EVERY_ENCODER)
+def test_every_weight_gets_a_gradient(name: str) -> None:
+    """But for some offsets in prebuilt models: a linear convolution and a norm follow on them."""
+    encoder = untrained(name)
+    with tf.GradientTape() as tape:
+        embeddings = encoder(tiles(4), training=True)
+        loss = tf.reduce_sum(embeddings * np.random.default_rng(1).normal(size=(4, 8)))
+    gradients = tape.gradient(loss, encoder.trainable_variables)
+    without = {
+        variable.name
+        for variable, gradient in zip(encoder.trainable_variables, gradients, strict=True)
+        if not np.abs(gradient).max() > 1e-5
+    }
+    assert without == ({"beta"} if name in PREBUILT else set())
+
+
+@pytest.mark.parametrize("name", EVERY_ENCODER)
+def test_training_differs_by_the_statistics_of_batch_norm_only(name: str, moments: Moments) -> None:
+    """With the moving statistics of this very batch, inference gives what training gives."""
+    encoder = build_encoder(name, TILE_SHAPE, 8, moments, seed=0)
+    before = np.asarray(encoder(tiles(8), training=False))
+    for norm in norms(encoder):
+        norm.momentum = 0.0
+    trained = np.asarray(encoder(tiles(8), training=True))
+    np.testing.assert_allclose(encoder(tiles(8), training=False), trained, rtol=1e-3, atol=1e-3)
+    has_norms = name != "gru"
+    assert bool(norms(encoder)) == has_norms
+    assert (np.abs(before - trained).max() > 0.01) == has_norms
+
+
+@pytest.mark.parametrize("name", EVERY_ENCODER)
+def test_norms_are_synchronised_and_nothing_is_dropped(name: str) -> None:
+    encoder = untrained(name)
+    assert {(norm.synchronized, norm.momentum) for norm in norms(encoder)} <= {(True, 0.9)}
+    assert {getattr(layer, "rate", 0.0) for layer in encoder._flatten_layers()} == {0.0}
+
+
+@pytest.mark.parametrize("name", ["gru", "conv_gru"])
+def test_cudnn_computes_the_recurrence(name: str) -> None:
+    """Its conditions, from the documentation of `keras.layers.GRU`."""
+    layers = untrained(name).layers
+    for layer in (layer for layer in layers if isinstance(layer, keras.layers.GRU)):
+        assert (
+            layer.get_config().items()
+            >= {
+                "activation": "tanh",
+                "recurrent_activation": "sigmoid",
+                "dropout": 0.0,
+                "recurrent_dropout": 0.0,
+                "unroll": False,
+                "use_bias": True,
+                "reset_after": True,
+            }.items()
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["conv_gru", "resnet18", "mobilenet_v3_small"])
+def test_two_replicas_compute_what_one_does(name: str, moments: Moments) -> None:
+    """In training, where batch norm takes its statistics from the whole batch."""
+    expected = build_encoder(name, TILE_SHAPE, 8, moments, seed=0)(tiles(8), training=True)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        encoder = build_encoder(name, TILE_SHAPE, 8, moments, seed=0)
+    halves = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(np.split(tiles(8), 2)[context.replica_id_in_sync_group])
+    )
+    forward = tf.function(lambda half: encoder(half, training=True))
+    embeddings = strategy.experimental_local_results(strategy.run(forward, args=(halves,)))
+    np.testing.assert_allclose(tf.concat(embeddings, axis=0), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", EVERY_ENCODER)
+def test_saved_encoder_loads_in_safe_mode_and_gives_the_same(name: str, tmp_path: Path) -> None:
+    encoder = untrained(name)
     uri = str(tmp_path / "export" / "encoder.keras")
     storage.save_keras(encoder, uri)
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["encoder.keras"]
     embeddings = np.asarray(encoder(tiles(3), training=False))
-    assert embeddings.shape == (3, 16)
+    assert embeddings.shape == (3, 8)
     np.testing.assert_array_equal(storage.load_keras(uri)(tiles(3), training=False), embeddings)
 
 
-def test_the_seed_decides_the_weights(moments: Moments) -> None:
+@pytest.mark.parametrize("name", EVERY_ENCODER)
+def test_the_seed_decides_the_weights(name: str, moments: Moments) -> None:
     first, again, other = (
-        np.asarray(build_encoder("conv2d", TILE_SHAPE, 8, moments, seed)(tiles(2)))
+        [v.numpy() for v in build_encoder(name, TILE_SHAPE, 8, moments, seed).trainable_variables]
         for seed in (1, 1, 2)
     )
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - other).max() > 0.01
+    for one, same, changed in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one, same)
+        if one.std() > 0:  # biases and norms begin with zeros or ones
+            assert np.abs(one - changed).max() > 0.001
 
 
 @pytest.mark.parametrize("projection_size", [None, 5])
@@ -85,6 +233,6 @@ def test_projections_have_length_one(projection_size: int | None) -> None:
 
 def test_unknown_encoder_is_named(moments: Moments) -> None:
     with pytest.raises(
-        InputError, match="unknown encoder 'resnet19'; choose one of: conv2d, resnet18"
+        InputError, match="unknown encoder 'resnet19'; choose one of: dense, conv1d, conv2d, gru"
     ):
         build_encoder("resnet19", TILE_SHAPE, 8, moments, seed=0)

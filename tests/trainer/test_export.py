@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from beam_features.schema.dataset_info import Moments
 from beam_features.schema.errors import InputError
+from beam_features.schema.feature_spec import FeatureSpec
 from tests.trainer.models import noise
 from tests.trainer.synthetic import SPEC
 from trainer import storage
@@ -64,9 +66,41 @@ def job(encoder: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_both_models_load_without_our_code(encoder: keras.Model, job: Path, tmp_path: Path) -> None:
+    loaded = ask_a_stranger(job, noise(16_000), tiles(3), tmp_path)
+    ours = open_model(str(job)).embed_waveform(noise(16_000))
+    np.testing.assert_array_equal(loaded["embeddings"], ours[0])
+    np.testing.assert_array_equal(loaded["served"], ours[0])
+    np.testing.assert_array_equal(loaded["start_s"], ours[1])
+    expected = np.asarray(encoder(tiles(3), training=False))
+    np.testing.assert_allclose(loaded["tiles"], expected, atol=1e-5)
+    np.testing.assert_allclose(loaded["keras"], expected, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["dense", "conv1d", "gru", "conv_gru", "resnet50", "mobilenet_v3_small"]
+)
+def test_encoders_of_every_kind_load_without_our_code(name: str, tmp_path: Path) -> None:
+    """With weights away from their start, and 40 tiles: two blocks in the waveform's graph."""
+    spec = FeatureSpec()
+    values = np.random.default_rng(0).normal(-6, 2, (4, *spec.tile_shape)).astype(np.float32)
+    encoder = build_encoder(name, spec.tile_shape, 8, Moments.of(values), seed=0)
+    encoder(values, training=True)  # moves the statistics of batch norm
+    export_encoder(encoder, spec, str(tmp_path / "job"))
+    loaded = ask_a_stranger(tmp_path / "job", noise(640_000), values, tmp_path)
+    expected = np.asarray(encoder(values, training=False))
+    np.testing.assert_allclose(loaded["tiles"], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(loaded["keras"], expected, rtol=1e-3, atol=1e-3)
+    assert loaded["embeddings"].shape == (40, 8)
+    np.testing.assert_allclose(loaded["served"], loaded["embeddings"], rtol=1e-3, atol=1e-3)
+
+
+def ask_a_stranger(
+    job: Path, samples: np.ndarray, tiles: np.ndarray, tmp_path: Path
+) -> dict[str, np.ndarray]:
     """In isolated mode, elsewhere, and without the path entries of an editable installation."""
-    np.save(tmp_path / "samples.npy", noise(16_000))
-    np.save(tmp_path / "tiles.npy", tiles(3))
+    np.save(tmp_path / "samples.npy", samples)
+    np.save(tmp_path / "tiles.npy", tiles)
     site = str(Path(tf.__file__).parents[1])
     code = f"import sys; sys.path.append({site!r}); {STRANGER}"
     (tmp_path / "stranger.py").write_text(code.replace("import sys; ", "import sys\n", 1))
@@ -77,14 +111,7 @@ def test_both_models_load_without_our_code(encoder: keras.Model, job: Path, tmp_
         check=True,
         timeout=120,
     )
-    loaded = np.load(tmp_path / "out.npz")
-    ours = open_model(str(job)).embed_waveform(noise(16_000))
-    np.testing.assert_array_equal(loaded["embeddings"], ours[0])
-    np.testing.assert_array_equal(loaded["served"], ours[0])
-    np.testing.assert_array_equal(loaded["start_s"], ours[1])
-    expected = np.asarray(encoder(tiles(3), training=False))
-    np.testing.assert_allclose(loaded["tiles"], expected, atol=1e-5)
-    np.testing.assert_allclose(loaded["keras"], expected, atol=1e-5)
+    return dict(np.load(tmp_path / "out.npz"))
 
 
 def test_all_three_ways_to_name_a_model_give_the_same(encoder: keras.Model, job: Path) -> None:
@@ -130,6 +157,19 @@ def test_a_model_trained_in_bfloat16_is_served_in_float32(tmp_path: Path) -> Non
     np.testing.assert_allclose(
         storage.load_keras(str(tmp_path / "export/encoder.keras"))(tiles(5)), exact, atol=1e-3
     )
+
+
+def test_layers_within_layers_are_served_in_float32(tmp_path: Path) -> None:
+    inner = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, dtype="mixed_bfloat16")])
+    log_mel = keras.Input(SPEC.tile_shape)
+    pooled = keras.layers.GlobalAveragePooling1D()(keras.layers.Dense(8)(log_mel))
+    export_encoder(keras.Model(log_mel, inner(pooled)), SPEC, str(tmp_path))
+    loaded = storage.load_keras(str(tmp_path / "export/encoder.keras"))
+    assert {layer.compute_dtype for layer in loaded._flatten_layers()} == {"float32"}
+    outer, inner = loaded.layers[1], loaded.layers[-1].layers[-1]
+    exact = (tiles(5) @ np.asarray(outer.kernel)).mean(axis=1) @ np.asarray(inner.kernel)
+    vectors = open_model(str(tmp_path / "export/saved_model")).embed_tiles(tiles(5))
+    np.testing.assert_allclose(vectors, exact, atol=1e-4)
 
 
 def test_variables_mirrored_over_replicas_are_exported(features: Features, tmp_path: Path) -> None:

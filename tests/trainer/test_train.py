@@ -132,7 +132,11 @@ def test_bad_input_is_one_line_exit_2_and_no_job(features_dir: Path, tmp_path: P
     job = tmp_path / "job"
     for data, setting, message in (
         (features_dir, "margn=1", "unknown key 'margn'"),
-        (features_dir, "encoder=resnet19", "unknown encoder 'resnet19'; choose one of: conv2d"),
+        (
+            features_dir,
+            "encoder=resnet19",
+            "unknown encoder 'resnet19'; choose one of: dense, conv1d",
+        ),
         (tmp_path / "none", "margin=1", "holds no finished features"),
     ):
         refused = run(*train_command(data, job, setting))

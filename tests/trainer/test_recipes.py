@@ -1,0 +1,30 @@
+"""The settings under ``configs/``: each is valid, and the original's trains."""
+
+from pathlib import Path
+
+import pytest
+
+from beam_features.schema.settings import load_settings
+from trainer.config import TrainConfig
+from trainer.encoders import ENCODERS
+from trainer.storage import read_text
+from trainer.training import train
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_valid(path: Path) -> None:
+    assert load_settings(TrainConfig, str(path), [], read_text).encoder in ENCODERS
+
+
+@pytest.mark.slow
+def test_the_original_recipe_trains(features_dir: Path, tmp_path: Path) -> None:
+    few = ["batch_size=16", "epochs=2", "steps_per_epoch=2"]
+    config = load_settings(TrainConfig, str(CONFIGS / "original.yaml"), few, read_text)
+    assert (config.encoder, config.loss, config.mining) == ("resnet18", "triplet", "random")
+    assert (config.margin, config.reducer) == (1.0, "active_mean")
+    metrics = train(str(features_dir), str(tmp_path / "job"), config, terminated=lambda: False)
+    assert metrics["steps"] == 4
+    assert metrics["parameters"] == 11_170_240 + 9_600 + 512 * 256 + 256
+    assert (tmp_path / "job" / "export" / "saved_model" / "saved_model.pb").exists()
