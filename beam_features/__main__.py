@@ -3,6 +3,8 @@
 import sys
 
 from beam_features.cli import main
+from beam_features.termination import end_on_signals
 
 if __name__ == "__main__":
+    end_on_signals()
     sys.exit(main())

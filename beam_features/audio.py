@@ -21,8 +21,9 @@ AUDIO_SUFFIXES = (
 )
 
 _BLOCK_VALUES = 1 << 19  # over all channels: 2 MiB, which bounds the memory and fits the cache
-_ESTIMATE_BLOCK_VALUES = 1 << 12  # so few that where the file stands tells what was decoded
+_MP3_BLOCK_VALUES = 1 << 12  # so few that where the file stands tells what was decoded
 _UNREAD_BYTES = 1 << 13  # more than such a block or a tag at the end of the file
+_LOOK_AHEAD_BYTES = 1 << 24  # over the tags and the picture between two files
 _RATES_HZ = range(1_000, 1_000_001)  # outside of these a header is wrong, and resampling explodes
 _NO_LENGTH = 1 << 62  # what libsndfile tells of a FLAC from a pipe is more
 _CHUNKS = "data|SSND|Data Size|riff|Riff size"  # of WAV, AIFF, AU, W64 and RF64, as libsndfile logs
@@ -91,7 +92,8 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
 def _read_blocks(sound: soundfile.SoundFile, file: BinaryIO, head: bytes) -> Iterator[Float32]:
     """Read to the end, and see whether it is the end that the header promised."""
     is_estimate = _has_estimated_length(sound)
-    block_values = _ESTIMATE_BLOCK_VALUES if is_estimate else _BLOCK_VALUES
+    is_mp3 = sound.subtype == "MPEG_LAYER_III"
+    block_values = _MP3_BLOCK_VALUES if is_mp3 else _BLOCK_VALUES
     frames_per_block = max(1, block_values // sound.channels)
     n_frames = 0
     try:
@@ -102,6 +104,9 @@ def _read_blocks(sound: soundfile.SoundFile, file: BinaryIO, head: bytes) -> Ite
         raise _rejection(error, head) from error
     if is_estimate:
         _check_all_was_read(sound, file, n_frames)
+    elif is_mp3 and _another_mp3_follows(file):
+        detail = "several MP3 files one after the other; with ffmpeg installed they are read"
+        raise RejectedRecording("decode", "unknown_length", detail)
     elif n_frames < sound.frames < _NO_LENGTH:
         detail = f"the header promises {sound.frames} frames, {n_frames} are there"
         raise RejectedRecording("decode", "truncated", detail)
@@ -110,6 +115,12 @@ def _read_blocks(sound: soundfile.SoundFile, file: BinaryIO, head: bytes) -> Ite
 def _has_estimated_length(sound: soundfile.SoundFile) -> bool:
     """Whether libsndfile guessed: of MP3 without a Xing header, from the first bit rate."""
     return sound.subtype == "MPEG_LAYER_III" and "bitrate mode   : variable" not in sound.extra_info
+
+
+def _another_mp3_follows(file: BinaryIO) -> bool:
+    """Whether a further Xing header comes behind where libsndfile has stopped."""
+    rest = file.read(_LOOK_AHEAD_BYTES)
+    return b"Xing\0\0\0" in rest or b"Info\0\0\0" in rest
 
 
 def _check_all_was_read(sound: soundfile.SoundFile, file: BinaryIO, n_frames: int) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 from collections.abc import Sequence
 
 from beam_features.schema.command import add_settings_arguments, run_command
@@ -70,13 +71,16 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
         raise InputError(f"--shards must be at least 1, not {known.shards}")
     if not 0 <= known.max_failure_rate <= 1:
         raise InputError(f"--max_failure_rate is a share, 0 to 1, not {known.max_failure_rate}")
-    if known.max_duration_s is not None and not known.max_duration_s > 0:
+    if known.max_duration_s is not None and not 0 < known.max_duration_s < math.inf:
         raise InputError(f"--max_duration_s must be more than 0, not {known.max_duration_s}")
+    for name, uri in (("--input", known.input), ("--output", known.output)):
+        if uri == "":
+            raise InputError(f"{name} is empty; give a path or a URI")
     options = beam_options(beam_arguments)
     job = FeatureJob(
         dataset=known.dataset,
-        input=(known.input or "sample:0").rstrip("/"),
-        output=known.output.rstrip("/"),
+        input="sample:0" if known.input is None else known.input.rstrip("/") or "/",
+        output=known.output.rstrip("/") or "/",
         spec=load_settings(FeatureSpec, known.config, known.set, storage.read_text),
         shards=known.shards,
         max_duration_s=known.max_duration_s,

@@ -75,7 +75,11 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
         JobError: a worker failed, or more recordings were rejected than `job.max_failure_rate`
             allows.
     """
+    _check_output(job.output)
     listing = DATASETS[job.dataset](job.input)
+    remote = [r.uri for r in listing.recordings if "://" in r.uri]
+    for uri in {uri.partition("://")[0]: uri for uri in remote}.values():  # one of each scheme
+        storage.check_uri(uri)
     check_unique(listing.recordings)
     check_contexts(listing.recordings)
     arguments = _arguments(job, listing)
@@ -126,12 +130,7 @@ def _run_shards(
         _refuse_foreign_files(job)
         storage.make_directory(incomplete)
         storage.write_text(started, json.dumps(arguments, indent=2))
-    missing = [
-        shard
-        for shard in shards
-        if not storage.exists(summary_uri(incomplete, shard))
-        or not storage.exists(_in(job, shard.name))
-    ]
+    missing = [shard for shard in shards if not _is_made(job, shard)]
     _say(f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there")
     if missing:
         run = Run.begin(incomplete)
@@ -147,6 +146,15 @@ def _run_shards(
                 f"{cause_of(error, options)}; finished shards are kept, the same command goes on "
                 "(--debug shows where it failed)"
             ) from error
+
+
+def _is_made(job: FeatureJob, shard: Shard) -> bool:
+    """Whether a shard need not be made again: what could not be read may be readable by now."""
+    summary = summary_uri(_in(job, _INCOMPLETE), shard)
+    if not (storage.exists(summary) and storage.exists(_in(job, shard.name))):
+        return False
+    rejections = ShardSummary.parse(storage.read_text(summary)).rejections
+    return all(rejection.stage != "read" for rejection in rejections)
 
 
 def _sum_up(
@@ -206,6 +214,12 @@ def _check_failure_rate(job: FeatureJob, rejected: int, recordings: int) -> None
             f"{rejected} of {recordings} recordings ({rate:.1%}) were rejected, more than "
             f"--max_failure_rate {job.max_failure_rate}; the reasons are in {_in(job, _REJECTED)}"
         )
+
+
+def _check_output(output: str) -> None:
+    storage.check_uri(output)
+    if storage.is_file(output):
+        raise InputError(f"--output {output!r} is a file; name a directory")
 
 
 def _check_same(job: FeatureJob, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """One recording, from its URI to tiles, or to the reason why there are none."""
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,10 @@ from beam_features.signal import Measured, checked
 from beam_features.tiles import tiles_of
 
 _HELD_BYTES = 64 << 20  # of tiles: 43 minutes of mono with the default settings
+_FAULTS_OF_A_FILE = (
+    *(errno.EIO, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.ESTALE, errno.ENXIO, errno.ENODEV),
+)
 
 Float32 = npt.NDArray[np.float32]
 
@@ -126,3 +132,7 @@ def _open(uri: str, decoder: Decoder) -> Iterator[tuple[Audio, int]]:
         raise RejectedRecording("read", "missing", "there is no such file") from error
     except PermissionError as error:
         raise RejectedRecording("read", "unreadable", "permission denied") from error
+    except OSError as error:
+        if error.errno not in _FAULTS_OF_A_FILE:  # of the storage as a whole, or of a full disk
+            raise
+        raise RejectedRecording("read", "unreadable", os.strerror(error.errno)) from error

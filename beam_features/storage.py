@@ -13,6 +13,8 @@ from typing import BinaryIO, TextIO, cast
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from beam_features.schema.errors import InputError
+
 _TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _TRIES = 5
 
@@ -35,23 +37,51 @@ def list_sizes(root: str) -> dict[str, int]:
     return dict(sorted(sizes.items()))
 
 
-def list_links_out(root: str) -> dict[str, str]:
-    """Symbolic links below `root` that lead out of it, with their targets, in order.
+def list_obstacles(root: str) -> dict[str, tuple[str, str]]:
+    """Say why `list_files` gives less than what is below `root`, or what it should not.
 
-    They may be links to files, which `list_files` follows, to directories, which it does not, or
-    to nothing. Object storage has no links.
+    Object storage has none of these.
+
+    Returns:
+        Reason and detail by path, in order: directories that may not be read; symbolic links out
+        of `root`, to directories within it (never followed, it could have no end), or to nothing.
     """
     if "://" in root:
         return {}
     home = os.path.realpath(root)
-    links = {}
-    for parent, directories, files in os.walk(root):
+    obstacles: dict[str, tuple[str, str]] = {}
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            obstacles[str(error.filename)] = ("unreadable", error.strerror or str(error))
+
+    for parent, directories, files in os.walk(root, onerror=note):
         for path in (os.path.join(parent, name) for name in (*directories, *files)):
-            if os.path.islink(path):
-                target = os.path.realpath(path)
-                if os.path.commonpath([home, target]) != home:
-                    links[path] = target
-    return dict(sorted(links.items()))
+            if os.path.islink(path) and (why := _fault_of_link(path, home)):
+                obstacles[path] = why
+    return dict(sorted(obstacles.items()))
+
+
+def _fault_of_link(path: str, home: str) -> tuple[str, str] | None:
+    target = os.path.realpath(path)
+    if os.path.commonpath([home, target]) != home:
+        return "symlink_outside", f"leads to {target!r}, outside of --input"
+    if os.path.isdir(path):
+        return "symlink_directory", f"leads to {target!r}, which is read where it is"
+    return None if os.path.exists(path) else ("broken_link", f"leads to {target!r}: nothing there")
+
+
+def check_uri(uri: str) -> None:
+    """Raise an InputError where no storage has such URIs."""
+    try:
+        FileSystems.get_filesystem(uri)
+    except ValueError as error:
+        raise InputError(f"{uri!r} is of no storage known here; give a path or gs://…") from error
+
+
+def is_file(uri: str) -> bool:
+    """Whether there is a file of that URI, and not a directory."""
+    return os.path.isfile(uri) if "://" not in uri else exists(uri)
 
 
 def exists(uri: str) -> bool:

@@ -14,14 +14,15 @@ from beam_features.schema.errors import InputError
 def list_recordings(root: str) -> Listing:
     """List the audio files below `root`, told by their suffix.
 
-    Files that are hidden, empty or a symbolic link out of `root` are skipped.
+    Skipped, with a reason, is what is hidden, empty, may not be listed, has a name that is not
+    UTF-8, or is a symbolic link out of `root`, to a directory, or to nothing.
 
     Raises:
         InputError: no file is left.
     """
     root = root.rstrip("/")
-    sizes, links = storage.list_sizes(root), storage.list_links_out(root)
-    skipped = tuple(sorted(_skipped(root, sizes, links), key=lambda rejection: rejection.uri))
+    sizes, obstacles = storage.list_sizes(root), storage.list_obstacles(root)
+    skipped = tuple(sorted(_skipped(root, sizes, obstacles), key=lambda rejection: rejection.uri))
     left_out = {rejection.uri for rejection in skipped}
     uris = [uri for uri in sizes if _is_audio(uri) and uri not in left_out]
     if not uris:
@@ -34,19 +35,27 @@ def list_recordings(root: str) -> Listing:
     return Listing(tuple(_recording(uri, uri[len(root) + 1 :]) for uri in uris), skipped)
 
 
-def _skipped(root: str, sizes: Mapping[str, int], links: Mapping[str, str]) -> Iterator[Rejection]:
+def _skipped(
+    root: str, sizes: Mapping[str, int], obstacles: Mapping[str, tuple[str, str]]
+) -> Iterator[Rejection]:
     """Say of each file that could be taken for a recording why it is none; once each."""
-    for uri in {**sizes, **links}:
-        if not (_is_audio(uri) or (uri in links and os.path.isdir(uri))):
+    for uri in {**sizes, **obstacles}:
+        if not (_is_audio(uri) or os.path.isdir(uri)):
             continue
         hidden = [part for part in uri[len(root) + 1 :].split("/") if part.startswith(".")]
         if hidden:
             yield Rejection(uri, "list", "hidden", f"{hidden[0]!r} begins with a dot")
-        elif uri in links:
-            detail = f"leads to {links[uri]!r}, outside of --input"
-            yield Rejection(uri, "list", "symlink_outside", detail)
+        elif uri in obstacles:
+            yield Rejection(uri, "list", *obstacles[uri])
         elif sizes[uri] == 0:
             yield Rejection(uri, "list", "empty", "the file has 0 bytes")
+        elif not _is_text(uri):
+            yield Rejection(uri, "list", "bad_name", "its name is not UTF-8; rename it")
+
+
+def _is_text(uri: str) -> bool:
+    """Whether it can be written as UTF-8; Python holds the other bytes of names as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in uri)
 
 
 def _is_audio(uri: str) -> bool:

@@ -1,9 +1,11 @@
 """Real recordings, real runs of the job, and ways to read what it wrote."""
 
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -15,6 +17,7 @@ from beam_features.cli import main
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import Strip, decode_strip
 
+_NOBODY = 65534
 SONGS = {  # name: seconds, rate
     "dog/1.wav": (2.5, 16_000),
     "dog/40.flac": (0.4, 16_000),  # shorter than a tile
@@ -48,6 +51,30 @@ def ffmpeg(tmp_path_factory) -> Iterator[str]:
 def no_ffmpeg(monkeypatch) -> None:
     """A path without any ffmpeg."""
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+
+
+@pytest.fixture
+def as_nobody(tmp_path) -> Callable[[], AbstractContextManager[None]]:
+    """Step down for a moment from root, who may read everything."""
+
+    @contextmanager
+    def as_nobody() -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        above = [path for path in (tmp_path, *tmp_path.parents) if path.is_relative_to("/tmp")]
+        modes = {path: stat.S_IMODE(path.stat().st_mode) for path in above}
+        for path, mode in modes.items():
+            path.chmod(mode | 0o055)
+        os.seteuid(_NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            for path, mode in modes.items():
+                path.chmod(mode)
+
+    return as_nobody
 
 
 @pytest.fixture(scope="session")

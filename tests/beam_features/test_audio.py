@@ -158,6 +158,16 @@ def test_mp3_without_a_header_is_read_to_its_end(samples, mode):
     assert 0 < len(decoded) - 12 * RATE_HZ < PADDING
 
 
+def test_mp3_files_one_after_the_other_are_rejected():
+    """libsndfile reads as many frames as the first header promises, and leaves the second file."""
+    one = encode(noisy_tone(), "MP3", "MPEG_LAYER_III")
+    tag = b"ID3" + bytes(100_000)  # a picture between them
+    with pytest.raises(RejectedRecording) as rejection:
+        decode(one + tag + one)
+    assert rejection.value.reason == "unknown_length"
+    assert len(decode(one + tag)) == 6 * RATE_HZ
+
+
 def test_mp3_that_goes_on_after_its_estimated_length_is_rejected():
     """Loud, then quiet: libsndfile stops a quarter into it."""
     with pytest.raises(RejectedRecording) as rejection:

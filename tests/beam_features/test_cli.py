@@ -1,5 +1,6 @@
 """The command line: refusals and help."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ import pytest
 
 from beam_features.cli import _DATASETS, main
 from beam_features.datasets import DATASETS
+from tests import processes
 
 HEAVY = ("apache_beam", "tensorflow", "librosa", "scipy", "soundfile")
 DATAFLOW = ("--runner=DataflowRunner", "--project=my-project", "--region=europe-west1")
@@ -122,3 +124,59 @@ def test_the_command_offers_the_datasets_that_have_an_adapter():
 def test_csv_needs_a_file(tmp_path, capsys):
     assert main(["--dataset", "csv", "--output", str(tmp_path / "o")]) == 2
     assert capsys.readouterr().err == "error: dataset 'csv' needs --input, the CSV file\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--output", ""], "--output is empty; give a path or a URI"),
+        (["--output", "o", "--input", ""], "--input is empty; give a path or a URI"),
+        (
+            ["--output", "o", "--max_duration_s", "inf"],
+            "--max_duration_s must be more than 0, not inf",
+        ),
+        (
+            ["--output", "o", "--max_duration_s", "0"],
+            "--max_duration_s must be more than 0, not 0.0",
+        ),
+        (
+            ["--output", "ftp://x/y"],
+            "'ftp://x/y' is of no storage known here; give a path or gs://…",
+        ),
+    ],
+)
+def test_values_that_cannot_work(tmp_path, monkeypatch, capsys, words, complaint):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--dataset", "sample", *words]) == 2
+    assert capsys.readouterr().err == f"error: {complaint}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_is_a_file(tmp_path, capsys):
+    (tmp_path / "o").touch()
+    assert main(["--dataset", "sample", "--output", str(tmp_path / "o")]) == 2
+    assert (
+        capsys.readouterr().err == f"error: --output '{tmp_path}/o' is a file; name a directory\n"
+    )
+
+
+def test_table_with_a_uri_of_no_storage(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("uri\nhttp://example.com/a.wav\n")
+    words = ["--dataset", "csv", "--input", str(tmp_path / "t.csv")]
+    assert main([*words, "--output", str(tmp_path / "o")]) == 2
+    assert "'http://example.com/a.wav' is of no storage known here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_the_job_with_one_line(tmp_path, number, code):
+    words = ["beam_features", "--dataset", "sample", "--output", tmp_path / "out"]
+    process = processes.start(*words)
+    while not (tmp_path / "out" / "incomplete").exists():
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert stderr == "stopped: finished shards are kept, the same command goes on\n"
+    again = processes.run(*words)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "out" / "dataset_info.json").exists()

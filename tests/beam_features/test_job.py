@@ -490,6 +490,22 @@ def test_higher_failure_rate_completes_without_decoding_again(
     assert contents(failed) == contents(tolerated)
 
 
+def test_what_could_not_be_read_is_tried_again(run_job, make_songs, tmp_path, as_nobody, capsys):
+    """Unlike what cannot be decoded: permissions and storage recover."""
+    source, output = make_songs(tmp_path / "songs"), tmp_path / "out"
+    (source / "rain/7.wav").chmod(0)
+    output.mkdir()
+    output.chmod(0o777)
+    with as_nobody():
+        assert run_job(source, output) == 1
+    assert [line["reason"] for line in read_rejected(output)] == ["unreadable"]
+    (source / "rain/7.wav").chmod(0o644)
+    capsys.readouterr()
+    assert run_job(source, output) == 0
+    assert capsys.readouterr().out.startswith("4 shards to make, 3 of them are there\n")
+    assert read_info(output).rejected == {}
+
+
 def test_file_that_esc50s_table_names_may_be_missing(songs, tmp_path, read_strips):
     root, output = tmp_path / "esc50", tmp_path / "out"
     (root / "meta").mkdir(parents=True)

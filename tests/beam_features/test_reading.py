@@ -1,6 +1,5 @@
 """A recording as a whole: decoders in turn, what is rejected before a tile is given, memory."""
 
-import os
 import subprocess
 import sys
 
@@ -17,7 +16,6 @@ from beam_features.schema.feature_spec import FeatureSpec
 from tests.beam_features.encoded import RATE_HZ, noisy_tone, tone
 
 SPEC = FeatureSpec()
-NOBODY = 65534
 
 
 def read(uri: object, max_duration_s: float | None = None) -> tuple[np.ndarray, Tally]:
@@ -98,20 +96,28 @@ def test_missing(tmp_path):
     assert (why.stage, why.reason) == ("read", "missing")
 
 
-def test_unreadable(tmp_path):
-    """Nobody may read what only root may; root itself steps down for a moment."""
+def test_unreadable(tmp_path, as_nobody):
     path = tmp_path / "secret.wav"
     soundfile.write(path, tone(), RATE_HZ)
     path.chmod(0)
-    is_root = os.geteuid() == 0
-    try:
-        if is_root:
-            os.seteuid(NOBODY)
+    with as_nobody():
         why = rejected(path)
-    finally:
-        if is_root:
-            os.seteuid(0)
     assert (why.stage, why.reason, why.detail) == ("read", "unreadable", "permission denied")
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("a.wav/b.wav", "Not a directory"),
+        ("x" * 300, "File name too long"),
+        ("loop.wav", "Too many levels of symbolic links"),
+    ],
+)
+def test_what_no_file_can_be_is_a_reason_and_no_crash(tmp_path, name, detail):
+    soundfile.write(tmp_path / "a.wav", tone(), RATE_HZ)
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    why = rejected(tmp_path / name)
+    assert (why.stage, why.reason, why.detail) == ("read", "unreadable", detail)
 
 
 # Held back until the recording is known to be good

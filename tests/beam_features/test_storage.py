@@ -185,19 +185,25 @@ def test_links_out_of_a_directory(tmp_path):
         "out": "../in2",
         "sub/by_two": "../out/sub",
         "broken": "/no/such",
+        "up": "sub",
     }
     for name, target in links.items():
         (tmp_path / "in" / name).symlink_to(target)
-    assert list(storage.list_links_out(str(tmp_path / "in")).items()) == [
-        (f"{tmp_path}/in/broken", "/no/such"),
-        (f"{tmp_path}/in/out", f"{tmp_path}/in2"),
-        (f"{tmp_path}/in/sub/by_two", f"{tmp_path}/in2/sub"),
+    obstacles = storage.list_obstacles(str(tmp_path / "in"))
+    assert [(path, reason) for path, (reason, _) in obstacles.items()] == [
+        (f"{tmp_path}/in/broken", "symlink_outside"),
+        (f"{tmp_path}/in/cycle", "broken_link"),
+        (f"{tmp_path}/in/out", "symlink_outside"),
+        (f"{tmp_path}/in/sub/by_two", "symlink_outside"),
+        (f"{tmp_path}/in/up", "symlink_directory"),
     ]
+    detail = f"leads to '{tmp_path}/in2/sub', outside of --input"
+    assert obstacles[f"{tmp_path}/in/sub/by_two"][1] == detail
 
 
 @pytest.mark.parametrize("root", ["gs://bucket/songs", "/no/such/directory"])
 def test_no_links_where_there_is_no_directory(root):
-    assert storage.list_links_out(root) == {}
+    assert storage.list_obstacles(root) == {}
 
 
 def test_open_text_keeps_line_ends_and_drops_the_byte_order_mark(tmp_path):

@@ -1,5 +1,7 @@
 """Any tree of audio files."""
 
+import os
+
 import pytest
 
 from beam_features.audio import AUDIO_SUFFIXES
@@ -103,7 +105,7 @@ def test_empty_files_are_skipped(tree, tmp_path):
 
 
 def test_links_out_of_the_tree_are_skipped(tree, tmp_path):
-    """To a file, to a directory, to nothing; links within the tree are files like others."""
+    """To a file, a directory, or nothing; those within the tree to files are files like others."""
     root = tree("a.wav", "sub/b.wav")
     outside = tmp_path / "root2"  # of which "root" is a prefix
     outside.mkdir()
@@ -115,18 +117,41 @@ def test_links_out_of_the_tree_are_skipped(tree, tmp_path):
         "gone.mp3": outside / "gone.mp3",
         "cover.jpg": outside / "cover.jpg",
         "loop": tmp_path / "root",
+        "within.wav": "none.wav",
     }
     for name, target in links.items():
         (tmp_path / "root" / name).symlink_to(target)
     assert names_of(root) == ["a.wav", "inside.wav", "sub/b.wav"]
+    out = "leads to {!r}, outside of --input"
+    expected = {
+        "gone.mp3": ("symlink_outside", out.format(str(links["gone.mp3"]))),
+        "loop": ("symlink_directory", f"leads to {str(root)!r}, which is read where it is"),
+        "sub/directory": ("symlink_outside", out.format(str(links["sub/directory"]))),
+        "sub/file.wav": ("symlink_outside", out.format(str(links["sub/file.wav"]))),
+        "within.wav": ("broken_link", f"leads to '{root}/none.wav': nothing there"),
+    }
     assert list_recordings(root).skipped == tuple(
-        Rejection(
-            f"{root}/{name}",
-            "list",
-            "symlink_outside",
-            f"leads to {str(links[name])!r}, outside of --input",
-        )
-        for name in ("gone.mp3", "sub/directory", "sub/file.wav")
+        Rejection(f"{root}/{name}", "list", *why) for name, why in expected.items()
+    )
+
+
+def test_names_that_are_not_utf8_are_skipped(tree, tmp_path):
+    root = tree("a.wav")
+    (tmp_path / "root" / os.fsdecode(b"caf\xe9.wav")).write_bytes(b"RIFF")
+    listing = list_recordings(root)
+    assert [recording.recording_id for recording in listing.recordings] == ["a.wav"]
+    (skipped,) = listing.skipped
+    assert (skipped.reason, skipped.detail) == ("bad_name", "its name is not UTF-8; rename it")
+
+
+def test_directories_that_may_not_be_listed_are_told(tree, tmp_path, as_nobody):
+    root = tree("a.wav", "secret/b.wav")
+    (tmp_path / "root" / "secret").chmod(0)
+    with as_nobody():
+        listing = list_recordings(root)
+    assert [recording.recording_id for recording in listing.recordings] == ["a.wav"]
+    assert listing.skipped == (
+        Rejection(f"{root}/secret", "list", "unreadable", "Permission denied"),
     )
 
 
