@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.encoders [--encoders NAME …] [--tiles N] [--rounds N]``, on one core.
 
-Each encoder takes turns with conv2d, and the ratio is the median over the rounds: other work on the
-machine slows both. A training step is forward, backward and AdamW, without loss and input.
+Each encoder takes turns with conv2d, and what counts is processor time, median over the rounds, so
+that other work on the machine hardly matters. A training step is forward, backward and AdamW,
+without loss and input.
 """
 
 import argparse
@@ -108,10 +109,10 @@ def compare(
 
 
 def seconds_of(work: Work, tiles: tf.Tensor) -> float:
-    """Wall-clock time of one batch, until its result is there."""
-    begin = time.perf_counter()
+    """Processor time of one batch, until its result is there."""
+    begin = time.process_time()
     np.asarray(work(tiles))
-    return time.perf_counter() - begin
+    return time.process_time() - begin
 
 
 if __name__ == "__main__":

@@ -165,6 +165,8 @@ def _in_single_precision(encoder: keras.Model) -> keras.Model:
     """Copy an encoder, outside of any distribution strategy, with float32 layers."""
 
     def copy(layer: keras.Layer) -> keras.Layer:
+        if not isinstance(layer, keras.Layer):  # an operation, such as the + in hard swish
+            return layer
         return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
 
     copied = keras.models.clone_model(encoder, clone_function=copy, recursive=True)
