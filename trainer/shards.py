@@ -1,5 +1,6 @@
 """Strips from shards: damage is counted and skipped up to a budget, and never without its place."""
 
+import contextlib
 import sys
 import threading
 from collections.abc import Iterator
@@ -72,26 +73,28 @@ def read_strips(uri: str, tile_shape: tuple[int, int], corrupt: CorruptRecords) 
 def _read_records(uri: str, corrupt: CorruptRecords) -> Iterator[tuple[int, bytes]]:
     """Offsets and records whose checksums are right."""
     offset = 0
-    try:
+    with contextlib.suppress(tf.errors.DataLossError):
         for record in RecordIterator(uri, ""):
             yield offset, record
             offset += len(record) + _FRAME_BYTES
-    except tf.errors.DataLossError:
-        yield from _read_on(uri, offset, corrupt)
+    yield from _read_on(uri, offset, corrupt)
 
 
 def _read_on(uri: str, offset: int, corrupt: CorruptRecords) -> Iterator[tuple[int, bytes]]:
-    """Go on from a damaged record, which ends TensorFlow's iteration, with the one after it.
+    """Go on where TensorFlow's iteration ended: at a damaged record, with the one after it.
 
-    Where the damage is in a record's length, nothing after it can be found.
+    Where the damage is in a record's length, nothing after it is found, and it may count twice. A
+    file cut off within a length ends without an error, so its size is compared.
     """
-    reader = RandomRecordReader(uri)
     size = tf.io.gfile.stat(uri).length
+    if offset == size:
+        return
+    reader = RandomRecordReader(uri)
     while offset < size:
         try:
             record, following = reader.read(offset)
-        except tf.errors.DataLossError as error:
-            corrupt.add(uri, offset, error.message)
+        except (tf.errors.DataLossError, IndexError) as error:
+            corrupt.add(uri, offset, str(error))
             offset += _length_at(uri, offset) + _FRAME_BYTES
         else:
             yield offset, record
