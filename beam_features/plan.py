@@ -5,6 +5,8 @@ can be made in any order, on any machine, and those that a killed job finished n
 """
 
 import hashlib
+import heapq
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,15 +15,18 @@ from dataclasses import dataclass
 from beam_features.recording import Recording
 from beam_features.schema.errors import InputError
 
+Context = tuple[Recording, ...]
+"""Recordings of one context in time order."""
+
 
 @dataclass(frozen=True)
 class Shard:
-    """One output file and what goes into it: contexts, each a tuple of recordings in time order."""
+    """One output file and the contexts that go into it."""
 
     partition: str
     index: int
     total: int
-    contexts: tuple[tuple[Recording, ...], ...]
+    contexts: tuple[Context, ...]
 
     @property
     def name(self) -> str:
@@ -43,9 +48,10 @@ def plan_shards(
 ) -> list[Shard]:
     """Spread each partition's contexts evenly over at most `shards_per_partition` shards.
 
-    Contexts are ordered by the sha256 of their id, so that every shard is a mixture. Where no
-    number is given it grows with the recordings: a kill should cost little, and many workers should
-    find work.
+    Contexts are ordered by the sha256 of their id, so that every shard is a mixture. Those of a
+    session that several sensors heard stay together, side by side: a reader finds the same instant
+    at another sensor without a search. Where no number is given it grows with the recordings: a
+    kill should cost little, and many workers should find work.
     """
     partitions: dict[str, dict[str, list[Recording]]] = defaultdict(lambda: defaultdict(list))
     for recording in recordings:
@@ -60,15 +66,50 @@ def plan_shards(
 def _plan_partition(
     partition: str, contexts: dict[str, list[Recording]], wanted: int | None
 ) -> list[Shard]:
-    order = sorted(contexts, key=sha256_of)
     in_time = [
-        tuple(sorted(contexts[name], key=lambda r: (r.offset_s, r.recording_id))) for name in order
+        tuple(sorted(contexts[name], key=lambda r: (r.offset_s, r.recording_id)))
+        for name in sorted(contexts, key=sha256_of)
     ]
+    units = _units(in_time)
     if wanted is None:
         recordings = sum(len(context) for context in in_time)
         wanted = max(_FEWEST_SHARDS, math.ceil(recordings / _RECORDINGS_PER_SHARD))
-    total = min(wanted, len(order))
-    return [Shard(partition, index, total, tuple(in_time[index::total])) for index in range(total)]
+    shares = _balanced([sum(map(len, unit)) for unit in units], min(wanted, len(units)))
+    return [
+        Shard(partition, index, len(shares), tuple(itertools.chain(*(units[u] for u in share))))
+        for index, share in enumerate(shares)
+    ]
+
+
+def _units(contexts: Sequence[Context]) -> list[tuple[Context, ...]]:
+    """Group contexts that one shard must hold: all of a session of several sensors, or just one.
+
+    Units come in the order of the sha256 of their name.
+    """
+    sensors: dict[str, set[str]] = defaultdict(set)
+    for context in contexts:
+        sensors[context[0].session_id].add(context[0].sensor_id)
+    units: dict[str, list[Context]] = defaultdict(list)
+    for context in contexts:
+        first = context[0]
+        several = len(sensors[first.session_id]) > 1
+        units[first.session_id if several else first.context_id].append(context)
+    return [tuple(units[name]) for name in sorted(units, key=sha256_of)]
+
+
+def _balanced(sizes: Sequence[int], total: int) -> list[list[int]]:
+    """Share out numbered units, the largest first, each to the least loaded of `total` shares.
+
+    The largest share is that of the largest unit, or within a third of the best possible (Graham
+    1969, https://doi.org/10.1137/0117039). Units of a share are in the order of their numbers.
+    """
+    shares: list[list[int]] = [[] for _ in range(total)]
+    loads = [(0, index) for index in range(total)]
+    for unit in sorted(range(len(sizes)), key=lambda unit: -sizes[unit]):
+        load, index = heapq.heappop(loads)
+        shares[index].append(unit)
+        heapq.heappush(loads, (load + sizes[unit], index))
+    return [sorted(share) for share in shares]
 
 
 def sha256_of(text: str) -> str:

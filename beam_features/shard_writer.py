@@ -1,6 +1,6 @@
 """Make one shard: read its recordings, write its tiles, leave a summary. Called by Beam workers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,9 @@ from beam_features.plan import Shard
 from beam_features.reading import ReadSettings, Tally, read_tiles
 from beam_features.recording import Recording, RejectedRecording, Rejection
 from beam_features.schema.dataset_info import Moments
-from beam_features.schema.strip import encode_strip
+from beam_features.schema.strip import Strip, encode_strip
 from beam_features.tfrecord import frame_record
-from beam_features.tiles import strips_of
+from beam_features.tiles import strips_of, strips_of_contexts
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,14 @@ def write_shard(
     def reject(recording: Recording, why: RejectedRecording) -> None:
         rejections.append(Rejection(recording.uri, why.stage, why.reason, why.detail))
 
+    def strips_of_one(context: Sequence[Recording]) -> Iterator[Strip]:
+        return strips_of(context, read, reject, label_ids, spec)
+
     with storage.atomic_write(storage.join(output, shard.name)) as file:
-        for context in shard.contexts:
-            for strip in strips_of(context, read, reject, label_ids, spec):
-                n_bytes += file.write(frame_record(encode_strip(strip)))
-                moments.append(Moments.of(strip.log_mel))
-                n_tiles += len(strip.log_mel)
+        for strip in strips_of_contexts(shard.contexts, strips_of_one):
+            n_bytes += file.write(frame_record(encode_strip(strip)))
+            moments.append(Moments.of(strip.log_mel))
+            n_tiles += len(strip.log_mel)
 
     summary = ShardSummary(
         strips=len(moments),

@@ -1,6 +1,8 @@
 """From a context's recordings to strips of tiles: slicing and book-keeping, no IO of its own."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -46,7 +48,8 @@ def strips_of(
 ) -> Iterator[Strip]:
     """Join the tiles of one context into strips, of each channel on its own.
 
-    A strip ends where the timeline has a gap or after `MAX_TILES_PER_STRIP` tiles.
+    A strip ends where the timeline has a gap or comes to a multiple of `MAX_TILES_PER_STRIP`, so
+    that the strips of several sensors cover the same spans of time.
 
     Args:
         recordings: of one context, in the order of their `offset_s`.
@@ -78,6 +81,27 @@ def strips_of(
         yield strips[channel].close()
 
 
+def strips_of_contexts(
+    contexts: Iterable[Sequence[Recording]],
+    strips_of_one: Callable[[Sequence[Recording]], Iterable[Strip]],
+) -> Iterator[Strip]:
+    """Make strips context after context, but those of neighbouring sensors of a session by time.
+
+    So a reader that holds a few strips has the same instant at all sensors. Contexts of one sensor
+    follow each other; of each sensor one context is open at a time.
+
+    Args:
+        contexts: those of a session side by side.
+        strips_of_one: gives the strips of a context.
+    """
+    for _, session in itertools.groupby(contexts, key=lambda context: context[0].session_id):
+        sensors: dict[str, list[Sequence[Recording]]] = {}
+        for context in session:
+            sensors.setdefault(context[0].sensor_id, []).append(context)
+        streams = [itertools.chain.from_iterable(map(strips_of_one, c)) for c in sensors.values()]
+        yield from heapq.merge(*streams, key=lambda strip: strip.first_tile)
+
+
 def _heard_by(channel: int, recording: Recording, spec: FeatureSpec) -> Recording:
     """Make a channel a sensor with a timeline of its own, where all channels are wanted."""
     if spec.channels != "all":
@@ -102,9 +126,9 @@ class _OpenStrip:
     labels: list[int] = field(default_factory=list)
 
     def takes(self, position: int) -> bool:
-        """Whether the tile at `position` of the timeline comes next and there is room for it."""
+        """Whether the tile at `position` of the timeline comes next and no new span begins."""
         following = self.first_tile + len(self.tiles)
-        return position == following and len(self.tiles) < MAX_TILES_PER_STRIP
+        return position == following and position % MAX_TILES_PER_STRIP != 0
 
     def append(self, tile: Float32, recording_id: str, start_ms: int, label: int) -> None:
         self.tiles.append(tile)

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from beam_features.schema.errors import InputError
 
 Positive = Annotated[int, Field(gt=0)]
+Augmentation = Literal["shift", "mix", "noise", "gain", "time_mask", "mel_mask"]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -31,8 +32,10 @@ class TrainConfig:
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # None: unclipped
+    positives: Annotated[tuple[Literal["time", "sensor"], ...], Field(min_length=1)] = ("time",)
     neighbourhood_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
-    augment: bool = True
+    augment: tuple[Augmentation, ...] = ("gain", "time_mask", "mel_mask")
+    corrupt_records_budget: Annotated[int, Field(ge=0)] = 10
     replicas: Positive | None = None  # None: every GPU, or one CPU
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     train_partitions: tuple[str, ...] | None = None  # None: from dataset_info.json

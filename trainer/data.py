@@ -1,7 +1,9 @@
 """Shards to batches: tf.data pipelines for training and for embedding every tile."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,14 +11,17 @@ import tensorflow as tf
 
 from beam_features.schema.dataset_info import DATASET_INFO, DatasetInfo, parse_dataset_info
 from beam_features.schema.errors import InputError
-from beam_features.schema.strip import Strip, decode_strip, parse_strip
+from beam_features.schema.feature_spec import MAX_TILES_PER_STRIP
+from beam_features.schema.strip import Strip, parse_strip
 from trainer import storage
-from trainer.sampling import sample_pairs
+from trainer.sampling import Sampling, sample_pairs
+from trainer.shards import CorruptRecords, read_strips
 
 _PAIRS_IN_SHUFFLE_BUFFER = 4096  # about 100 MB of tiles of 1 s
 _SHARDS_READ_AT_ONCE = 8
+_STRIPS_SIDE_BY_SIDE = 64  # about 50 MB of tiles of 1 s
 _HASH_BUCKETS = 2**62  # so many that two ids do not meet
-_ROUNDING = 1e-6  # 0.6 s are three tiles of 0.2 s, though 0.6 / 0.2 is less than 3 in floats
+_ROUNDING = 1e-6  # 0.29 s are 29 hops of 0.01 s, though 0.29 / 0.01 is less in floats
 _ABOVE_SILENCE = 0.01  # log units above log(log_offset) that float16 can tell apart
 
 
@@ -70,51 +75,113 @@ def pair_batches(
     features: Features,
     partitions: Sequence[str],
     *,
+    positives: Collection[str] = ("time",),
     neighbourhood_s: float,
     batch_size: int,
     seed: int,
     epoch: int,
+    corrupt: CorruptRecords | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of pairs; the same for the same arguments.
 
-    Each pass over the shards makes every tile that is not silent an anchor once.
+    Each pass over the shards makes every tile that is not silent an anchor once, but for those
+    without a neighbour; see `trainer.sampling.sample_pairs`.
+
+    Args:
+        features: where the shards are.
+        partitions: which of them.
+        positives: ``time``, ``sensor`` or both.
+        neighbourhood_s: the farthest apart that neighbours in time start.
+        batch_size: anchors per batch.
+        seed: of everything random.
+        epoch: likewise.
+        corrupt: counts damaged records; None: one is an error.
 
     Returns:
         ``anchors`` and ``neighbours`` float16 ``[batch, tile_frames, n_mels]``, ``sessions`` int64
-        ``[batch]``.
+        ``[batch]``, and ``labels`` int64 ``[batch, 2]`` of both, which only measures look at.
     """
-    shard_uris = features.shard_uris(partitions)
     spec = features.info.feature_spec
+    shard_uris = features.shard_uris(partitions)
+    corrupt = corrupt or CorruptRecords(budget=0)
+    sampling = Sampling(
+        neighbourhood_frames=int(neighbourhood_s / spec.hop_s + _ROUNDING),
+        in_time="time" in positives,
+        at_sensors="sensor" in positives,
+        silence=features.silence,
+    )
     order_seed, shuffle_seed, pair_seed = (
         np.random.SeedSequence([seed, epoch]).generate_state(3).astype(np.int64).tolist()
     )
 
-    def to_pairs(serialized: tf.Tensor, draw: tf.Tensor) -> dict[str, tf.Tensor]:
-        strip = parse_strip(serialized, spec.tile_shape)
-        anchors, neighbours = sample_pairs(
-            strip["log_mel"],
-            tf.strings.to_hash_bucket_fast(strip["recording_id"], _HASH_BUCKETS),
-            neighbourhood_tiles=int(neighbourhood_s / spec.tile_s + _ROUNDING),
-            silence=features.silence,
-            seed=tf.stack([tf.constant(pair_seed, tf.int64), draw]),
-        )
-        session = tf.strings.to_hash_bucket_fast(strip["session_id"], _HASH_BUCKETS)
-        sessions = tf.repeat(session, tf.shape(anchors)[0])
-        return {"anchors": anchors, "neighbours": neighbours, "sessions": sessions}
+    def groups_of(uri: bytes) -> Iterator[dict[str, Any]]:
+        strips = read_strips(uri.decode(), spec.tile_shape, corrupt)
+        groups = side_by_side(strips) if sampling.at_sensors else ([strip] for strip in strips)
+        return map(_columns, groups)
+
+    def to_pairs(group: dict[str, tf.Tensor], draw: tf.Tensor) -> dict[str, tf.Tensor]:
+        numbered = group | {
+            name: tf.strings.to_hash_bucket_fast(group[name], _HASH_BUCKETS)
+            for name in ("recording", "sensor", "session")
+        }
+        pairs = sample_pairs(numbered, sampling, tf.stack([tf.constant(pair_seed, tf.int64), draw]))
+        del pairs["starts"]
+        sessions = tf.repeat(numbered["session"], tf.shape(pairs["anchors"])[0])
+        return pairs | {"sessions": sessions}
 
     # Each repetition draws anew from the seeds: order of shards, pairs, order of pairs.
     shards = tf.data.Dataset.from_tensor_slices(shard_uris).shuffle(len(shard_uris), order_seed)
-    strips = shards.interleave(
-        tf.data.TFRecordDataset,
+    groups = shards.interleave(
+        lambda uri: tf.data.Dataset.from_generator(
+            groups_of, args=(uri,), output_signature=_column_types(spec.tile_shape)
+        ),
         cycle_length=min(_SHARDS_READ_AT_ONCE, len(shard_uris)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
     draws = tf.data.Dataset.random(pair_seed, rerandomize_each_iteration=True)
-    pairs = tf.data.Dataset.zip((strips, draws))
+    pairs = tf.data.Dataset.zip((groups, draws))
     pairs = pairs.map(to_pairs, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
     pairs = pairs.shuffle(_PAIRS_IN_SHUFFLE_BUFFER, shuffle_seed)
     return pairs.repeat().batch(batch_size, drop_remainder=True)
+
+
+def side_by_side(strips: Iterable[Strip]) -> Iterator[list[Strip]]:
+    """Group strips that follow each other and are of one session and one span of its timeline.
+
+    The feature job ends strips at the same points of every timeline and sorts those of several
+    sensors by time. So what a group holds does not grow with the length of a session; nor with the
+    number of its contexts, since at most `_STRIPS_SIDE_BY_SIDE` are in one.
+    """
+    spans = itertools.groupby(strips, lambda s: (s.session_id, s.first_tile // MAX_TILES_PER_STRIP))
+    for _, span in spans:
+        while group := list(itertools.islice(span, _STRIPS_SIDE_BY_SIDE)):
+            yield group
+
+
+def _columns(group: Sequence[Strip]) -> dict[str, Any]:
+    """Concatenate strips of one session for `sample_pairs`; ids are still words."""
+    return {
+        "log_mel": np.concatenate([strip.log_mel for strip in group]),
+        "recording": [name for strip in group for name in strip.recording_ids],
+        "label": [label for strip in group for label in strip.labels],
+        "n_tiles": [len(strip.log_mel) for strip in group],
+        "first_tile": [strip.first_tile for strip in group],
+        "sensor": [strip.sensor_id for strip in group],
+        "session": group[0].session_id,
+    }
+
+
+def _column_types(tile_shape: tuple[int, int]) -> dict[str, tf.TensorSpec]:
+    return {
+        "log_mel": tf.TensorSpec([None, *tile_shape], tf.float16),
+        "recording": tf.TensorSpec([None], tf.string),
+        "label": tf.TensorSpec([None], tf.int64),
+        "n_tiles": tf.TensorSpec([None], tf.int64),
+        "first_tile": tf.TensorSpec([None], tf.int64),
+        "sensor": tf.TensorSpec([None], tf.string),
+        "session": tf.TensorSpec([], tf.string),
+    }
 
 
 def tile_batches(
@@ -127,6 +194,7 @@ def tile_batches(
         ``recording_id``, ``context_id``, ``session_id``, ``start_ms``, ``label``.
     """
     spec = features.info.feature_spec
+    require_shards(features, partitions)
 
     def to_tiles(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         strip = parse_strip(serialized, spec.tile_shape)
@@ -153,22 +221,51 @@ class RetrievalPool:
     contexts: npt.NDArray[np.object_]
 
 
-def require_opposites(features: Features, partitions: Sequence[str]) -> None:
-    """Raise an InputError unless two sessions of the partitions are heard: else no triplet is."""
+def require_shards(features: Features, partitions: Sequence[str]) -> None:
+    """Raise an InputError unless all shards of the partitions are there."""
+    there = set(storage.list_names(features.uri, ".tfrecord"))
+    for uri in features.shard_uris(partitions):
+        if uri.rpartition("/")[2] not in there:
+            raise InputError(f"{uri} does not exist; copy it there or make the features again")
+
+
+def require_pairs(
+    features: Features,
+    partitions: Sequence[str],
+    positives: Collection[str],
+    corrupt: CorruptRecords,
+) -> None:
+    """Raise an InputError unless the partitions hold what `pair_batches` is asked for.
+
+    That is two sessions that are heard, since else there is no triplet, and for positives at
+    sensors a moment of two. Reading ends when both are found.
+    """
     heard: set[str] = set()
-    for strip in _strips(features, partitions):
-        if strip.log_mel.max() > features.silence:
-            heard.add(strip.session_id)
-        if len(heard) > 1:
+    two_sensors = "sensor" not in positives
+    for group in side_by_side(_strips(features, partitions, corrupt)):
+        heard |= {strip.session_id for strip in group if strip.log_mel.max() > features.silence}
+        two_sensors |= len({strip.sensor_id for strip in group}) > 1
+        if len(heard) > 1 and two_sensors:
             return
+    names = f"{', '.join(partitions)} in {features.uri}"
+    if len(heard) < 2:
+        raise InputError(
+            f"{len(heard)} sessions of {names} are not silent; a triplet needs two: choose other "
+            "train_partitions"
+        )
     raise InputError(
-        f"{len(heard)} sessions of {', '.join(partitions)} in {features.uri} are not silent; a "
-        "triplet needs two: choose other train_partitions"
+        f"no session of {names} was heard by two sensors at a time; set positives=[time], or make "
+        "features that have them, with this version and, of several channels, channels=all"
     )
 
 
 def retrieval_pool(
-    features: Features, partitions: Sequence[str], *, tiles_per_strip: int = 8, size: int = 4096
+    features: Features,
+    partitions: Sequence[str],
+    *,
+    tiles_per_strip: int = 8,
+    size: int = 4096,
+    corrupt: CorruptRecords | None = None,
 ) -> RetrievalPool:
     """Take a fixed pool of tiles that are not silent, spread evenly over the first strips.
 
@@ -177,7 +274,7 @@ def retrieval_pool(
     """
     tiles = [np.empty((0, *features.info.feature_spec.tile_shape), np.float16)]
     contexts: list[str] = []
-    for strip in _strips(features, partitions):
+    for strip in _strips(features, partitions, corrupt or CorruptRecords(budget=0)):
         audible = np.flatnonzero(strip.log_mel.max(axis=(1, 2)) > features.silence)
         spread = np.linspace(0, len(audible) - 1, min(tiles_per_strip, len(audible)))
         tiles.append(strip.log_mel[audible[spread.round().astype(int)]])
@@ -187,8 +284,9 @@ def retrieval_pool(
     return RetrievalPool(np.concatenate(tiles), np.array(contexts, object))
 
 
-def _strips(features: Features, partitions: Sequence[str]) -> Iterator[Strip]:
+def _strips(
+    features: Features, partitions: Sequence[str], corrupt: CorruptRecords
+) -> Iterator[Strip]:
     """All strips of the partitions, in the order of the shards."""
-    records = tf.data.TFRecordDataset(features.shard_uris(partitions))
-    for serialized in records.as_numpy_iterator():
-        yield decode_strip(serialized, features.info.feature_spec.tile_shape)
+    for uri in features.shard_uris(partitions):
+        yield from read_strips(uri, features.info.feature_spec.tile_shape, corrupt)

@@ -90,7 +90,9 @@ def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:
     if not storage.exists(uri):
         storage.write_text(uri, yaml.safe_dump(values, sort_keys=False))
         return
-    different = describe_differences(yaml.safe_load(storage.read_text(uri)), values)
+    # A run that spent its budget may go on with a higher one: it is no part of what is learned.
+    any_budget = {"corrupt_records_budget": values["corrupt_records_budget"]}
+    different = describe_differences(yaml.safe_load(storage.read_text(uri)) | any_budget, values)
     if different:
         raise InputError(
             f"{job_dir} was made with other settings: {different}; choose another --job-dir"

@@ -11,14 +11,20 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from beam_features.schema.strip import NO_LABEL
 from trainer.config import TrainConfig
 from trainer.mining import mine, squared_distances
 from trainer.similarity import BilinearSimilarity, cosine_similarity
 
 Scalars = dict[str, tf.Tensor]
+OPPOSITE_COUNTS = ("false_opposites", "labelled_opposites")
 Similarity = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-LossFunction = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Scalars]
-"""Of anchors and neighbours ``[batch, size]``, sessions ``[batch]`` and a seed ``[2]``."""
+LossFunction = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[Scalars, tf.Tensor]]
+"""Of anchors and neighbours ``[batch, size]``, sessions ``[batch]`` and a seed ``[2]``.
+
+Gives scalars, and which tiles served which as opposites: booleans ``[rows, 2 batch]``, rows and
+columns being anchors, then neighbours, where there are rows of them.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def triplet_loss(
     margin: float,
     mining: str,
     reducer: str,
-) -> Scalars:
+) -> tuple[Scalars, tf.Tensor]:
     """Reduce ``max(0, d(a, n) - d(a, o) + margin)`` over the triplets that mining finds.
 
     The form is that of Tile2Vec (arXiv 1805.02855, eq. 1) with squared Euclidean distances between
@@ -90,20 +96,21 @@ def triplet_loss(
     allowed = sessions[:, None] != tf.tile(sessions, [2])[None, :]  # [batch, 2 batch]
     to_neighbours = tf.reduce_sum(tf.square(anchors - neighbours), axis=1)  # [batch]
     to_candidates = squared_distances(anchors, candidates)  # [batch, 2 batch]
-    to_opposites, valid = mine(mining, to_neighbours, to_candidates, allowed, seed)  # [batch, k]
-    losses = tf.nn.relu(to_neighbours[:, None] - to_opposites + margin)
-    active = valid & (losses > 0)
-    return {
-        "loss": masked_mean(losses, active if reducer == "active_mean" else valid),
-        "active_share": masked_mean(tf.cast(active, losses.dtype), valid),
+    opposite = mine(mining, to_neighbours, to_candidates, allowed, seed)  # [batch, 2 batch]
+    losses = tf.nn.relu(to_neighbours[:, None] - to_candidates + margin)
+    active = opposite & (losses > 0)
+    scalars = {
+        "loss": masked_mean(losses, active if reducer == "active_mean" else opposite),
+        "active_share": masked_mean(tf.cast(active, losses.dtype), opposite),
         "neighbour_distance": tf.reduce_mean(to_neighbours),
-        "opposite_distance": masked_mean(to_opposites, valid),
+        "opposite_distance": masked_mean(to_candidates, opposite),
     }
+    return scalars, opposite
 
 
 def info_nce(
     anchors: tf.Tensor, neighbours: tf.Tensor, sessions: tf.Tensor, similarity: Similarity
-) -> Scalars:
+) -> tuple[Scalars, tf.Tensor]:
     """Mean cross-entropy of finding the partner of a tile among tiles of other sessions.
 
     NT-Xent (SimCLR, arXiv 2002.05709, eq. 1): each of the 2 batch tiles, anchor or neighbour, asks
@@ -136,11 +143,34 @@ def info_nce(
     losses = tf.reduce_logsumexp(to_all, axis=1, keepdims=True) - to_partners
     nearest = tf.reduce_max(to_opposites, axis=1, keepdims=True)
     valid = tf.reduce_any(opposite, axis=1, keepdims=True)
-    return {
+    scalars = {
         "loss": masked_mean(losses, valid),
         "contrastive_accuracy": masked_mean(tf.cast(to_partners > nearest, losses.dtype), valid),
         "neighbour_similarity": tf.reduce_mean(to_partners),
         "opposite_similarity": masked_mean(logits, opposite),
+    }
+    return scalars, opposite
+
+
+def count_false_opposites(opposite: tf.Tensor, labels: tf.Tensor) -> Scalars:
+    """Count the opposites of the same label, which a loss pushes away in error.
+
+    Labels serve this measure alone, after the gradient.
+
+    Args:
+        opposite: as a loss gives it.
+        labels: ``[batch, 2]``, of anchors and neighbours; `NO_LABEL` where there is none.
+
+    Returns:
+        ``false_opposites``, of ``labelled_opposites`` where both tiles have a label.
+    """
+    of_tiles = tf.reshape(tf.transpose(labels), [-1])  # [2 batch]
+    of_rows = of_tiles[: tf.shape(opposite)[0]]
+    labelled = opposite & (of_rows != NO_LABEL)[:, None] & (of_tiles != NO_LABEL)[None, :]
+    false = labelled & (of_rows[:, None] == of_tiles[None, :])
+    return {
+        "false_opposites": tf.math.count_nonzero(false, dtype=tf.float32),
+        "labelled_opposites": tf.math.count_nonzero(labelled, dtype=tf.float32),
     }
 
 

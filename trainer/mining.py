@@ -24,28 +24,27 @@ def mine(
     to_candidates: tf.Tensor,
     allowed: tf.Tensor,
     seed: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find distances of anchors to opposites ``[batch, k]``, and which of them are valid.
+) -> tf.Tensor:
+    """Find the candidates that serve each anchor as opposites: booleans ``[batch, candidates]``.
 
     Args:
-        mining: ``all`` takes every allowed candidate, ``k = candidates``; the others take one,
-            ``k = 1``: ``random`` any, ``hard`` the nearest, ``semi_hard`` the nearest beyond the
-            neighbour.
+        mining: ``all`` takes every allowed candidate; the others take one: ``random`` any,
+            ``hard`` the nearest, ``semi_hard`` the nearest beyond the neighbour.
         to_neighbours: distances ``[batch]``.
         to_candidates: distances ``[batch, candidates]``.
-        allowed: booleans ``[batch, candidates]``; rows without any give no valid triplet.
+        allowed: booleans ``[batch, candidates]``; rows without any stay without an opposite.
         seed: integers ``[2]``, for ``random``.
     """
     if mining == "all":
-        return to_candidates, allowed
+        return allowed
     if mining == "random":
         chosen = mine_random(allowed, seed)
     elif mining == "hard":
         chosen = mine_hard(to_candidates, allowed)
     else:
         chosen = mine_semi_hard(to_neighbours, to_candidates, allowed)
-    to_opposites = tf.gather(to_candidates, chosen[:, None], batch_dims=1)
-    return to_opposites, tf.reduce_any(allowed, axis=1, keepdims=True)
+    columns = tf.range(tf.shape(allowed)[1], dtype=chosen.dtype)
+    return allowed & (chosen[:, None] == columns[None, :])
 
 
 def mine_random(allowed: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -8,15 +8,15 @@ that Keras sums over replicas are those of one replica with the same global batc
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from beam_features.schema.errors import InputError
-from trainer.augment import N_DRAWS, augment
-from trainer.losses import Loss, Scalars
+from trainer.augment import N_DRAWS, augment_pairs
+from trainer.losses import OPPOSITE_COUNTS, Loss, Scalars, count_false_opposites
 from trainer.optimizer import clip_global_norm
 
 TrainSteps = Callable[[Iterator[Any], tf.Tensor], Scalars]
@@ -63,31 +63,39 @@ def make_train_steps(
     optimizer: keras.optimizers.Optimizer,
     *,
     clip_norm: float | None,
-    augmented: bool,
+    augment: Collection[str],
     seed: int,
 ) -> TrainSteps:
     """Build a function that makes `n` steps in one host call and returns the mean scalars.
 
-    They are those of the loss, the ``gradient_norm`` before clipping and the ``learning_rate``. The
+    They are those of the loss, the ``gradient_norm`` before clipping, the ``learning_rate`` and the
+    counts of opposites, true and false, by their labels, which reach nothing else. The
     batches are dicts as of `trainer.data.pair_batches`, distributed by `strategy`.
     """
     variables = trained_variables(encoder, projector, loss)
-    names = (*loss.scalars, "gradient_norm", "learning_rate")
+    names = (*loss.scalars, *OPPOSITE_COUNTS, "gradient_norm", "learning_rate")
 
     def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        tiles = tf.cast(tf.concat([batch["anchors"], batch["neighbours"]], axis=0), tf.float32)
         step_seed = tf.stack([tf.cast(seed, tf.int64), tf.cast(optimizer.iterations, tf.int64)])
         seeds = tf.random.experimental.stateless_split(step_seed, 2)
-        if augmented:
-            tiles = augment(tiles, _own_draws(batch["sessions"], seeds[0]))
+        tiles = augment_pairs(
+            augment,
+            tf.cast(batch["anchors"], tf.float32),
+            tf.cast(batch["neighbours"], tf.float32),
+            batch["sessions"],
+            _own_draws(batch["sessions"], seeds[0]),
+        )
         sessions = _gather(batch["sessions"])
         with tf.GradientTape() as tape:
             projections = projector(encoder(tiles, training=True), training=True)
             anchors, neighbours = tf.split(projections, 2)
-            scalars = loss.function(_gather(anchors), _gather(neighbours), sessions, seeds[1])
+            scalars, opposite = loss.function(
+                _gather(anchors), _gather(neighbours), sessions, seeds[1]
+            )
             share = scalars["loss"] / strategy.num_replicas_in_sync
         gradients = _sum_over_replicas(tape.gradient(share, variables))
         clipped, scalars["gradient_norm"] = clip_global_norm(gradients, clip_norm)
+        scalars |= count_false_opposites(opposite, _gather(batch["labels"]))
         scalars["learning_rate"] = tf.convert_to_tensor(optimizer.learning_rate)
         # The optimizer sums over replicas once more, which each its share of the sum survives.
         shares = [gradient / strategy.num_replicas_in_sync for gradient in clipped]
@@ -134,7 +142,7 @@ def _gather(rows: tf.Tensor) -> tf.Tensor:
 
 
 def _own_draws(own_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Uniform draws for this replica's anchors, then neighbours: ``[2 * local batch, N_DRAWS]``.
+    """Uniform draws for this replica's anchors and neighbours: ``[2, local batch, N_DRAWS]``.
 
     They are cut from the draws for the global batch, so each tile gets the same on any replica.
     """
@@ -142,4 +150,4 @@ def _own_draws(own_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     local = tf.shape(own_rows)[0]
     draws = tf.random.stateless_uniform([2, local * replica.num_replicas_in_sync, N_DRAWS], seed)
     first = local * replica.replica_id_in_sync_group
-    return tf.reshape(draws[:, first : first + local], [-1, N_DRAWS])
+    return draws[:, first : first + local]

@@ -1,65 +1,213 @@
-"""Anchors and neighbours from a strip: pure functions of tensors and seeds."""
+"""Anchors and neighbours from strips: pure functions of tensors and seeds.
+
+A cut is a tile's worth of consecutive frames from any frame on, not only on the grid of tiles. It
+is admissible where it lies within one recording of one strip and is not silent all through.
+"""
+
+from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
+_N_DRAWS = 3  # uniform ones per anchor: its start, its neighbour's, and which kind of neighbour
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a neighbour is.
+
+    Attributes:
+        neighbourhood_frames: the farthest apart that an anchor and a neighbour in time start.
+        in_time: neighbours lie near in time, in the same strip.
+        at_sensors: neighbours are the same instant at other sensors.
+        silence: frames whose loudest value is not above it are silent.
+    """
+
+    neighbourhood_frames: int
+    in_time: bool
+    at_sensors: bool
+    silence: float
+
 
 def sample_pairs(
-    log_mel: tf.Tensor,
-    recordings: tf.Tensor,
-    *,
-    neighbourhood_tiles: int,
-    silence: float,
-    seed: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draw for every tile that is not silent an anchor around it and a neighbour of that.
+    group: dict[str, tf.Tensor], sampling: Sampling, seed: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Draw around every tile that is not silent an anchor, and a neighbour of that.
 
-    Both are cut at random frames, not only on the grid, and never across two recordings. The
-    neighbour's tile is drawn uniformly from the other tiles at most `neighbourhood_tiles` away that
-    are not silent; a tile that is alone becomes its own neighbour, told apart by augmentation
-    alone where its recording has no other frames.
+    Anchors start at most half a tile before or after their tile. Neighbours in time are drawn
+    uniformly from the admissible cuts that start at most `neighbourhood_frames` away and have no
+    frame in common with the anchor; where there are none, from those that overlap it; a tile that
+    is alone becomes its own neighbour, told apart by augmentation alone. Neighbours at sensors are
+    drawn uniformly from the other sensors that heard the same frames. With both kinds, each comes
+    first for half of the anchors, and the other steps in where it has none. With sensors alone, an
+    anchor that only one of them heard is dropped.
 
     Args:
-        log_mel: ``[n_tiles, tile_frames, n_mels]``, consecutive tiles of one context.
-        recordings: ``[n_tiles]``, equal where tiles are of one recording.
-        neighbourhood_tiles: the largest distance in time, in tiles.
-        silence: tiles whose loudest value is not above it are silent.
+        group: strips of one session, concatenated. Per tile ``log_mel`` ``[n_tiles, tile_frames,
+            n_mels]``, ``recording``, ``label``; per strip ``n_tiles``, ``first_tile`` in the
+            session's timeline, ``sensor``; numbers, equal where they mean the same.
+        sampling: what a neighbour is.
         seed: integers ``[2]``.
 
     Returns:
-        Anchors and neighbours, each ``[n_pairs, tile_frames, n_mels]``.
+        ``anchors`` and ``neighbours`` ``[n_pairs, tile_frames, n_mels]``, ``labels`` ``[n_pairs,
+        2]`` of both, and ``starts`` ``[n_pairs, 2]``: their first frames among the group's.
     """
+    log_mel = group["log_mel"]
     tile_frames, n_mels = log_mel.shape[1], log_mel.shape[2]
-    n_tiles = tf.shape(log_mel)[0]
-    tiles = tf.range(n_tiles)
-    audible = tf.reduce_max(tf.cast(log_mel, tf.float32), axis=[1, 2]) > silence
-    gaps = tf.abs(tiles[:, None] - tiles[None, :])  # [n_tiles, n_tiles]
-    near = (gaps > 0) & (gaps <= neighbourhood_tiles) & audible[None, :]
-    draws = tf.random.stateless_uniform([n_tiles, n_tiles + 2], seed)
-    drawn = tf.argmax(tf.where(near, draws[:, 2:], -1.0), axis=1, output_type=tf.int32)
-    partner = tf.where(tf.reduce_any(near, axis=1), drawn, tiles)
-
+    strips = _Strips.of(group, tile_frames)
     frames = tf.reshape(log_mel, [-1, n_mels])
-    offsets = tf.range(tile_frames)
+    audible = tf.reduce_max(tf.cast(log_mel, tf.float32), axis=2) > sampling.silence
+    cuts = _Cuts.of(audible, _runs(group["recording"], strips.of_tile))
 
-    def cut(centres: tf.Tensor, jitter: tf.Tensor) -> tf.Tensor:
-        starts = _jittered_starts(centres, jitter, recordings, tile_frames)
-        return tf.gather(frames, starts[:, None] + offsets)
+    tiles = tf.boolean_mask(tf.range(tf.shape(log_mel)[0]), tf.reduce_any(audible, axis=1))
+    draws = tf.random.stateless_uniform([tf.shape(log_mel)[0], _N_DRAWS], seed)
+    draws = tf.gather(draws, tiles)
+    home = tf.gather(strips.of_tile, tiles)
+    first, end = tf.gather(strips.first, home), tf.gather(strips.end, home)
 
-    anchor_tiles = tf.boolean_mask(tiles, audible)
-    jitter = tf.boolean_mask(draws[:, :2], audible)
-    anchors = cut(anchor_tiles, jitter[:, 0])
-    neighbours = cut(tf.gather(partner, anchor_tiles), jitter[:, 1])
-    shape = [None, tile_frames, n_mels]
-    return tf.ensure_shape(anchors, shape), tf.ensure_shape(neighbours, shape)
+    jitter = tile_frames // 2
+    grid = tiles * tile_frames
+    near = tf.maximum(grid - jitter, first), tf.minimum(grid + jitter + 1, end)
+    anchors, _ = cuts.draw([near], draws[:, 0])
+
+    neighbours, found = anchors, tf.zeros_like(tiles, tf.bool)
+    if sampling.in_time:
+        neighbours = _draw_in_time(cuts, anchors, first, end, tile_frames, sampling, draws[:, 1])
+        found = tf.ones_like(tiles, tf.bool)
+    if sampling.at_sensors:
+        elsewhere, heard = _draw_at_sensors(cuts, strips, anchors, home, draws[:, 1])
+        use = heard & (draws[:, 2] < 0.5) if sampling.in_time else heard
+        neighbours, found = tf.where(use, elsewhere, neighbours), found | heard
+
+    starts = tf.boolean_mask(tf.stack([anchors, neighbours], axis=1), found)  # [n_pairs, 2]
+    pairs = tf.gather(frames, starts[:, :, None] + tf.range(tile_frames))
+    pairs = tf.ensure_shape(pairs, [None, 2, tile_frames, n_mels])
+    # A cut begins in a tile of its recording, whose label is thereby the cut's.
+    labels = tf.gather(group["label"], starts // tile_frames)
+    return {
+        "anchors": pairs[:, 0],
+        "neighbours": pairs[:, 1],
+        "labels": tf.ensure_shape(labels, [None, 2]),
+        "starts": starts,
+    }
 
 
-def _jittered_starts(
-    tiles: tf.Tensor, jitter: tf.Tensor, recordings: tf.Tensor, tile_frames: int
+def _draw_in_time(
+    cuts: "_Cuts",
+    anchors: tf.Tensor,
+    first: tf.Tensor,
+    end: tf.Tensor,
+    tile_frames: int,
+    sampling: Sampling,
+    draws: tf.Tensor,
 ) -> tf.Tensor:
-    """First frames: up to half a tile to either side of the grid, inside the tile's recording."""
-    position = tf.range(tf.shape(recordings)[0])
-    same = tf.gather(recordings, tiles)[:, None] == recordings[None, :]  # [n, n_tiles]
-    first = tf.reduce_min(tf.where(same, position, tf.int32.max), axis=1)
-    last = tf.reduce_max(tf.where(same, position, -1), axis=1)
-    shift = tf.cast(tf.round((jitter - 0.5) * tile_frames), tf.int32)
-    return tf.clip_by_value(tiles * tile_frames + shift, first * tile_frames, last * tile_frames)
+    earliest = tf.maximum(anchors - sampling.neighbourhood_frames, first)
+    latest = tf.minimum(anchors + sampling.neighbourhood_frames + 1, end)
+    apart = [(earliest, anchors - tile_frames + 1), (anchors + tile_frames, latest)]
+    overlapping = [(earliest, anchors), (anchors + 1, latest)]
+    neighbours, found = cuts.draw(apart, draws)
+    closer, found_closer = cuts.draw(overlapping, draws)
+    return tf.where(found, neighbours, tf.where(found_closer, closer, anchors))
+
+
+def _draw_at_sensors(
+    cuts: "_Cuts", strips: "_Strips", anchors: tf.Tensor, home: tf.Tensor, draws: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """First frames of the same instant in strips of other sensors, and whether there is one."""
+    moved = (strips.first - strips.time)[None, :] - tf.gather(strips.first - strips.time, home)[
+        :, None
+    ]
+    starts = anchors[:, None] + moved  # [n, n_strips]
+    within = (starts >= strips.first) & (starts < strips.end)
+    other = tf.gather(strips.sensor, home)[:, None] != strips.sensor[None, :]
+    heard = within & other & cuts.are_admissible(starts)
+    ranks = tf.cumsum(tf.cast(heard, tf.int32), axis=1)  # 1 for the first that is heard
+    count = ranks[:, -1]
+    wanted = tf.cast(draws * tf.cast(count, tf.float32), tf.int32) + 1
+    chosen = tf.argmax(tf.cast(heard & (ranks == wanted[:, None]), tf.int32), axis=1)
+    return tf.gather(starts, chosen, batch_dims=1), count > 0
+
+
+@dataclass(frozen=True)
+class _Strips:
+    """Where each strip lies: frames among the group's, and in the session's timeline."""
+
+    of_tile: tf.Tensor  # [n_tiles], number of its strip
+    first: tf.Tensor  # [n_strips]
+    end: tf.Tensor
+    time: tf.Tensor  # frame of the timeline at which it begins
+    sensor: tf.Tensor
+
+    @classmethod
+    def of(cls, group: dict[str, tf.Tensor], tile_frames: int) -> "_Strips":
+        n_tiles = tf.cast(group["n_tiles"], tf.int32)
+        end = tf.cumsum(n_tiles) * tile_frames
+        return cls(
+            of_tile=tf.repeat(tf.range(tf.shape(n_tiles)[0]), n_tiles),
+            first=end - n_tiles * tile_frames,
+            end=end,
+            time=tf.cast(group["first_tile"], tf.int32) * tile_frames,
+            sensor=group["sensor"],
+        )
+
+
+def _runs(recordings: tf.Tensor, strips: tf.Tensor) -> tf.Tensor:
+    """Numbers ``[n_tiles]`` that change where the recording or the strip does."""
+    change = (recordings[1:] != recordings[:-1]) | (strips[1:] != strips[:-1])
+    return tf.pad(tf.cumsum(tf.cast(change, tf.int32)), [[1, 0]])
+
+
+@dataclass(frozen=True)
+class _Cuts:
+    """Admissible first frames, as the count of them before each frame ``[n_frames + 1]``."""
+
+    before: tf.Tensor
+
+    @classmethod
+    def of(cls, audible: tf.Tensor, runs: tf.Tensor) -> "_Cuts":
+        """Find the admissible cuts.
+
+        Args:
+            audible: per frame ``[n_tiles, tile_frames]``.
+            runs: per tile, equal where a cut may cover both.
+        """
+        tile_frames = audible.shape[1]
+        run = tf.repeat(runs, tile_frames)
+        heard = tf.pad(tf.cumsum(tf.cast(tf.reshape(audible, [-1]), tf.int32)), [[1, 0]])
+        whole = run[: -tile_frames + 1 or None] == run[tile_frames - 1 :]
+        loud = heard[tile_frames:] > heard[:-tile_frames]
+        admissible = tf.pad(tf.cast(whole & loud, tf.int32), [[1, tile_frames - 1]])
+        return cls(tf.cumsum(admissible))
+
+    def are_admissible(self, starts: tf.Tensor) -> tf.Tensor:
+        """Whether cuts may start there; outside of the frames, any answer."""
+        starts = tf.clip_by_value(starts, 0, tf.shape(self.before)[0] - 2)
+        return tf.gather(self.before, starts + 1) > tf.gather(self.before, starts)
+
+    def draw(
+        self, spans: list[tuple[tf.Tensor, tf.Tensor]], draws: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Draw uniformly from the admissible starts in spans, and tell whether there are any.
+
+        Args:
+            spans: first starts and ends ``[n]``; a span that ends before it begins is empty.
+            draws: uniform in [0, 1) ``[n]``.
+        """
+        n_frames = tf.shape(self.before)[0] - 1
+        total: Any = tf.zeros_like(draws, tf.int32)
+        counts = []
+        for first, end in spans:
+            begin, stop = (
+                tf.gather(self.before, tf.clip_by_value(x, 0, n_frames)) for x in (first, end)
+            )
+            counts.append((begin, tf.maximum(stop - begin, 0)))
+            total += counts[-1][1]
+        wanted = tf.cast(draws * tf.cast(total, tf.float32), tf.int32)  # rank in all spans
+        rank = tf.zeros_like(wanted)
+        for begin, count in counts:
+            rank = tf.where((wanted >= 0) & (wanted < count), begin + wanted, rank)
+            wanted -= count
+        # The frame after which the count exceeds the rank is the one of that rank.
+        starts = tf.searchsorted(self.before, rank, side="right") - 1
+        return tf.minimum(starts, n_frames - 1), total > 0

@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -12,17 +12,26 @@ from tqdm import tqdm
 
 from beam_features.schema.errors import JobError, Terminated
 from trainer import storage
+from trainer.augment import check_mixing
 from trainer.collapse import PATIENCE, measure_spread, sign_of_collapse
 from trainer.config import ResolvedConfig, TrainConfig
-from trainer.data import Features, open_features, pair_batches, require_opposites, retrieval_pool
+from trainer.data import (
+    Features,
+    open_features,
+    pair_batches,
+    require_pairs,
+    require_shards,
+    retrieval_pool,
+)
 from trainer.embedding import Float32, as_representation, represent_all
 from trainer.encoders import build_encoder, build_projector
 from trainer.export import export_encoder
 from trainer.job import CHECKPOINTS, LOGS, METRICS, claim_job_dir, resolve_config
-from trainer.losses import build_loss
+from trainer.losses import OPPOSITE_COUNTS, build_loss
 from trainer.optimizer import build_optimizer
 from trainer.replication import make_strategy, make_train_steps, trained_variables
 from trainer.retrieval import recall_at_1
+from trainer.shards import CorruptRecords
 
 _SECONDS_PER_HOST_CALL = 1.0  # so that SIGTERM is seen soon, and the host's share stays small
 _MOST_STEPS_PER_HOST_CALL = 32
@@ -48,13 +57,16 @@ def train(
     features = open_features(data)
     resolved = resolve_config(config, features)
     strategy = make_strategy(resolved.replicas, resolved.batch_size)  # before TensorFlow starts
-    require_opposites(features, resolved.train_partitions)
+    check_mixing(resolved.augment, resolved.batch_size, strategy.num_replicas_in_sync)
+    require_shards(features, [*resolved.train_partitions, *resolved.validation_partitions])
+    corrupt = CorruptRecords(resolved.corrupt_records_budget)
+    require_pairs(features, resolved.train_partitions, resolved.positives, corrupt)
     claim_job_dir(job_dir, resolved)
     metrics_uri = storage.join(job_dir, METRICS)
     if storage.exists(metrics_uri):
         _say(f"{job_dir} is finished already, nothing to do")
         return dict(json.loads(storage.read_text(metrics_uri)))
-    metrics = _Run(features, job_dir, resolved, strategy).to_the_end(terminated)
+    metrics = _Run(features, job_dir, resolved, strategy, corrupt).to_the_end(terminated)
     storage.write_text(metrics_uri, json.dumps(metrics, indent=2) + "\n")
     return metrics
 
@@ -62,6 +74,12 @@ def train(
 def _say(line: str) -> None:
     """Print a log line at once, above the progress bar where there is one."""
     tqdm.write(line, file=sys.stderr)
+
+
+def _false_opposite_share(scalars: Mapping[str, float]) -> float | None:
+    """Share of the labelled opposites that have the anchor's label; None without labels."""
+    false, labelled = (scalars[name] for name in OPPOSITE_COUNTS)
+    return false / labelled if labelled else None
 
 
 class _Run:
@@ -73,9 +91,10 @@ class _Run:
         job_dir: str,
         config: ResolvedConfig,
         strategy: tf.distribute.Strategy,
+        corrupt: CorruptRecords,
     ) -> None:
         self._features, self._job_dir, self._config = features, job_dir, config
-        self._strategy = strategy
+        self._strategy, self._corrupt = strategy, corrupt
         with strategy.scope():
             self._encoder = build_encoder(
                 config.encoder,
@@ -86,11 +105,12 @@ class _Run:
             )
             self._projector = build_projector(config.embedding_size, config.projection_size)
             self._loss = build_loss(config)
+            self._summed = (*self._loss.scalars, *OPPOSITE_COUNTS)
             variables = trained_variables(self._encoder, self._projector, self._loss)
             self._optimizer = build_optimizer(config, variables)
         self._state = {
-            "epoch_sums": tf.Variable(  # of the loss's scalars, over the epoch's steps so far
-                tf.zeros([len(self._loss.scalars)], tf.float64)
+            "epoch_sums": tf.Variable(  # of these scalars, over the epoch's steps so far
+                tf.zeros([len(self._summed)], tf.float64)
             ),
             "collapsed_epochs": tf.Variable(0),  # in a row, with a sign of collapse
             "seconds": tf.Variable(0.0, dtype=tf.float64),  # in training steps, over all restarts
@@ -112,17 +132,19 @@ class _Run:
             self._loss,
             self._optimizer,
             clip_norm=config.clip_norm,
-            augmented=config.augment,
+            augment=config.augment,
             seed=config.seed,
         )
         self._logs = tf.summary.create_file_writer(storage.join(job_dir, LOGS))
         self._encode = as_representation(self._encoder)
         self._project = as_representation(self._projector)
-        self._pool = retrieval_pool(features, config.validation_partitions)
+        self._pool = retrieval_pool(features, config.validation_partitions, corrupt=corrupt)
         self._watched = (
             self._pool
             if len(self._pool.contexts)
-            else retrieval_pool(features, config.train_partitions, size=_TILES_TO_WATCH)
+            else retrieval_pool(
+                features, config.train_partitions, size=_TILES_TO_WATCH, corrupt=corrupt
+            )
         )
         self._recall: float | None = None  # after the last epoch, once measured
         self._total_steps = config.epochs * config.steps_per_epoch
@@ -158,10 +180,12 @@ class _Run:
         batches = pair_batches(
             self._features,
             config.train_partitions,
+            positives=config.positives,
             neighbourhood_s=config.neighbourhood_s,
             batch_size=config.batch_size,
             seed=config.seed,
             epoch=epoch,
+            corrupt=self._corrupt,
         )
         rest = batches.skip(done).take(config.steps_per_epoch - done).prefetch(tf.data.AUTOTUNE)
         iterator = iter(self._strategy.experimental_distribute_dataset(rest))
@@ -182,7 +206,10 @@ class _Run:
     def _make_steps(self, batches: Iterator[Any], n_steps: int) -> float:
         """Make `n_steps` steps in one host call, log their mean scalars, return the seconds."""
         begin = time.monotonic()
-        scalars = self._train_steps(batches, tf.constant(n_steps, tf.int64))
+        try:
+            scalars = self._train_steps(batches, tf.constant(n_steps, tf.int64))
+        except tf.errors.OpError as error:
+            raise self._corrupt.error or error from None
         values = {name: float(value) for name, value in scalars.items()}
         took_s = time.monotonic() - begin
         if not math.isfinite(values["loss"]):
@@ -190,9 +217,13 @@ class _Run:
                 f"the loss is {values['loss']} at step {self._step}; choose another --job-dir and "
                 f"a lower learning_rate than {self._config.learning_rate}"
             )
-        means = [values[name] for name in self._loss.scalars]
+        means = [values[name] for name in self._summed]
         self._state["epoch_sums"].assign_add(tf.constant(means, tf.float64) * n_steps)
         self._state["seconds"].assign_add(took_s)
+        share = _false_opposite_share(values)
+        values = {name: value for name, value in values.items() if name not in OPPOSITE_COUNTS}
+        if share is not None:
+            values["false_opposite_share"] = share
         self._log(values | {"tiles_per_s": 2 * self._config.batch_size * n_steps / took_s})
         return took_s
 
@@ -208,6 +239,9 @@ class _Run:
         if self._recall is not None:
             self._log({"recall_at_1": self._recall})
             line += f"  recall_at_1 {self._recall:.3f}"
+        share = _false_opposite_share(self._epoch_means)
+        if share is not None:
+            line += f"  false_opposite_share {share:.3f}"
         spread = measure_spread(embeddings, represent_all(self._project, embeddings))
         self._log(spread)
         self._logs.flush()  # here, not with every scalar: on gs:// it writes the whole file again
@@ -241,9 +275,9 @@ class _Run:
 
     @property
     def _epoch_means(self) -> dict[str, float]:
-        """Mean scalars of the loss over the last epoch."""
+        """Mean scalars of the loss, and counts of opposites, over the last epoch."""
         means = self._state["epoch_sums"].numpy() / self._config.steps_per_epoch
-        return dict(zip(self._loss.scalars, means.tolist(), strict=True))
+        return dict(zip(self._summed, means.tolist(), strict=True))
 
     def _log(self, scalars: dict[str, float]) -> None:
         with self._logs.as_default(step=self._step):
@@ -260,6 +294,8 @@ class _Run:
             "epochs": self._config.epochs,
             "loss": self._epoch_means["loss"],
             "recall_at_1": self._recall,
+            "false_opposite_share": _false_opposite_share(self._epoch_means),
+            "corrupt_records": self._corrupt.count,
             "parameters": self._encoder.count_params(),
             "devices": self._devices,
             "replicas": self._strategy.num_replicas_in_sync,

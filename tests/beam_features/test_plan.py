@@ -148,3 +148,36 @@ def test_default_number_of_shards_grows_with_the_recordings():
     few, many = ([recording(f"{k:04d}") for k in range(n)] for n in (100, 1001))
     assert len(plan_shards(few)) == 4
     assert len(plan_shards(many)) == 11  # 1001 / 100, rounded up
+
+
+def node(session: str, sensor: str, parts: int = 3) -> list[Recording]:
+    context = f"{sensor}_{session}"
+    return [
+        Recording(f"{context}/{k}", "", None, "train", context, session, sensor, 10.0 * k)
+        for k in range(parts)
+    ]
+
+
+def test_nodes_of_a_session_lie_side_by_side_in_one_shard():
+    recordings = [r for s in range(12) for n in "abcd" for r in node(f"ex{s}", n)]
+    shards = plan_shards(recordings, 5)
+    runs = [[c[0].session_id for c in shard.contexts] for shard in shards]
+    sessions = [run[::4] for run in runs]
+    assert [session for run in runs for session in run] == [
+        session for run in sessions for session in run for _ in range(4)
+    ]
+    assert sorted(map(len, sessions)) == [2, 2, 2, 3, 3]
+
+
+def test_contexts_of_a_session_with_one_sensor_are_spread():
+    """All tracks of one artist need not be in one shard: there is no other sensor to pair with."""
+    recordings = [replace(recording(f"track{k}"), session_id="artist") for k in range(40)]
+    assert [len(shard.contexts) for shard in plan_shards(recordings, 4)] == [10] * 4
+
+
+def test_a_session_larger_than_a_share_has_a_shard_almost_of_its_own():
+    """100 recordings in one session, 100 in ten: the other three shards share the ten."""
+    recordings = [r for n in "ab" for r in node("long", n, parts=50)]
+    recordings += [r for s in range(10) for n in "ab" for r in node(f"ex{s}", n, parts=5)]
+    loads = [sum(map(len, shard.contexts)) for shard in plan_shards(recordings, 4)]
+    assert sorted(loads) == [30, 30, 40, 100]

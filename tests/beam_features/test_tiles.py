@@ -6,7 +6,8 @@ import pytest
 from beam_features.log_mel import log_mel
 from beam_features.recording import Recording, RejectedRecording
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.tiles import strips_of
+from beam_features.schema.strip import Strip
+from beam_features.tiles import strips_of, strips_of_contexts
 from beam_features.tiles import tiles_of as tile_blocks_of
 
 SPEC = FeatureSpec()
@@ -225,3 +226,42 @@ def test_channels_are_sensors_with_timelines_of_their_own():
     ]
     assert strips[2].recording_ids == ("b",) * 16
     assert strips[2].start_ms == tuple(range(24_000, 40_000, 1000))
+
+
+def test_strips_end_at_the_same_points_of_every_timeline():
+    """From tile 60 on: up to 64, up to 128, and the rest."""
+    strips, _ = join((recording("a", 60.0), 75))
+    assert spans(strips) == [(60, 4), (64, 64), (128, 7)]
+
+
+def test_strips_of_several_sensors_are_merged_by_time_one_context_at_a_time():
+    """Node a has two contexts in the session, b one; c is another session."""
+    opened = []
+
+    def strips_of_one(context):
+        name, first_tiles = context[0].context_id, {"a1": [0, 64], "a2": [128], "b": [0, 64, 128]}
+        for first in first_tiles.get(name, [0, 64]):
+            opened.append((name, first))
+            yield Strip(name, "", "", first, np.empty((0, 100, 64), np.float16), (), (), ())
+
+    contexts = [
+        (Recording(name, name, None, "train", name, session, sensor),)
+        for name, session, sensor in [
+            ("a1", "ex1", "a"),
+            ("b", "ex1", "b"),
+            ("a2", "ex1", "a"),
+            ("c", "ex2", "a"),
+            ("d", "ex2", "a"),
+        ]
+    ]
+    merged = [(s.context_id, s.first_tile) for s in strips_of_contexts(contexts, strips_of_one)]
+    assert merged == [
+        ("a1", 0),
+        ("b", 0),
+        ("a1", 64),
+        ("b", 64),
+        ("a2", 128),
+        ("b", 128),
+        *[("c", 0), ("c", 64), ("d", 0), ("d", 64)],
+    ]
+    assert opened.index(("a2", 128)) > opened.index(("b", 0))  # not before it is its turn

@@ -7,12 +7,13 @@ Usage: python -m tests.trainer.replica_training FEATURES REPLICAS OUTPUT.npz NAM
 
 import sys
 from itertools import product
+from typing import get_args
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.config import TrainConfig
+from trainer.config import Augmentation, TrainConfig
 from trainer.data import Features, open_features, pair_batches
 from trainer.encoders import build_encoder, build_projector
 from trainer.losses import build_loss
@@ -72,7 +73,7 @@ def three_steps(
         loss,
         optimizer,
         clip_norm=CLIP_NORM if name.endswith("clipped") else None,
-        augmented=True,
+        augment=get_args(Augmentation),
         seed=5,
     )
     batches = pair_batches(

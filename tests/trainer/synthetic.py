@@ -71,6 +71,46 @@ def write_features(
     return directory
 
 
+def write_strips(directory: Path, shards: list[list[Strip]], spec: FeatureSpec = SPEC) -> Path:
+    """Write these strips as partition ``train``."""
+    directory.mkdir(parents=True)
+    strips = [strip for shard in shards for strip in shard]
+    for index, shard in enumerate(shards):
+        records = [frame_record(encode_strip(strip)) for strip in shard]
+        path = directory / f"train-{index:05d}-of-{len(shards):05d}.tfrecord"
+        path.write_bytes(b"".join(records))
+    partition = Partition(
+        shards=f"train-*-of-{len(shards):05d}.tfrecord",
+        n_shards=len(shards),
+        strips=len(strips),
+        tiles=sum(len(strip.log_mel) for strip in strips),
+        recordings=len(strips),
+        seconds=1.0,
+        moments=Moments.total((Moments.of(strip.log_mel) for strip in strips), spec.n_mels),
+    )
+    info = DatasetInfo(
+        SCHEMA_VERSION, spec, spec.fingerprint, LABELS, {"train": partition}, {}, {}, {}
+    )
+    (directory / DATASET_INFO).write_text(dump_dataset_info(info))
+    return directory
+
+
+def node_strip(session: str, sensor: str, first_tile: int, n_tiles: int) -> Strip:
+    """Tiles whose values tell the frame of the session's timeline, the same for all sensors."""
+    frames, n_mels = SPEC.tile_shape
+    numbers = np.arange(n_tiles * frames, dtype=np.float16) + first_tile * frames
+    return Strip(
+        context_id=f"{sensor}_{session}",
+        session_id=session,
+        sensor_id=sensor,
+        first_tile=first_tile,
+        log_mel=np.repeat(numbers, n_mels).reshape(n_tiles, frames, n_mels),
+        recording_ids=(f"{sensor}_{session}",) * n_tiles,
+        start_ms=tuple(round(tile * SPEC.tile_s * 1000) for tile in range(n_tiles)),
+        labels=(int(sensor[-1]) % len(LABELS),) * n_tiles,
+    )
+
+
 def _song(
     name: str,
     index: int,

@@ -6,15 +6,18 @@ import pytest
 import tensorflow as tf
 
 from beam_features.schema.errors import InputError
-from tests.trainer.synthetic import SPEC, write_features
+from tests.trainer.synthetic import SPEC, node_strip, write_features, write_strips
 from trainer.data import (
     Features,
     open_features,
     pair_batches,
-    require_opposites,
+    require_pairs,
+    require_shards,
     retrieval_pool,
+    side_by_side,
     tile_batches,
 )
+from trainer.shards import CorruptRecords
 
 
 def pairs(features: Features, *, seed: int = 0, epoch: int = 0) -> tf.data.Dataset:
@@ -110,14 +113,14 @@ def test_unfinished_features_are_refused(tmp_path: Path) -> None:
 def test_partitions_without_two_sessions_that_are_heard_are_refused(
     tmp_path: Path, features: Features
 ) -> None:
-    require_opposites(features, ["test"])
+    require_pairs(features, ["test"], ["time"], CorruptRecords(0))
     lone = open_features(str(write_features(tmp_path / "lone", {"train": 1})))
     with pytest.raises(InputError, match=r"1 sessions of train in .* are not silent; a triplet"):
-        require_opposites(lone, ["train"])
+        require_pairs(lone, ["train"], ["time"], CorruptRecords(0))
     loud_spec = replace(SPEC, log_offset=1e6)
     quiet = replace(features, info=replace(features.info, feature_spec=loud_spec))
     with pytest.raises(InputError, match=r"0 sessions of train"):
-        require_opposites(quiet, ["train"])
+        require_pairs(quiet, ["train"], ["time"], CorruptRecords(0))
 
 
 def test_a_second_pass_has_an_order_of_its_own(features: Features) -> None:
@@ -126,3 +129,71 @@ def test_a_second_pass_has_an_order_of_its_own(features: Features) -> None:
     first, second = (np.stack([b["sessions"] for b in batches[i : i + 9]]) for i in (0, 9))
     assert sorted(first.ravel()) == sorted(second.ravel())
     assert (first == second).mean() < 0.3
+
+
+# Positives at other sensors: two sessions, a gap at node2, a node of which nothing is simultaneous
+
+NODES = [
+    node_strip("ex1", "node1", 0, 6),
+    node_strip("ex1", "node2", 0, 2),
+    node_strip("ex1", "node2", 4, 2),
+    node_strip("ex1", "node1", 64, 3),
+    node_strip("ex2", "node1", 0, 5),
+    node_strip("ex2", "node3", 0, 5),
+    node_strip("ex3", "node1", 0, 4),
+]
+
+
+def test_strips_are_grouped_by_session_and_span_of_the_timeline() -> None:
+    groups = [[(s.sensor_id, s.first_tile) for s in group] for group in side_by_side(NODES)]
+    assert groups == [
+        [("node1", 0), ("node2", 0), ("node2", 4)],
+        [("node1", 64)],
+        [("node1", 0), ("node3", 0)],
+        [("node1", 0)],
+    ]
+
+
+def test_a_group_is_bounded() -> None:
+    many = [node_strip("artist", f"track{k}", 0, 1) for k in range(150)]
+    assert [len(group) for group in side_by_side(many)] == [64, 64, 22]
+
+
+def test_positives_at_sensors_are_the_same_frames_at_another_node(tmp_path: Path) -> None:
+    """Values tell the frame, labels the node: node1 is 1, node2 is 2, node3 is 0."""
+    nodes = open_features(str(write_strips(tmp_path / "nodes", [NODES[:4], NODES[4:]])))
+    batches = pair_batches(
+        nodes, ["train"], positives=["sensor"], neighbourhood_s=0.5, batch_size=8, seed=0, epoch=0
+    )
+    met = set()
+    for batch in batches.take(20).as_numpy_iterator():
+        np.testing.assert_array_equal(batch["anchors"], batch["neighbours"])
+        met |= set(map(tuple, batch["labels"].tolist()))
+    assert met == {(1, 2), (2, 1), (1, 0), (0, 1)}
+
+
+def test_data_of_one_sensor_at_a_time_are_refused_for_positives_at_sensors(
+    tmp_path: Path, features: Features
+) -> None:
+    nodes = open_features(str(write_strips(tmp_path / "nodes", [NODES])))
+    require_pairs(nodes, ["train"], ["time", "sensor"], CorruptRecords(0))
+    with pytest.raises(InputError, match=r"no session of train in .* was heard by two sensors at"):
+        require_pairs(features, ["train"], ["sensor"], CorruptRecords(0))
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    directory = write_features(tmp_path / "features", {"train": 4})
+    (directory / "train-00001-of-00002.tfrecord").unlink()
+    with pytest.raises(InputError, match=r"train-00001-of-00002\.tfrecord does not exist; copy it"):
+        require_shards(open_features(str(directory)), ["train"])
+
+
+def test_few_of_many_shards_are_open_at_once(tmp_path: Path) -> None:
+    strips = [[node_strip(f"ex{shard}", "node1", 0, 4)] for shard in range(200)]
+    many = open_features(str(write_strips(tmp_path / "many", strips)))
+    batches = pair_batches(many, ["train"], neighbourhood_s=0.5, batch_size=16, seed=0, epoch=0)
+    highest = 0
+    for _ in batches.take(51):
+        links = [path.resolve() for path in Path("/proc/self/fd").iterdir()]
+        highest = max(highest, sum(link.suffix == ".tfrecord" for link in links))
+    assert highest <= 16

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.trainer import loss_loops
 from trainer.config import TrainConfig
-from trainer.losses import build_loss, info_nce, triplet_loss
+from trainer.losses import build_loss, count_false_opposites, info_nce, triplet_loss
 from trainer.mining import mine_random
 from trainer.similarity import BilinearSimilarity, cosine_similarity
 
@@ -21,7 +21,7 @@ SESSIONS = {
     "one pair apart from all others": [0, 0, 0, 5, 0, 0, 0, 0],
     "one session": [3, 3, 3, 3, 3, 3, 3, 3],
 }
-LossOfPairs = Callable[[tf.Tensor, tf.Tensor], Mapping[str, tf.Tensor]]
+LossOfPairs = Callable[[tf.Tensor, tf.Tensor], tuple[Mapping[str, tf.Tensor], tf.Tensor]]
 
 
 def unit_rows(seed: int, n: int = 8, size: int = 4) -> np.ndarray:
@@ -36,7 +36,7 @@ def value_and_gradient(
     tiles = tf.constant(np.concatenate([anchors, neighbours]))
     with tf.GradientTape() as tape:
         tape.watch(tiles)
-        scalars = loss(*tf.split(tiles, 2))
+        scalars, _ = loss(*tf.split(tiles, 2))
     gradient = tape.gradient(scalars["loss"], tiles)
     return {name: float(value) for name, value in scalars.items()}, gradient.numpy()
 
@@ -118,7 +118,7 @@ def test_bilinear_info_nce_and_gradients_equal_loops(sessions: list[int]) -> Non
         scalars, gradient = value_and_gradient(
             lambda a, n: info_nce(a, n, tf.constant(sessions), similarity), anchors, neighbours
         )
-        loss = info_nce(anchors, neighbours, tf.constant(sessions), similarity)["loss"]
+        loss = info_nce(anchors, neighbours, tf.constant(sessions), similarity)[0]["loss"]
     matrix = weight.numpy()
     values = scalars["loss"], scalars["contrastive_accuracy"]
     np.testing.assert_allclose(values, by_loops(tiles, matrix), atol=1e-12)
@@ -139,7 +139,7 @@ def test_loss_is_the_mean_over_active_triplets_only() -> None:
     neighbours = np.array([[1, 0], [0, 1]], np.float32)
     losses = {}
     for margin in (1.0, 2.5, 3.0):
-        result = triplet_loss(
+        result, _ = triplet_loss(
             anchors,
             neighbours,
             np.array([0, 1]),
@@ -156,7 +156,7 @@ def test_info_nce_of_equal_tiles_is_the_log_of_the_number_of_candidates() -> Non
     """Four sessions of one pair: a partner and six tiles of others, log 7."""
     tiles = np.ones((4, 3), np.float32) / np.sqrt(3, dtype=np.float32)
     loss = build_loss(TrainConfig(loss="infonce"))
-    scalars = loss.function(tiles, tiles, tf.range(4), SEED)
+    scalars, _ = loss.function(tiles, tiles, tf.range(4), SEED)
     assert float(scalars["loss"]) == pytest.approx(np.log(7), abs=1e-5)
 
 
@@ -198,3 +198,33 @@ def test_scalars_and_gradients_are_finite(
     if len(set(sessions)) == 1:
         assert scalars["loss"] == 0
         assert (gradient == 0).all()
+
+
+def test_false_opposites_are_counted_among_those_with_labels() -> None:
+    """Tiles a0 a1 n0 n1 have the labels 5, 6, 5, none. Of the anchors' opposites (a0: a1, n0 and
+    n1; a1: a0 and n0) four have labels, and a0 and n0 share theirs."""
+    labels = tf.constant([[5, 5], [6, -1]], tf.int64)
+    opposite = tf.constant([[False, True, True, True], [True, False, True, False]])
+    counts = count_false_opposites(opposite, labels)
+    assert {name: float(count) for name, count in counts.items()} == {
+        "false_opposites": 1,
+        "labelled_opposites": 4,
+    }
+    everything = ~tf.eye(4, dtype=tf.bool)  # of InfoNCE: rows are anchors and neighbours
+    counts = count_false_opposites(everything, labels)
+    assert float(counts["false_opposites"]) == 2
+    assert float(counts["labelled_opposites"]) == 6
+
+
+@pytest.mark.parametrize("loss", [{"mining": m} for m in MININGS] + [{"loss": "infonce"}], ids=str)
+def test_opposites_that_a_loss_names_are_of_other_sessions(loss: dict[str, str]) -> None:
+    sessions = SESSIONS["sessions that return"]
+    function = build_loss(TrainConfig(embedding_size=4, **loss)).function
+    rows = (tf.constant(unit_rows(seed), tf.float32) for seed in (0, 1))
+    _, opposite = function(*rows, tf.constant(sessions), SEED)
+    both = np.array([*sessions, *sessions])
+    allowed = both[: len(opposite), None] != both[None, :]
+    assert not (opposite.numpy() & ~allowed).any()
+    per_row = opposite.numpy().sum(axis=1)
+    one = loss.get("mining", "all") != "all"
+    np.testing.assert_array_equal(per_row, 1 if one else allowed.sum(axis=1))

@@ -42,14 +42,15 @@ def test_hard_takes_the_nearest_of_another_session() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mining", "k"), [("random", 1), ("semi_hard", 1), ("hard", 1), ("all", 4)]
+    ("mining", "expected"), [("random", {2, 3}), ("semi_hard", {2}), ("hard", {2}), ("all", {2, 3})]
 )
-def test_rows_without_a_candidate_give_no_valid_triplet(mining: str, k: int) -> None:
+def test_opposites_are_allowed_candidates_and_rows_may_have_none(
+    mining: str, expected: set[int]
+) -> None:
     to_candidates = tf.constant([[0.1, 0.9, 1.5, 0.7], [0.2, 0.3, 0.4, 0.5]])
-    allowed = tf.constant([[False] * 4, [False, True, True, False]])
-    to_neighbours = tf.constant([0.2, 0.2])
-    to_opposites, valid = mine(mining, to_neighbours, to_candidates, allowed, SEED)
-    assert to_opposites.shape == valid.shape == (2, k)
-    assert not valid[0].numpy().any()
-    assert valid[1].numpy().any()
-    assert set(to_opposites[1].numpy()[valid[1]]) <= set(np.array([0.3, 0.4], np.float32))
+    allowed = tf.constant([[False] * 4, [False, False, True, True]])
+    opposite = mine(mining, tf.constant([0.2, 0.2]), to_candidates, allowed, SEED).numpy()
+    assert opposite.shape == (2, 4)
+    assert not opposite[0].any()
+    assert set(opposite[1].nonzero()[0]) <= expected
+    assert opposite[1].sum() == (2 if mining == "all" else 1)

@@ -61,6 +61,7 @@ def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
         "active_share",
         "neighbour_distance",
         "opposite_distance",
+        "false_opposite_share",
         "gradient_norm",
         "learning_rate",
         "tiles_per_s",

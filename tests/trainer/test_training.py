@@ -1,16 +1,22 @@
 """That training learns: nearness in time teaches the encoder what to ignore."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from beam_features.schema.errors import JobError
+from beam_features.schema.strip import NO_LABEL, encode_strip
+from beam_features.tfrecord import frame_record
 from tests.trainer.synthetic import SPEC, write_features
+from trainer import storage
 from trainer.config import TrainConfig
 from trainer.data import open_features, retrieval_pool
 from trainer.embedding import as_representation, represent_all
 from trainer.encoders import build_encoder
 from trainer.retrieval import recall_at_1
+from trainer.shards import CorruptRecords, read_strips
 from trainer.training import train
 
 
@@ -74,3 +80,35 @@ def test_a_slow_collapse_is_seen_at_the_margin(tmp_path: Path) -> None:
     )
     with pytest.raises(JobError, match=r"loss 1\.0\d* is stuck at the margin"):
         train(data, str(tmp_path / "job"), config, terminated=lambda: False)
+
+
+@pytest.mark.slow
+def test_labels_are_counted_and_reach_no_weight(tmp_path: Path) -> None:
+    """Three labels in turn: a third of other songs' tiles has the anchor's, as near as drawn.
+
+    With all labels equal, every opposite is false; without, there is no share; the weights stay.
+    """
+    config = TrainConfig(batch_size=16, epochs=1, embedding_size=8, projection_size=4, mining="all")
+    weights, shares = [], []
+    for name, labels in (("true", None), ("equal", 1), ("none", NO_LABEL)):
+        data = write_features(tmp_path / name, {"train": 24})
+        if labels is not None:
+            for shard in data.glob("*.tfrecord"):
+                relabel(shard, labels)
+        metrics = train(str(data), str(tmp_path / f"job {name}"), config, terminated=lambda: False)
+        shares.append(metrics["false_opposite_share"])
+        encoder = storage.load_keras(str(tmp_path / f"job {name}" / "export" / "encoder.keras"))
+        weights.append(encoder.get_weights())
+    assert shares[0] == pytest.approx(
+        7 / 23, abs=0.03
+    )  # 8 of 24 songs have the label, less its own
+    assert shares[1:] == [1.0, None]
+    for others in weights[1:]:
+        for one, other in zip(weights[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def relabel(shard: Path, label: int) -> None:
+    strips = read_strips(str(shard), SPEC.tile_shape, CorruptRecords(0))
+    renamed = [replace(strip, labels=(label,) * len(strip.labels)) for strip in strips]
+    shard.write_bytes(b"".join(frame_record(encode_strip(strip)) for strip in renamed))

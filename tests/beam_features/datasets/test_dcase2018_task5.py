@@ -252,7 +252,10 @@ def heard(write_development_set, tmp_path_factory) -> tuple[Path, Path]:
 
 
 def test_strips_join_segments_and_end_at_gaps(heard, read_strips):
-    """Tiles are 1 s: segment k begins at tile 10 k, whatever file it is in."""
+    """Tiles are 1 s: segment k begins at tile 10 k, whatever file it is in.
+
+    Another strip begins at every 64th tile, here at 128.
+    """
     _, output = heard
     info = parse_dataset_info((output / "dataset_info.json").read_text(), "")
     assert info.label_names == ("absence", "cooking", "watching_tv", "working")
@@ -276,18 +279,20 @@ def test_strips_join_segments_and_end_at_gaps(heard, read_strips):
         ("fold1", "ex1", "DevNode2", 10, 10, ("DevNode2_ex1_1.wav",), "cooking"),
         ("fold2", "ex2", "DevNode1", 30, 10, ("DevNode1_ex2_3.wav",), "working"),
         ("fold3", "ex3", "DevNode3", 90, 30, (node3(9), node3(10), node3(11)), "watching_tv"),
-        ("fold4", "ex40", "DevNode4", 120, 10, ("DevNode4_ex40_12.wav",), "absence"),
+        ("fold4", "ex40", "DevNode4", 120, 8, ("DevNode4_ex40_12.wav",), "absence"),
+        ("fold4", "ex40", "DevNode4", 128, 2, ("DevNode4_ex40_12.wav",), "absence"),
     }
 
 
 def test_tiles_are_of_the_mean_of_the_four_channels(heard, read_strips):
     root, output = heard
-    (strip,) = read_strips(output / "fold4-00000-of-00001.tfrecord", FeatureSpec())
+    strips = read_strips(output / "fold4-00000-of-00001.tfrecord", FeatureSpec())
     samples, rate_hz = soundfile.read(root / "audio/DevNode4_ex40_12.wav", dtype="float32")
     assert (samples.shape, rate_hz) == ((160_000, 4), 16_000)
     frames = log_mel(samples.mean(axis=1), FeatureSpec())
     expected = frames[:1000].reshape(10, 100, 64)
-    np.testing.assert_allclose(strip.log_mel, expected, rtol=2**-11)
+    tiles = np.concatenate([strip.log_mel for strip in strips])
+    np.testing.assert_allclose(tiles, expected, rtol=2**-11)
 
 
 def test_listed_file_that_is_not_on_disk_is_rejected(heard):
