@@ -35,7 +35,11 @@ def build_encoder(
     tiles = keras.Input(tile_shape, name="log_mel")
     variance = np.maximum(moments.variance, _SILENT_BIN_VARIANCE)
     normalised = keras.layers.Normalization(
-        axis=-1, mean=moments.mean.tolist(), variance=variance.tolist(), name="normalise"
+        axis=-1,
+        mean=moments.mean.tolist(),
+        variance=variance.tolist(),
+        dtype="float32",
+        name="normalise",
     )(tiles)
     image = keras.layers.Reshape((*tile_shape, 1), name="as_image")(normalised)
     features = ENCODERS[name](image)  # [batch, channels]
