@@ -114,6 +114,12 @@ def require_agreement(exchange: Exchange, what: str, value: object) -> None:
         )
 
 
+def wait_for_all(exchange: Exchange) -> None:
+    """Keep the workers together until all have come here; who is through first may be gone."""
+    with contextlib.suppress(*_LOST):
+        exchange([0])
+
+
 @contextlib.contextmanager
 def watch_for_lost_workers(cluster: Cluster, terminated: Callable[[], bool]) -> Iterator[Any]:
     """Tell in one line that another worker is gone.

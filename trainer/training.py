@@ -17,6 +17,7 @@ from trainer.cluster import (
     make_exchange,
     read_cluster,
     require_agreement,
+    wait_for_all,
     watch_for_lost_workers,
 )
 from trainer.collapse import PATIENCE, sign_of_collapse
@@ -234,7 +235,8 @@ class _Run:
             self._state["epoch_sums"].assign(tf.zeros_like(self._state["epoch_sums"]))
         begin = time.monotonic()
         batches = self._batches()
-        self._count_time(time.monotonic() - begin, waited_s=time.monotonic() - begin)
+        waited_s = time.monotonic() - begin  # making the pipeline counts
+        self._count_time(waited_s, waited_s)
         n_steps = 1
         while self._step < end:
             self._stop_if_asked()
@@ -287,7 +289,7 @@ class _Run:
             return
         self._checkpoints.save()
         self._telemetry.close()
-        self._exchange([0])  # until all have saved, none may leave
+        wait_for_all(self._exchange)  # none may leave while another saves
         raise Terminated(f"state saved at step {self._step} of {self._total_steps}")
 
     def _report_epoch(self) -> None:
@@ -344,7 +346,7 @@ class _Run:
             metrics_uri = storage.join(self._job_dir, METRICS)
             with storage.writing(metrics_uri):
                 storage.write_text(metrics_uri, json.dumps(metrics, indent=2) + "\n")
-        self._exchange([0])  # the chief must not be left alone while it writes
+        wait_for_all(self._exchange)  # for the chief, which has been writing
         return metrics
 
     @property

@@ -2,7 +2,7 @@
 
 In a process of its own, since TensorFlow's collectives do not allow strategies over different
 numbers of devices in one.
-Usage: python -m tests.trainer.replica_training FEATURES REPLICAS OUTPUT.npz NAME…
+With TF_CONFIG the replicas are workers. Usage: python -m tests.trainer.replica_training FEATURES REPLICAS OUTPUT.npz NAME…
 """
 
 import sys
@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer.cluster import read_cluster
 from trainer.config import TrainConfig
 from trainer.data import Features, open_features, pair_batches
 from trainer.encoders import build_encoder, build_projector
@@ -89,7 +90,8 @@ def main(features_uri: str, replicas: str, output: str, *names: str) -> None:
     features = open_features(features_uri)
     strategy = make_strategy(int(replicas), BATCH_SIZE)
     results = {name: three_steps(name, features, strategy) for name in names}
-    np.savez(output, **{f"{n}/{key}": v for n, r in results.items() for key, v in r.items()})
+    if read_cluster().is_chief:
+        np.savez(output, **{f"{n}/{key}": v for n, r in results.items() for key, v in r.items()})
 
 
 if __name__ == "__main__":
