@@ -51,12 +51,14 @@ def read_cluster() -> Cluster:
         return Cluster()
     try:
         values = json.loads(text)
-        tasks = [(kind, index) for kind, hosts in values["cluster"].items() for index in _ids(hosts)]
+        tasks = [
+            (kind, index) for kind, hosts in values["cluster"].items() for index in _ids(hosts)
+        ]
         tasks.sort()  # a chief comes before the workers, as in TensorFlow
         task = (values["task"]["type"], int(values["task"]["index"]))
         if not {kind for kind, _ in tasks} <= {"chief", "worker"}:
             raise InputError(
-                f"TF_CONFIG names {', '.join(values['cluster'])}; training knows only chief and "
+                f"TF_CONFIG names {', '.join(cluster)}; training knows only chief and "
                 "worker: remove the others"
             )
         return Cluster(len(tasks), tasks.index(task))
@@ -68,10 +70,6 @@ def read_cluster() -> Cluster:
             '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}, or '
             "unset it"
         ) from error
-
-
-def _ids(hosts: Sequence[str]) -> range:
-    return range(len(hosts))
 
 
 def make_exchange(strategy: tf.distribute.Strategy, cluster: Cluster) -> Exchange:

@@ -2,7 +2,8 @@
 
 In a process of its own, since TensorFlow's collectives do not allow strategies over different
 numbers of devices in one.
-With TF_CONFIG the replicas are workers. Usage: python -m tests.trainer.replica_training FEATURES REPLICAS OUTPUT.npz NAME…
+With TF_CONFIG the replicas are workers.
+Usage: python -m tests.trainer.replica_training FEATURES REPLICAS OUTPUT.npz NAME…
 """
 
 import sys

@@ -67,9 +67,7 @@ def test_a_lost_worker_ends_the_others_and_a_rerun_of_all_goes_on(
 
 
 @pytest.mark.slow
-def test_workers_that_do_not_share_settings_are_refused(
-    features_dir: Path, tmp_path: Path
-) -> None:
+def test_workers_that_do_not_share_settings_are_refused(features_dir: Path, tmp_path: Path) -> None:
     """Each has a job directory of its own, so neither can see what the other is doing."""
     one, other = (
         train_command(features_dir, tmp_path / name, f"seed={seed}")
@@ -96,7 +94,10 @@ def wait_for(path: Path) -> None:
         ({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}, Cluster(1, 0)),
         ({"cluster": TWO_WORKERS, "task": {"type": "worker", "index": 1}}, Cluster(2, 1)),
         (
-            {"cluster": {"worker": ["b:1"], "chief": ["a:1"]}, "task": {"type": "chief", "index": "0"}},
+            {
+                "cluster": {"worker": ["b:1"], "chief": ["a:1"]},
+                "task": {"type": "chief", "index": "0"},
+            },
             Cluster(2, 0),
         ),
     ],
