@@ -51,10 +51,9 @@ def read_cluster() -> Cluster:
         return Cluster()
     try:
         values = json.loads(text)
-        tasks = [
-            (kind, index) for kind, hosts in values["cluster"].items() for index in _ids(hosts)
-        ]
-        tasks.sort()  # a chief comes before the workers, as in TensorFlow
+        cluster = values["cluster"]
+        # Sorted: a chief comes before the workers, as in TensorFlow.
+        tasks = [(kind, index) for kind in sorted(cluster) for index in range(len(cluster[kind]))]
         task = (values["task"]["type"], int(values["task"]["index"]))
         if not {kind for kind, _ in tasks} <= {"chief", "worker"}:
             raise InputError(
