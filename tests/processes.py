@@ -1,5 +1,6 @@
 """Run the project's commands as a user does: in processes of their own."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """Start ``python -m arguments…``."""
+def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    """Start ``python -m arguments…`` with more in the environment."""
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
         cwd=ROOT,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

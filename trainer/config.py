@@ -36,7 +36,10 @@ class TrainConfig:
     neighbourhood_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     augment: tuple[Augmentation, ...] = ("gain", "time_mask", "mel_mask")
     corrupt_records_budget: Annotated[int, Field(ge=0)] = 10
-    replicas: Positive | None = None  # None: every GPU, or one CPU
+    replicas: Positive | None = None  # over all hosts; None: every GPU, or one CPU per host
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    jit_compile: bool = False
+    profile_steps: tuple[Positive, Positive] | None = None  # first and last; 1 is the first of all
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     train_partitions: tuple[str, ...] | None = None  # None: from dataset_info.json
     validation_partitions: tuple[str, ...] | None = None
@@ -46,7 +49,12 @@ class TrainConfig:
     content_sha256: str | None = None  # of what these features hold; None: of anything
 
     def __post_init__(self) -> None:
-        """Refuse a tile set that is trained on and measured on."""
+        """Refuse a tile set that is trained on and measured on, and steps in the wrong order."""
+        if self.profile_steps and self.profile_steps[0] > self.profile_steps[1]:
+            raise InputError(
+                f"profile_steps={list(self.profile_steps)} ends before it begins; give the first "
+                "step, then the last"
+            )
         roles = {
             "train_partitions": self.train_partitions or (),
             "validation_partitions": self.validation_partitions or (),

@@ -215,10 +215,14 @@ def tile_batches(
 
 @dataclass(frozen=True)
 class RetrievalPool:
-    """Tiles ``[n, tile_frames, n_mels]`` among which the nearest is looked for, and contexts."""
+    """Tiles ``[n, tile_frames, n_mels]`` among which the nearest is looked for, and contexts.
+
+    Labels are for people to look at: nothing is learned or measured with them.
+    """
 
     log_mel: npt.NDArray[np.float16]
     contexts: npt.NDArray[np.object_]
+    labels: npt.NDArray[np.int64]
 
 
 def require_shards(features: Features, partitions: Sequence[str]) -> None:
@@ -274,14 +278,19 @@ def retrieval_pool(
     """
     tiles = [np.empty((0, *features.info.feature_spec.tile_shape), np.float16)]
     contexts: list[str] = []
+    labels: list[int] = []
     for strip in _strips(features, partitions, corrupt or CorruptRecords(budget=0)):
         audible = np.flatnonzero(strip.log_mel.max(axis=(1, 2)) > features.silence)
         spread = np.linspace(0, len(audible) - 1, min(tiles_per_strip, len(audible)))
-        tiles.append(strip.log_mel[audible[spread.round().astype(int)]])
+        chosen = audible[spread.round().astype(int)]
+        tiles.append(strip.log_mel[chosen])
+        labels += [strip.labels[tile] for tile in chosen]
         contexts += [strip.context_id] * len(spread)
         if len(contexts) >= size:
             break
-    return RetrievalPool(np.concatenate(tiles), np.array(contexts, object))
+    return RetrievalPool(
+        np.concatenate(tiles), np.array(contexts, object), np.array(labels, np.int64)
+    )
 
 
 def _strips(

@@ -42,7 +42,11 @@ def build_encoder(
     tiles = keras.Input(tile_shape, name="log_mel")
     variance = np.maximum(moments.variance, _SILENT_BIN_VARIANCE)
     normalised = keras.layers.Normalization(
-        axis=-1, mean=moments.mean.tolist(), variance=variance.tolist(), name="normalise"
+        axis=-1,
+        mean=moments.mean.tolist(),
+        variance=variance.tolist(),
+        dtype="float32",
+        name="normalise",
     )(tiles)
     features = ENCODERS[name](normalised)  # [batch, channels]
     embeddings = keras.layers.Dense(embedding_size, dtype="float32", name="embed")(features)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import yaml
 
@@ -15,6 +16,7 @@ from trainer.encoders import check_encoder
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
+EXPORT = "export"
 ENCODER = "export/encoder.keras"
 SAVED_MODEL = "export/saved_model"
 METRICS = "metrics.json"
@@ -85,11 +87,18 @@ def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:
     Raises:
         InputError: the directory is that of a run with other settings.
     """
+    check_job_dir(job_dir, config)
     uri = storage.join(job_dir, CONFIG)
-    values = json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists
     if not storage.exists(uri):
-        storage.write_text(uri, yaml.safe_dump(values, sort_keys=False))
+        storage.write_text(uri, yaml.safe_dump(_as_values(config), sort_keys=False))
+
+
+def check_job_dir(job_dir: str, config: ResolvedConfig) -> None:
+    """Raise an InputError where the directory is that of a run with other settings."""
+    uri = storage.join(job_dir, CONFIG)
+    if not storage.exists(uri):
         return
+    values = _as_values(config)
     # A run that spent its budget may go on with a higher one: it is no part of what is learned.
     any_budget = {"corrupt_records_budget": values["corrupt_records_budget"]}
     different = describe_differences(yaml.safe_load(storage.read_text(uri)) | any_budget, values)
@@ -97,6 +106,11 @@ def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:
         raise InputError(
             f"{job_dir} was made with other settings: {different}; choose another --job-dir"
         )
+
+
+def _as_values(config: ResolvedConfig) -> dict[str, Any]:
+    """Settings as YAML gives them back: tuples become lists."""
+    return dict(json.loads(json.dumps(dataclasses.asdict(config))))
 
 
 def read_job_config(job_dir: str) -> ResolvedConfig:

@@ -24,6 +24,8 @@ def build_optimizer(
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not decays(v)])
+    if config.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(list(variables))
     return optimizer
 

@@ -6,8 +6,7 @@ that Keras sums over replicas are those of one replica with the same global batc
 """
 
 import contextlib
-import json
-import os
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,34 +15,69 @@ import tensorflow as tf
 
 from beam_features.schema.errors import InputError
 from trainer.augment import N_DRAWS, augment_pairs
+from trainer.cluster import read_cluster
 from trainer.losses import OPPOSITE_COUNTS, Loss, Scalars, count_false_opposites
 from trainer.optimizer import clip_global_norm
+from trainer.precision import scaled
 
-TrainSteps = Callable[[Iterator[Any], tf.Tensor], Scalars]
+TrainSteps = Callable[[Iterator[Any], tf.Tensor, tf.Tensor], tuple[Scalars, tf.Tensor]]
 
 
-def make_strategy(replicas: int | None, batch_size: int) -> tf.distribute.MirroredStrategy:
-    """Mirror over `replicas` GPUs, by default all; without a GPU over logical CPUs, by default one.
+def make_strategy(replicas: int | None, batch_size: int) -> tf.distribute.Strategy:
+    """Replicate over all GPUs of all hosts, or over `replicas` of one host's.
+
+    Hosts without a GPU have one replica each; a single one can have several, on logical CPUs.
 
     Raises:
-        InputError: there are fewer devices than replicas, `batch_size` is no multiple of them, or
-            several hosts are asked for.
+        InputError: there are fewer devices than replicas, or `batch_size` is no multiple of them.
     """
-    hosts = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", [])
-    if len(hosts) > 1:
-        raise InputError(
-            f"TF_CONFIG names {len(hosts)} workers, but training runs on one host; unset TF_CONFIG"
-        )
     gpus = tf.config.list_physical_devices("GPU")
-    kind, wanted = ("GPU", replicas or len(gpus)) if gpus else ("CPU", replicas or 1)
+    for gpu in gpus:
+        with contextlib.suppress(RuntimeError):  # TensorFlow is running already
+            tf.config.experimental.set_memory_growth(gpu, True)  # noqa: FBT003 - TensorFlow's API
+    workers = read_cluster().workers
+    if workers == 1:
+        kind, wanted = ("GPU", replicas or len(gpus)) if gpus else ("CPU", replicas or 1)
+    else:
+        kind, wanted = ("GPU", workers * len(gpus)) if gpus else ("CPU", workers)
+    if batch_size % wanted:
+        raise InputError(f"batch_size={batch_size} is no multiple of {wanted} replicas; change one")
+    if workers > 1:
+        if replicas not in (None, wanted):
+            raise InputError(
+                f"replicas={replicas}, but {workers} workers have {wanted} devices; leave replicas "
+                "out, it is for one host"
+            )
+        return tf.distribute.MultiWorkerMirroredStrategy()
     if not gpus and wanted > 1:
         _split_cpu(wanted)
     there = len(tf.config.list_logical_devices(kind))
     if wanted > there:
         raise InputError(f"replicas={wanted}, but {there} {kind} devices are there; lower replicas")
-    if batch_size % wanted:
-        raise InputError(f"batch_size={batch_size} is no multiple of {wanted} replicas; change one")
+    if wanted == 1:  # where XLA takes synchronised batch norm: there is nothing to synchronise
+        return tf.distribute.OneDeviceStrategy(f"{kind}:0")
     return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(wanted)])
+
+
+def distribute(
+    strategy: tf.distribute.Strategy, batches: tf.data.Dataset, batch_size: int
+) -> Iterator[Any]:
+    """Iterate over global batches such that replica `r` of `R` gets the `r`-th of `R` equal parts.
+
+    Each host makes the global batch and drops the rows of the others: reading costs as much on
+    each as on one, but the rows are the same however many there are.
+    """
+    local_rows = batch_size // strategy.num_replicas_in_sync
+
+    def rows_of_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        rows = batch_size // context.num_input_pipelines
+        first = rows * context.input_pipeline_id
+        own = batches.map(
+            lambda batch: {name: values[first : first + rows] for name, values in batch.items()}
+        )
+        return own.rebatch(local_rows, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+    return iter(strategy.distribute_datasets_from_function(rows_of_host))
 
 
 def _split_cpu(parts: int) -> None:
@@ -65,18 +99,24 @@ def make_train_steps(
     clip_norm: float | None,
     augment: Collection[str],
     seed: int,
+    jit_compile: bool = False,
 ) -> TrainSteps:
-    """Build a function that makes `n` steps in one host call and returns the mean scalars.
+    """Build a function that makes steps in one host call.
 
-    They are those of the loss, the ``gradient_norm`` before clipping, the ``learning_rate`` and the
-    counts of opposites, true and false, by their labels, which reach nothing else. The
-    batches are dicts as of `trainer.data.pair_batches`, distributed by `strategy`.
+    It takes batches as `distribute` gives them, how many steps the run has made, and how many to
+    make. It returns mean scalars, which are those of the loss, the ``gradient_norm`` before
+    clipping, the ``learning_rate`` and the counts of opposites, true and false, by their labels,
+    which reach nothing else; and the seconds for which the steps waited for batches.
     """
     variables = trained_variables(encoder, projector, loss)
     names = (*loss.scalars, *OPPOSITE_COUNTS, "gradient_norm", "learning_rate")
 
-    def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        step_seed = tf.stack([tf.cast(seed, tf.int64), tf.cast(optimizer.iterations, tf.int64)])
+    encode = functools.partial(encoder, training=True)
+    if jit_compile:
+        encode = tf.function(encode, jit_compile=True)
+
+    def step(batch: Mapping[str, tf.Tensor], number: tf.Tensor) -> tf.Tensor:
+        step_seed = tf.stack([tf.cast(seed, tf.int64), number])
         seeds = tf.random.experimental.stateless_split(step_seed, 2)
         tiles = augment_pairs(
             augment,
@@ -87,31 +127,53 @@ def make_train_steps(
         )
         sessions = _gather(batch["sessions"])
         with tf.GradientTape() as tape:
-            projections = projector(encoder(tiles, training=True), training=True)
+            projections = projector(encode(tiles), training=True)
             anchors, neighbours = tf.split(projections, 2)
             scalars, opposite = loss.function(
                 _gather(anchors), _gather(neighbours), sessions, seeds[1]
             )
             share = scalars["loss"] / strategy.num_replicas_in_sync
-        gradients = _sum_over_replicas(tape.gradient(share, variables))
+            (target,) = scaled(optimizer, [share], up=True)
+        gradients = scaled(optimizer, tape.gradient(target, variables), up=False)
+        gradients = _sum_over_replicas(gradients)
         clipped, scalars["gradient_norm"] = clip_global_norm(gradients, clip_norm)
         scalars |= count_false_opposites(opposite, _gather(batch["labels"]))
         scalars["learning_rate"] = tf.convert_to_tensor(optimizer.learning_rate)
         # The optimizer sums over replicas once more, which each its share of the sum survives.
         shares = [gradient / strategy.num_replicas_in_sync for gradient in clipped]
-        optimizer.apply(shares, variables)
+        optimizer.apply(scaled(optimizer, shares, up=True), variables)
         return tf.stack([scalars[name] for name in names])
 
     @tf.function  # type: ignore[untyped-decorator]
-    def train_steps(batches: Iterator[Any], n_steps: tf.Tensor) -> Scalars:
-        total = tf.zeros([len(names)])
-        for _ in tf.range(n_steps):
+    def train_steps(
+        batches: Iterator[Any], first: tf.Tensor, n_steps: tf.Tensor
+    ) -> tuple[Scalars, tf.Tensor]:
+        total, waited_s = tf.zeros([len(names)]), tf.constant(0.0, tf.float64)
+        for number in tf.range(first, first + n_steps):
+            batch, took_s = _timed_next(batches, after=total)
+            waited_s += took_s
             # Equal on every replica, since each computes the loss of the whole batch.
-            per_replica = strategy.run(step, args=(next(batches),))
+            per_replica = strategy.run(step, args=(batch, number))
             total += strategy.reduce("MEAN", per_replica, axis=None)
-        return dict(zip(names, tf.unstack(total / tf.cast(n_steps, tf.float32)), strict=True))
+        means = tf.unstack(total / tf.cast(n_steps, tf.float32))
+        return dict(zip(names, means, strict=True)), waited_s
 
     return train_steps  # type: ignore[no-any-return]
+
+
+def _timed_next(batches: Iterator[Any], after: tf.Tensor) -> tuple[Any, tf.Tensor]:
+    """Take a batch; return it and the seconds that passed since `after` was known on the host.
+
+    `after` depends on the gradients of the step before, so what is measured is time in which the
+    devices had nothing else to do.
+    """
+    with tf.device("CPU:0"):
+        with tf.control_dependencies([tf.identity(after)]):
+            begin = tf.timestamp()
+        with tf.control_dependencies([begin]):
+            batch = next(batches)
+        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+            return batch, tf.timestamp() - begin
 
 
 def trained_variables(

@@ -1,12 +1,15 @@
 """Small files on local disk and in object storage alike, through TensorFlow's filesystems."""
 
+import contextlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import keras
 import tensorflow as tf
+
+from beam_features.schema.errors import JobError
 
 
 def join(root: str, *names: str) -> str:
@@ -28,6 +31,31 @@ def delete(uri: str) -> None:
     """Delete a file, if there is one."""
     if exists(uri):
         tf.io.gfile.remove(uri)
+
+
+def delete_tree(uri: str) -> None:
+    """Delete a file, or a directory with all that is in it."""
+    if is_directory(uri):
+        tf.io.gfile.rmtree(uri)
+    else:
+        delete(uri)
+
+
+@contextlib.contextmanager
+def writing(uri: str) -> Iterator[None]:
+    """Name `uri` and the remedy where something below it cannot be written.
+
+    Raises:
+        JobError: the disk is full, say, or the permission is missing.
+    """
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise JobError(
+            f"cannot write to {uri}: {why}; make space, or check the permissions, and run the same "
+            "command again: it goes on from the last checkpoint"
+        ) from error
 
 
 def read_text(uri: str) -> str:

@@ -2,6 +2,7 @@
 
 In a process of its own, since TensorFlow's collectives do not allow strategies over different
 numbers of devices in one.
+With TF_CONFIG the replicas are workers.
 Usage: python -m tests.trainer.replica_training FEATURES REPLICAS OUTPUT.npz NAME…
 """
 
@@ -13,11 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer.cluster import read_cluster
 from trainer.config import Augmentation, TrainConfig
 from trainer.data import Features, open_features, pair_batches
 from trainer.encoders import build_encoder, build_projector
 from trainer.losses import build_loss
-from trainer.replication import make_strategy, make_train_steps, trained_variables
+from trainer.replication import distribute, make_strategy, make_train_steps, trained_variables
 
 STEPS = 3
 BATCH_SIZE = 16
@@ -79,7 +81,8 @@ def three_steps(
     batches = pair_batches(
         features, ["train"], neighbourhood_s=0.5, batch_size=BATCH_SIZE, seed=3, epoch=0
     ).take(STEPS)
-    scalars = steps(iter(strategy.experimental_distribute_dataset(batches)), tf.constant(STEPS))
+    zero, n_steps = tf.constant(0, tf.int64), tf.constant(STEPS, tf.int64)
+    scalars, _ = steps(distribute(strategy, batches, BATCH_SIZE), zero, n_steps)
     after = {f"after_{i:03d}": variable.numpy() for i, variable in enumerate(variables)}
     moved = max(np.abs(a - b).max() for a, b in zip(after.values(), before, strict=True))
     return {**{key: value.numpy() for key, value in scalars.items()}, "moved": moved, **after}
@@ -89,7 +92,8 @@ def main(features_uri: str, replicas: str, output: str, *names: str) -> None:
     features = open_features(features_uri)
     strategy = make_strategy(int(replicas), BATCH_SIZE)
     results = {name: three_steps(name, features, strategy) for name in names}
-    np.savez(output, **{f"{n}/{key}": v for n, r in results.items() for key, v in r.items()})
+    if read_cluster().is_chief:
+        np.savez(output, **{f"{n}/{key}": v for n, r in results.items() for key, v in r.items()})
 
 
 if __name__ == "__main__":

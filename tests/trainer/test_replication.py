@@ -84,13 +84,6 @@ def test_batch_size_must_be_a_multiple_of_the_replicas() -> None:
         make_strategy(2, batch_size=9)
 
 
-def test_several_hosts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else each would train alone, and all would write to one job directory."""
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
-    with pytest.raises(InputError, match="TF_CONFIG names 2 workers, but training runs on one"):
-        make_strategy(None, batch_size=16)
-
-
 def test_too_many_replicas_are_refused() -> None:
     with pytest.raises(InputError, match="replicas=8, but 2 CPU devices are there; lower"):
         make_strategy(8, batch_size=16)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.processes import error_line, run, start
@@ -65,6 +66,9 @@ def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
         "gradient_norm",
         "learning_rate",
         "tiles_per_s",
+        "input_wait_share",
+        "_hparams_/experiment",
+        "_hparams_/session_start_info",
         "recall_at_1",
         "embedding_std",
         "effective_rank",
@@ -73,6 +77,17 @@ def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
     for name in ("recall_at_1", "embedding_std", "effective_rank", "projection_std"):
         assert [event.step for event in events.Tensors(name)] == [9, 18, 27, 36, 45]
     assert events.Tensors("loss")[-1].step == 45
+    for event in events.Tensors("input_wait_share"):
+        assert 0 <= tf.make_ndarray(event.tensor_proto) <= 1
+
+
+def test_metrics_tell_time_and_memory(finished_job: Path) -> None:
+    metrics = json.loads((finished_job / "metrics.json").read_text())
+    assert metrics["tiles_per_s"] == pytest.approx(2 * 16 * 45 / metrics["seconds"])
+    assert 0 < metrics["input_wait_share"] < 1
+    assert 300 < metrics["peak_memory_mib"] < 8000  # TensorFlow alone takes 300
+    assert metrics["peak_gpu_memory_mib"] is None
+    assert metrics["hosts"] == 1
 
 
 def test_a_finished_job_is_not_done_again(features_dir: Path, finished_job: Path) -> None:

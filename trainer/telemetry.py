@@ -1,0 +1,112 @@
+"""What TensorBoard shows of a run: scalars, settings, embeddings and profiles, in `JOB/logs`."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins import projector
+from tensorboard.plugins.hparams import api as hparams
+
+from beam_features.schema.strip import NO_LABEL
+from trainer import storage
+from trainer.config import ResolvedConfig
+from trainer.data import RetrievalPool
+from trainer.embedding import Float32
+
+VECTORS = "validation_embeddings.bytes"  # float32 rows; the projector reads them faster than TSV
+METADATA = "validation_tiles.tsv"
+
+
+class Telemetry:
+    """Writes the log directory; on workers other than the chief, nothing."""
+
+    def __init__(
+        self, directory: str, profile_steps: tuple[int, int] | None, *, is_chief: bool
+    ) -> None:
+        self._directory, self._is_chief = directory, is_chief
+        self._profile_steps, self._profiling = profile_steps, False
+        self._writer = (
+            tf.summary.create_file_writer(directory)
+            if is_chief
+            else tf.summary.create_noop_writer()
+        )
+
+    def log(self, scalars: Mapping[str, float], step: int) -> None:
+        """Add a point to each curve."""
+        with self._writer.as_default(step=step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+
+    def log_settings(self, config: ResolvedConfig) -> None:
+        """Show the run in the HParams table, with `recall_at_1` as what it is judged by."""
+        values = {key: _plain(value) for key, value in dataclasses.asdict(config).items()}
+        with self._writer.as_default(step=0):
+            hparams.hparams_config(
+                hparams=[hparams.HParam(key) for key in values],
+                metrics=[hparams.Metric("recall_at_1")],
+            )
+            hparams.hparams(values)
+
+    def log_embeddings(
+        self, embeddings: Float32, pool: RetrievalPool, label_names: Sequence[str]
+    ) -> None:
+        """Write the pool's embeddings for the projector, with the context and label of each."""
+        if not self._is_chief:
+            return
+        rows = ["context\tlabel"]
+        for context, label in zip(pool.contexts, pool.labels, strict=True):
+            name = "" if label == NO_LABEL else label_names[label]
+            rows.append(f"{_one_cell(context)}\t{_one_cell(name)}")
+        vectors = np.ascontiguousarray(embeddings, "<f4").tobytes()
+        storage.write_bytes(storage.join(self._directory, VECTORS), vectors)
+        storage.write_text(storage.join(self._directory, METADATA), "\n".join(rows) + "\n")
+        config = projector.ProjectorConfig()
+        config.embeddings.add(
+            tensor_name="validation",
+            tensor_shape=embeddings.shape,
+            tensor_path=VECTORS,
+            metadata_path=METADATA,
+        )
+        projector.visualize_embeddings(self._directory, config)
+
+    def flush(self) -> None:
+        """Write what was logged; on object storage that is the whole file again, so not often."""
+        with storage.writing(self._directory):
+            self._writer.flush()
+
+    def steps_to_profile_edge(self, step: int) -> int | None:
+        """How many steps after `step` profiling begins or ends; None if it no longer does."""
+        if self._profile_steps is None:
+            return None
+        first, last = self._profile_steps
+        return next((edge - step for edge in (first - 1, last) if edge > step), None)
+
+    def profile(self, step: int) -> None:
+        """Begin or end profiling, as is asked for the step after `step`."""
+        if self._profile_steps is None or not self._is_chief:
+            return
+        wanted = self._profile_steps[0] <= step + 1 <= self._profile_steps[1]
+        if wanted and not self._profiling:
+            tf.profiler.experimental.start(self._directory)
+        if self._profiling and not wanted:
+            tf.profiler.experimental.stop()
+        self._profiling = wanted
+
+    def close(self) -> None:
+        """Write what is held."""
+        if self._profiling:
+            tf.profiler.experimental.stop()
+            self._profiling = False
+        self.flush()
+
+
+def _plain(value: object) -> bool | int | float | str:
+    """A value of the kinds that the HParams table knows."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else "null"
+
+
+def _one_cell(text: str) -> str:
+    return text.translate({ord(character): " " for character in "\t\r\n"})
