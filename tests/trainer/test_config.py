@@ -37,6 +37,10 @@ def test_words_become_typed_settings() -> None:
         ("clip_norm=0", "clip_norm: Input should be greater than 0, not 0"),
         ("mining=hardest", "mining: Input should be .*'semi_hard'.*, not 'hardest'"),
         ("batch_size=many", "batch_size: Input should be a valid integer.*, not 'many'"),
+        ("positives=[channel]", "positives.0: Input should be 'time' or 'sensor', not 'channel'"),
+        ("positives=[]", "positives: Tuple should have at least 1 item"),
+        ("augment=[reverb]", "augment.0: Input should be 'shift', 'mix'.*, not 'reverb'"),
+        ("corrupt_records_budget=-1", "corrupt_records_budget: Input should be greater than or"),
         ("label_use=all", "label_use: Input should be 'none', not 'all'"),
     ],
 )

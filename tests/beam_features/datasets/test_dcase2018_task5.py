@@ -284,6 +284,49 @@ def test_strips_join_segments_and_end_at_gaps(heard, read_strips):
     }
 
 
+@pytest.mark.parametrize("channels", ["mean", "all"])
+def test_the_trainer_finds_the_same_instant_at_the_other_node(heard, tmp_path, channels):
+    """Node 1 heard tiles 10 to 29 and 40 to 49 of session 1, node 2 tiles 10 to 19."""
+    from trainer.data import Features, pair_batches, require_pairs, side_by_side
+    from trainer.shards import CorruptRecords, read_strips
+
+    root, output = heard
+    if channels == "all":
+        output = tmp_path / "features"
+        words = ["--dataset", "dcase2018-task5", "--input", str(root), "--output", str(output)]
+        options = ["--max_failure_rate", "0.1", "--set", "channels=all"]
+        assert main([*words, "--shards", "1", *options]) == 0
+    info = parse_dataset_info((output / "dataset_info.json").read_text(), "")
+    features = Features(str(output), info)
+    require_pairs(features, ["fold1", "fold2"], ["sensor"], CorruptRecords(0))
+    strips = list(read_strips(*features.shard_uris(["fold1"]), (100, 64), CorruptRecords(0)))
+    (group,) = side_by_side(strips)
+    nodes = ("DevNode1", "DevNode2")
+    names = nodes if channels == "mean" else [f"{n}#channel{c}" for n in nodes for c in range(4)]
+    assert {strip.sensor_id for strip in group} == set(names)
+
+    spectra = {  # the first frame of a cut tells where it is from
+        (strip.sensor_id, strip.first_tile): strip.log_mel.reshape(-1, 64) for strip in strips
+    }
+    batches = pair_batches(
+        features, ["fold1"], positives=["sensor"], neighbourhood_s=5, batch_size=16, seed=0, epoch=0
+    )
+    met = set()
+    for batch in batches.take(8).as_numpy_iterator():
+        for pair in zip(batch["anchors"], batch["neighbours"], strict=True):
+            places = [
+                (sensor, first * 100 + int(frame))
+                for tile in pair
+                for (sensor, first), frames in spectra.items()
+                for frame in np.flatnonzero((frames == tile[0]).all(axis=1))
+            ]
+            (one, here), (other, there) = places
+            assert here == there
+            met.add((one, other))
+    assert len(met) >= len(names)
+    assert all(one != other for one, other in met)
+
+
 def test_tiles_are_of_the_mean_of_the_four_channels(heard, read_strips):
     root, output = heard
     strips = read_strips(output / "fold4-00000-of-00001.tfrecord", FeatureSpec())
