@@ -42,6 +42,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_demo_on_a_folder_ends_with_the_table(tmp_path: Path, config: Path) -> None:
     write_tones(tmp_path / "my music", labelled=True)
     variables = ("DATASET=folder", f"INPUT={tmp_path / 'my music'}", f"CONFIG={config}")

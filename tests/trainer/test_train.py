@@ -108,7 +108,9 @@ def test_other_settings_are_refused_and_nothing_is_overwritten(
     assert {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")} == before
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
     features_dir: Path, finished_job: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -135,6 +137,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_logical_replicas_train_on_the_cpu(features_dir: Path, tmp_path: Path) -> None:
     finished = run(*train_command(features_dir, tmp_path / "job", "replicas=2", "epochs=1"))
     assert finished.returncode == 0, finished.stderr
