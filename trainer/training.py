@@ -41,7 +41,7 @@ from trainer.progress import say
 from trainer.replication import distribute, make_strategy, make_train_steps, trained_variables
 from trainer.resources import peak_gpu_memory_mib, peak_memory_mib
 from trainer.telemetry import Telemetry
-from trainer.termination import unsaved_state
+from trainer.termination import keep_watching, unsaved_state
 from trainer.validation import Validation
 
 _SECONDS_PER_HOST_CALL = 1.0  # so that SIGTERM is seen soon, and the host's share stays small
@@ -77,6 +77,7 @@ def train(
         say(f"worker {cluster.index} of {cluster.workers}, waiting for the others")
     with watch_for_lost_workers(cluster, terminated):
         strategy = make_strategy(resolved.replicas, resolved.batch_size)  # starts TensorFlow
+        keep_watching()
         require_opposites(features, resolved.train_partitions)
         run = _Run(features, job_dir, resolved, strategy, cluster, terminated)
         return run.to_the_end()

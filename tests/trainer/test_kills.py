@@ -114,6 +114,7 @@ def run_with_small_files(limit: int, *arguments: object) -> subprocess.Completed
     )
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(
     features_dir: Path, tmp_path: Path
 ) -> None:
