@@ -29,6 +29,12 @@ def watch_sigterm() -> Callable[[], bool]:
     return lambda: _Signal.received
 
 
+def keep_watching() -> None:
+    """Take SIGTERM back from TensorFlow, whose service for several workers catches it itself."""
+    if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+
 @contextlib.contextmanager
 def unsaved_state() -> Iterator[None]:
     """Leave it to the caller to ask for SIGTERM, save and stop; at the end all is saved."""

@@ -43,7 +43,7 @@ from trainer.replication import distribute, make_strategy, make_train_steps, tra
 from trainer.resources import peak_gpu_memory_mib, peak_memory_mib
 from trainer.shards import CorruptRecords
 from trainer.telemetry import Telemetry
-from trainer.termination import unsaved_state
+from trainer.termination import keep_watching, unsaved_state
 from trainer.validation import Validation
 
 _SECONDS_PER_HOST_CALL = 1.0  # so that SIGTERM is seen soon, and the host's share stays small
@@ -79,6 +79,7 @@ def train(
         say(f"worker {cluster.index} of {cluster.workers}, waiting for the others")
     with watch_for_lost_workers(cluster, terminated):
         strategy = make_strategy(resolved.replicas, resolved.batch_size)  # starts TensorFlow
+        keep_watching()
         check_mixing(resolved.augment, resolved.batch_size, strategy.num_replicas_in_sync)
         require_shards(features, [*resolved.train_partitions, *resolved.validation_partitions])
         corrupt = CorruptRecords(resolved.corrupt_records_budget)

@@ -16,7 +16,7 @@ from tests.cluster import finish
 from tests.processes import ROOT, error_line, run, start
 from tests.trainer.test_train import train_command, weights
 
-TOLERANCE = 1e-3  # of loss and weights: threads of a CPU add in any order; measured: 0
+TOLERANCE = 1e-3  # of loss and weights: threads of a CPU add in any order
 LIMIT_S = 20.0
 
 
