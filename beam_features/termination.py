@@ -7,8 +7,6 @@ from types import FrameType
 
 from beam_features.schema.errors import ExitCode
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
-
 
 def end_on_signals() -> None:
     """Install the handlers. Process 1 of a container would otherwise ignore SIGTERM."""
@@ -16,8 +14,8 @@ def end_on_signals() -> None:
     signal.signal(signal.SIGINT, _end)
 
 
-def _end(number: int, _: FrameType | None) -> None:
+def _end(_number: int, _frame: FrameType | None) -> None:
     """Leave without Beam's shutdown, which waits for its workers; these end when we are gone."""
     line = "stopped: finished shards are kept, the same command goes on\n"
     os.write(sys.stderr.fileno(), line.encode())
-    os._exit(ExitCode.TERMINATED if number == signal.SIGTERM else _INTERRUPTED)
+    os._exit(ExitCode.TERMINATED)

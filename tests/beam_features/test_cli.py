@@ -167,15 +167,15 @@ def test_table_with_a_uri_of_no_storage(tmp_path, capsys):
     assert "'http://example.com/a.wav' is of no storage known here" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signals_end_the_job_with_one_line(tmp_path, number, code):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_the_job_with_one_line(tmp_path, number):
     words = ["beam_features", "--dataset", "sample", "--output", tmp_path / "out"]
     process = processes.start(*words)
     while not (tmp_path / "out" / "incomplete").exists():
         time.sleep(0.01)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == 143
     assert stderr == "stopped: finished shards are kept, the same command goes on\n"
     again = processes.run(*words)
     assert again.returncode == 0, again.stderr

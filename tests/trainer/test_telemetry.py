@@ -26,7 +26,8 @@ def test_settings_are_in_the_hparams_table(tmp_path: Path) -> None:
     assert [info.name.tag for info in experiment.experiment.metric_infos] == ["recall_at_1"]
     values = session.session_start_info.hparams
     assert values["margin"].number_value == 0.5
-    assert values["augment"].bool_value is True
+    assert values["jit_compile"].bool_value is False
+    assert values["augment"].string_value == "gain, time_mask, mel_mask"
     assert values["train_partitions"].string_value == "fold1, fold2"
     assert values["clip_norm"].string_value == "null"
 
