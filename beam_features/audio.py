@@ -91,8 +91,9 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
 
 def _read_blocks(sound: soundfile.SoundFile, file: BinaryIO, head: bytes) -> Iterator[Float32]:
     """Read to the end, and see whether it is the end that the header promised."""
-    is_estimate = _has_estimated_length(sound)
     is_mp3 = sound.subtype == "MPEG_LAYER_III"
+    # Without a Xing header libsndfile estimates the length of an MP3, from its first bit rate.
+    is_estimate = is_mp3 and "bitrate mode   : variable" not in sound.extra_info
     block_values = _MP3_BLOCK_VALUES if is_mp3 else _BLOCK_VALUES
     frames_per_block = max(1, block_values // sound.channels)
     n_frames = 0
@@ -110,11 +111,6 @@ def _read_blocks(sound: soundfile.SoundFile, file: BinaryIO, head: bytes) -> Ite
     elif n_frames < sound.frames < _NO_LENGTH:
         detail = f"the header promises {sound.frames} frames, {n_frames} are there"
         raise RejectedRecording("decode", "truncated", detail)
-
-
-def _has_estimated_length(sound: soundfile.SoundFile) -> bool:
-    """Whether libsndfile guessed: of MP3 without a Xing header, from the first bit rate."""
-    return sound.subtype == "MPEG_LAYER_III" and "bitrate mode   : variable" not in sound.extra_info
 
 
 def _another_mp3_follows(file: BinaryIO) -> bool:

@@ -39,6 +39,7 @@ from beam_features.datasets import sample
 from beam_features.log_mel import log_mel
 from beam_features.reading import ReadSettings, Tally, read_tiles
 from beam_features.schema.feature_spec import FeatureSpec
+from tests.beam_features.reference import librosa_log_mel
 
 SPEC = FeatureSpec()
 WORKERS = 2
@@ -136,8 +137,8 @@ def step_costs(files: Sequence[str]) -> dict[str, float]:
     resampled, resample_s = timed(resample_all)
     log_mel(resampled[0], SPEC)  # the mel matrix is made once
     _, ours_s = timed(lambda: [log_mel(x, SPEC) for x in resampled])
-    librosa_log_mel(resampled[0])
-    _, librosa_s = timed(lambda: [librosa_log_mel(x) for x in resampled])
+    librosa_log_mel(resampled[0], SPEC)
+    _, librosa_s = timed(lambda: [librosa_log_mel(x, SPEC) for x in resampled])
     seconds = {
         "decode": decode_s,
         "resample": max(resample_s, 1e-9),
@@ -180,20 +181,6 @@ def tiles_cost(file: str) -> float:
     return best
 
 
-def librosa_log_mel(samples: np.ndarray) -> np.ndarray:
-    """``[n_frames, n_mels]`` in librosa's words."""
-    mel = librosa.feature.melspectrogram(
-        y=samples,
-        sr=SPEC.sample_rate_hz,
-        n_fft=SPEC.fft_length,
-        win_length=SPEC.window_length,
-        hop_length=SPEC.hop_length,
-        n_mels=SPEC.n_mels,
-        fmin=SPEC.fmin_hz,
-    )
-    return np.log(mel + SPEC.log_offset).T
-
-
 def compare(corpus: Path, hours: float, floor: float, home: Path) -> None:
     """Print a line per way of doing it."""
     files = [str(file) for file in audio_files(corpus)]
@@ -230,7 +217,7 @@ def script(files: Sequence[str], home: Path, processes: int) -> Cost:
 def librosa_script(file: str, target: str) -> None:
     """Load, compute, save: what the script does with one file."""
     samples, _ = librosa.load(file, sr=SPEC.sample_rate_hz, res_type="soxr_hq")
-    frames = librosa_log_mel(samples).astype(np.float16)
+    frames = librosa_log_mel(samples, SPEC).astype(np.float16)
     np.save(Path(target) / file.replace("/", "_"), frames)
 
 
