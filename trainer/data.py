@@ -1,6 +1,7 @@
 """Shards to batches: tf.data pipelines for training and for embedding every tile."""
 
 import itertools
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,12 @@ import tensorflow as tf
 from beam_features.schema.dataset_info import DATASET_INFO, DatasetInfo, parse_dataset_info
 from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import MAX_TILES_PER_STRIP
-from beam_features.schema.strip import Strip, parse_strip
+from beam_features.schema.strip import LOG_MEL_DTYPE, Strip, parse_strip
 from trainer import storage
 from trainer.sampling import Sampling, sample_pairs
 from trainer.shards import CorruptRecords, read_strips
 
-_PAIRS_IN_SHUFFLE_BUFFER = 4096  # about 100 MB of tiles of 1 s
+_SHUFFLE_BUFFER_BYTES = 100 * 2**20  # 4096 pairs of tiles of 1 s
 _SHARDS_READ_AT_ONCE = 8
 _STRIPS_SIDE_BY_SIDE = 64  # about 50 MB of tiles of 1 s
 _HASH_BUCKETS = 2**62  # so many that two ids do not meet
@@ -142,7 +143,8 @@ def pair_batches(
     draws = tf.data.Dataset.random(pair_seed, rerandomize_each_iteration=True)
     pairs = tf.data.Dataset.zip((groups, draws))
     pairs = pairs.map(to_pairs, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-    pairs = pairs.shuffle(_PAIRS_IN_SHUFFLE_BUFFER, shuffle_seed)
+    pair_bytes = 2 * math.prod(spec.tile_shape) * LOG_MEL_DTYPE.itemsize
+    pairs = pairs.shuffle(max(_SHUFFLE_BUFFER_BYTES // pair_bytes, batch_size), shuffle_seed)
     return pairs.repeat().batch(batch_size, drop_remainder=True)
 
 
