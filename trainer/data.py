@@ -265,6 +265,17 @@ def require_pairs(
     )
 
 
+def require_audible(features: Features, partitions: Sequence[str], corrupt: CorruptRecords) -> None:
+    """Raise an InputError where all tiles of the partitions are silent, or there are none."""
+    for strip in _strips(features, partitions, corrupt):
+        if strip.log_mel.max() > features.silence:
+            return
+    raise InputError(
+        f"nothing in {', '.join(partitions)} of {features.uri} can be heard; choose other "
+        "validation_partitions, or [] for none"
+    )
+
+
 def retrieval_pool(
     features: Features,
     partitions: Sequence[str],

@@ -1,12 +1,17 @@
 """What TensorBoard shows of a run: scalars, settings, embeddings and profiles, in `JOB/logs`."""
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.plugins import projector
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams.summary import session_end_pb
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from beam_features.schema.strip import NO_LABEL
 from trainer import storage
@@ -22,10 +27,19 @@ class Telemetry:
     """Writes the log directory; on workers other than the chief, nothing."""
 
     def __init__(
-        self, directory: str, profile_steps: tuple[int, int] | None, *, is_chief: bool
+        self,
+        directory: str,
+        profile_steps: tuple[int, int] | None,
+        *,
+        is_chief: bool,
+        step: int = 0,
     ) -> None:
+        """`step`: how many steps the run has made; what is logged of later ones was lost."""
         self._directory, self._is_chief = directory, is_chief
         self._profile_steps, self._profiling = profile_steps, False
+        if is_chief:
+            with storage.writing(directory):
+                _log_start(directory, step)
         self._writer = (
             tf.summary.create_file_writer(directory)
             if is_chief
@@ -47,6 +61,12 @@ class Telemetry:
                 metrics=[hparams.Metric("recall_at_1")],
             )
             hparams.hparams(values)
+
+    def log_success(self) -> None:
+        """Show the run as done in the HParams table."""
+        with self._writer.as_default(step=0):
+            ended = session_end_pb(api_pb2.STATUS_SUCCESS)
+            tf.summary.experimental.write_raw_pb(ended.SerializeToString())
 
     def log_embeddings(
         self, embeddings: Float32, pool: RetrievalPool, label_names: Sequence[str]
@@ -99,6 +119,14 @@ class Telemetry:
             tf.profiler.experimental.stop()
             self._profiling = False
         self.flush()
+
+
+def _log_start(directory: str, step: int) -> None:
+    """Tell TensorBoard where a process begins: from its second on, it drops the points after it."""
+    writer = EventFileWriter(directory)
+    start = SessionLog(status=SessionLog.START)
+    writer.add_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
+    writer.close()
 
 
 def _plain(value: object) -> bool | int | float | str:

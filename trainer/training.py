@@ -23,7 +23,14 @@ from trainer.cluster import (
 )
 from trainer.collapse import PATIENCE, sign_of_collapse
 from trainer.config import ResolvedConfig, TrainConfig
-from trainer.data import Features, open_features, pair_batches, require_pairs, require_shards
+from trainer.data import (
+    Features,
+    open_features,
+    pair_batches,
+    require_audible,
+    require_pairs,
+    require_shards,
+)
 from trainer.encoders import build_encoder, build_projector
 from trainer.export import export_encoder
 from trainer.job import (
@@ -84,6 +91,8 @@ def train(
         require_shards(features, [*resolved.train_partitions, *resolved.validation_partitions])
         corrupt = CorruptRecords(resolved.corrupt_records_budget)
         require_pairs(features, resolved.train_partitions, resolved.positives, corrupt)
+        if resolved.validation_partitions:
+            require_audible(features, resolved.validation_partitions, corrupt)
         run = _Run(features, job_dir, resolved, strategy, cluster, corrupt, terminated)
         return run.to_the_end()
 
@@ -158,9 +167,15 @@ class _Run:
             seed=config.seed,
             jit_compile=config.jit_compile,
         )
+        resumed = self._restore()
         self._telemetry = Telemetry(
-            storage.join(job_dir, LOGS), config.profile_steps, is_chief=cluster.is_chief
+            storage.join(job_dir, LOGS),
+            config.profile_steps,
+            is_chief=cluster.is_chief,
+            step=self._step,
         )
+        if not resumed:
+            self._telemetry.log_settings(config)
         self._validation = Validation(
             features, config, self._encoder, self._projector, corrupt, self._stop_if_asked
         )
@@ -194,7 +209,6 @@ class _Run:
 
     def to_the_end(self) -> dict[str, Any]:
         """Train from the last checkpoint to the last epoch, export, and return the metrics."""
-        self._restore()
         replicas = self._strategy.num_replicas_in_sync
         others = f" of {replicas} on {self._cluster.workers} hosts"
         self._say(
@@ -209,17 +223,18 @@ class _Run:
                 self._checkpoints.save()
         return self._finish()
 
-    def _restore(self) -> None:
-        if self._checkpoints.restore_newest():
+    def _restore(self) -> bool:
+        """Go back to the last checkpoint, if there is one."""
+        restored = self._checkpoints.restore_newest()
+        if restored:
             self._say(f"going on from step {self._step} of {self._total_steps}")
-        else:
-            self._telemetry.log_settings(self._config)
         steps = self._exchange([self._step])[:, 0]
         if (steps != self._step).any():
             raise InputError(
                 f"the workers see checkpoints of steps {steps.tolist()}; give a --job-dir on "
                 "storage that all of them share"
             )
+        return restored
 
     def _trace(self) -> None:
         """Build the graph, which may take longer than one waits for an answer to SIGTERM."""
@@ -367,6 +382,7 @@ class _Run:
             embeddings = self._validation.embed()
             labels = self._features.info.label_names
             self._telemetry.log_embeddings(embeddings, self._validation.pool, labels)
+            self._telemetry.log_success()
             self._telemetry.close()
             with storage.writing(storage.join(self._job_dir, EXPORT)):
                 export_encoder(self._encoder, self._features.info.feature_spec, self._job_dir)

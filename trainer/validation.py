@@ -36,9 +36,9 @@ class Validation:
     def pool(self) -> RetrievalPool:
         """Tiles of the validation partitions; without any, of the training partitions."""
         if self._pool is None:
-            names = self._config.validation_partitions
-            self._pool = retrieval_pool(self._features, names, corrupt=self._corrupt)
-            if not len(self._pool.contexts):
+            if names := self._config.validation_partitions:
+                self._pool = retrieval_pool(self._features, names, corrupt=self._corrupt)
+            else:
                 self._pool = retrieval_pool(
                     self._features,
                     self._config.train_partitions,

@@ -11,6 +11,7 @@ from trainer.data import (
     Features,
     open_features,
     pair_batches,
+    require_audible,
     require_pairs,
     require_shards,
     retrieval_pool,
@@ -121,6 +122,15 @@ def test_partitions_without_two_sessions_that_are_heard_are_refused(
     quiet = replace(features, info=replace(features.info, feature_spec=loud_spec))
     with pytest.raises(InputError, match=r"0 sessions of train"):
         require_pairs(quiet, ["train"], ["time"], CorruptRecords(0))
+
+
+def test_silent_partitions_are_refused_for_validation(features: Features) -> None:
+    require_audible(features, ["validation"], CorruptRecords(0))
+    quiet = replace(
+        features, info=replace(features.info, feature_spec=replace(SPEC, log_offset=1e6))
+    )
+    with pytest.raises(InputError, match=r"nothing in validation of .* can be heard; choose other"):
+        require_audible(quiet, ["validation"], CorruptRecords(0))
 
 
 def test_a_second_pass_has_an_order_of_its_own(features: Features) -> None:

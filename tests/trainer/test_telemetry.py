@@ -1,9 +1,12 @@
+import time
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from google.protobuf import text_format
+from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 from tensorboard.plugins.projector import ProjectorConfig
 
 from beam_features.schema.strip import NO_LABEL
@@ -30,6 +33,33 @@ def test_settings_are_in_the_hparams_table(tmp_path: Path) -> None:
     assert values["augment"].string_value == "gain, time_mask, mel_mask"
     assert values["train_partitions"].string_value == "fold1, fold2"
     assert values["clip_norm"].string_value == "null"
+
+
+def test_a_run_that_ended_well_is_told_from_one_that_did_not(tmp_path: Path) -> None:
+    telemetry = Telemetry(str(tmp_path), None, is_chief=True)
+    telemetry.log_success()
+    telemetry.close()
+    content = (
+        EventAccumulator(str(tmp_path))
+        .Reload()
+        .summary_metadata["_hparams_/session_end_info"]
+        .plugin_data.content
+    )
+    end = plugin_data_pb2.HParamsPluginData.FromString(content).session_end_info
+    assert end.status == api_pb2.STATUS_SUCCESS
+
+
+def test_a_resumed_run_replaces_the_points_that_were_lost(tmp_path: Path) -> None:
+    """Killed after step 4 with a checkpoint of step 2: steps 3 and 4 are made, and shown, anew."""
+    for steps, value, made in (((1, 2, 3, 4), 0.0, 0), ((3, 4, 5), 1.0, 2)):
+        telemetry = Telemetry(str(tmp_path), None, is_chief=True, step=made)
+        for step in steps:
+            telemetry.log({"loss": value}, step)
+        telemetry.close()
+        time.sleep(1.1)  # files are read in the order of the second in their names
+    events = plugin_event_accumulator.EventAccumulator(str(tmp_path)).Reload().Tensors("loss")
+    points = [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events]
+    assert points == [(1, 0.0), (2, 0.0), (3, 1.0), (4, 1.0), (5, 1.0)]
 
 
 def test_the_projector_finds_vectors_and_what_they_are(tmp_path: Path) -> None:
