@@ -218,8 +218,8 @@ class Steps:
                         config.encoder, spec.tile_shape, config.embedding_size, moments, 0
                     )
                 )
-            projector = build_projector(config.embedding_size, config.projection_size)
-            loss = build_loss(config)
+            projector = build_projector(encoder.output_shape[-1], config.projection_size)
+            loss = build_loss(config, projector.output_shape[-1])
             optimizer = build_optimizer(config, trained_variables(encoder, projector, loss))
         self._train = make_train_steps(
             strategy,
@@ -255,6 +255,7 @@ class Counted:
 
     def __init__(self, encoder: Any) -> None:
         self._encoder, self.trainable_variables = encoder, encoder.trainable_variables
+        self.output_shape = encoder.output_shape
         self.tiles = tf.Variable(0, dtype=tf.int64)
 
     def __call__(self, tiles: tf.Tensor, *, training: bool) -> tf.Tensor:

@@ -16,7 +16,8 @@ class TrainConfig:
     """What to train and how; configs/demo.yaml explains each key."""
 
     encoder: str = "conv2d"
-    embedding_size: Positive = 256
+    embedding_size: Positive | None = 256  # None: the embedding is what the encoder pools
+    projection_hidden: Positive | None = None  # None: no layer between embedding and projection
     projection_size: Positive | None = 128  # None: the loss sees the embedding itself
     loss: Literal["triplet", "infonce"] = "triplet"
     mining: Literal["random", "all", "semi_hard", "hard"] = "semi_hard"  # triplet
@@ -49,7 +50,12 @@ class TrainConfig:
     content_sha256: str | None = None  # of what these features hold; None: of anything
 
     def __post_init__(self) -> None:
-        """Refuse a tile set that is trained on and measured on, and steps in the wrong order."""
+        """Refuse a tile set that is trained on and measured on, and what does not fit together."""
+        if self.projection_hidden and not self.projection_size:
+            raise InputError(
+                f"projection_hidden={self.projection_hidden} without a projection; give a "
+                "projection_size, too, or projection_hidden=null"
+            )
         if self.profile_steps and self.profile_steps[0] > self.profile_steps[1]:
             raise InputError(
                 f"profile_steps={list(self.profile_steps)} ends before it begins; give the first "

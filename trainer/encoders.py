@@ -23,14 +23,18 @@ Block = Callable[[keras.KerasTensor, int, int], keras.KerasTensor]
 
 
 def build_encoder(
-    name: str, tile_shape: tuple[int, int], embedding_size: int, moments: Moments, seed: int
+    name: str,
+    tile_shape: tuple[int, int],
+    embedding_size: int | None,
+    moments: Moments,
+    seed: int,
 ) -> keras.Model:
     """Build an untrained encoder ``[batch, tile_frames, n_mels] -> [batch, embedding_size]``.
 
     Args:
         name: key of `ENCODERS`.
         tile_shape: ``(tile_frames, n_mels)``.
-        embedding_size: length of the embedding.
+        embedding_size: length of the embedding; None: what the encoder pools is the embedding.
         moments: of the training partitions; each mel bin is normalised with them.
         seed: for the initial weights.
 
@@ -49,7 +53,11 @@ def build_encoder(
         name="normalise",
     )(tiles)
     features = ENCODERS[name](normalised)  # [batch, channels]
-    embeddings = keras.layers.Dense(embedding_size, dtype="float32", name="embed")(features)
+    if embedding_size is None:
+        embed = keras.layers.Activation("linear", dtype="float32", name="embed")
+    else:
+        embed = keras.layers.Dense(embedding_size, dtype="float32", name="embed")
+    embeddings = embed(features)
     return keras.Model(tiles, embeddings, name=name)
 
 
@@ -65,13 +73,18 @@ def check_encoder(name: str, tile_shape: tuple[int, int]) -> None:
         )
 
 
-def build_projector(embedding_size: int, projection_size: int | None) -> keras.Model:
+def build_projector(
+    embedding_size: int, projection_size: int | None, hidden: int | None = None
+) -> keras.Model:
     """Build the layers between the embedding and the loss; their output has length one.
 
     The embedding keeps what the loss makes the projection forget (SimCLR, arXiv 2002.05709, sec.
-    4.2). Without `projection_size` the loss sees the embedding itself.
+    4.2). Without `projection_size` the loss sees the embedding itself. `hidden` is the size of a
+    layer before the projection.
     """
     embeddings = x = keras.Input((embedding_size,), name="embedding")
+    if hidden is not None:
+        x = keras.layers.Dense(hidden, dtype="float32", name="hidden")(x)
     if projection_size is not None:
         x = keras.layers.ReLU()(x)
         x = keras.layers.Dense(projection_size, dtype="float32", name="project")(x)

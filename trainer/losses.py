@@ -41,8 +41,8 @@ class Loss:
         return [variable for layer in self.layers for variable in layer.trainable_variables]
 
 
-def build_loss(config: TrainConfig) -> Loss:
-    """Build the loss that the settings name, with variables where it has any."""
+def build_loss(config: TrainConfig, size: int) -> Loss:
+    """Build the loss that the settings name, for vectors of `size`, with variables if any."""
     if config.loss == "triplet":
         function = functools.partial(
             triplet_loss, margin=config.margin, mining=config.mining, reducer=config.reducer
@@ -52,7 +52,6 @@ def build_loss(config: TrainConfig) -> Loss:
     if config.similarity == "cosine":
         cosine = functools.partial(cosine_similarity, temperature=config.temperature)
         return Loss(_without_seed(cosine), names)
-    size = config.projection_size or config.embedding_size
     bilinear = BilinearSimilarity(size, config.seed)
     return Loss(_without_seed(bilinear), names, (bilinear,))
 

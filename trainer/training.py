@@ -130,8 +130,10 @@ class _Run:
                     features.info.moments(config.train_partitions),
                     config.seed,
                 )
-            self._projector = build_projector(config.embedding_size, config.projection_size)
-            self._loss = build_loss(config)
+            self._projector = build_projector(
+                self._encoder.output_shape[-1], config.projection_size, config.projection_hidden
+            )
+            self._loss = build_loss(config, self._projector.output_shape[-1])
             self._summed = (*self._loss.scalars, *OPPOSITE_COUNTS)
             variables = trained_variables(self._encoder, self._projector, self._loss)
             self._optimizer = build_optimizer(config, variables)

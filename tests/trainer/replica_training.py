@@ -62,7 +62,7 @@ def three_steps(
         keras.utils.set_random_seed(1)
         plain = name != "conv2d"
         encoder = plain_encoder(shape) if plain else build_encoder("conv2d", shape, 8, moments, 1)
-        projector, loss = build_projector(8, 4), build_loss(config)
+        projector, loss = build_projector(8, 4), build_loss(config, 4)
         optimizer = keras.optimizers.SGD(0.1)
         optimizer.build(trained_variables(encoder, projector, loss))
     layers = (encoder, projector, *loss.layers)

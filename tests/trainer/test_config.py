@@ -26,6 +26,7 @@ def test_words_become_typed_settings() -> None:
     ("word", "message"),
     [
         ("margn=0.3", "unknown key 'margn'; choose from: .*margin"),
+        ("projection_size=null\nprojection_hidden=8", "projection_hidden=8 without a projection"),
         ("margin=-1", "margin: Input should be greater than 0, not -1"),
         ("loss=contrastive", "loss: Input should be 'triplet' or 'infonce', not 'contrastive'"),
         ("reducer=sum", "reducer: Input should be 'mean' or 'active_mean', not 'sum'"),
@@ -46,7 +47,7 @@ def test_words_become_typed_settings() -> None:
 )
 def test_bad_settings_are_named_with_the_remedy(word: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        from_words(word)
+        from_words(*word.split("\n"))
 
 
 def test_a_partition_has_one_role() -> None:

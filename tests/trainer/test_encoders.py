@@ -238,13 +238,21 @@ def test_the_seed_decides_the_weights(name: str, moments: Moments) -> None:
             assert np.abs(one - changed).max() > 0.001
 
 
-@pytest.mark.parametrize("projection_size", [None, 5])
-def test_projections_have_length_one(projection_size: int | None) -> None:
-    projections = build_projector(16, projection_size)(
-        np.random.default_rng(0).normal(size=(9, 16))
-    )
-    assert projections.shape == (9, projection_size or 16)
+@pytest.mark.parametrize("sizes", [(None,), (5,), (5, 7)])
+def test_projections_have_length_one(sizes: tuple[int | None, ...]) -> None:
+    """16 x 7 + 7 numbers of a hidden layer, 7 x 5 + 5 of the projection."""
+    projector = build_projector(16, *sizes)
+    projections = projector(np.random.default_rng(0).normal(size=(9, 16)))
+    assert projections.shape == (9, sizes[0] or 16)
     np.testing.assert_allclose(np.linalg.norm(projections, axis=1), 1, rtol=1e-5)
+    assert projector.count_params() == {(None,): 0, (5,): 85, (5, 7): 159}[sizes]
+
+
+def test_without_a_size_the_embedding_is_what_is_pooled(moments: Moments) -> None:
+    """Mean and maximum of 256 channels; the layers before are the same, number by number."""
+    pooled, sized = (build_encoder("conv2d", TILE_SHAPE, size, moments, 0) for size in (None, 8))
+    assert pooled.output_shape == (None, 512)
+    assert sized.count_params() - pooled.count_params() == 512 * 8 + 8
 
 
 def test_unknown_encoder_is_named(moments: Moments) -> None:

@@ -155,19 +155,18 @@ def test_loss_is_the_mean_over_active_triplets_only() -> None:
 def test_info_nce_of_equal_tiles_is_the_log_of_the_number_of_candidates() -> None:
     """Four sessions of one pair: a partner and six tiles of others, log 7."""
     tiles = np.ones((4, 3), np.float32) / np.sqrt(3, dtype=np.float32)
-    loss = build_loss(TrainConfig(loss="infonce"))
+    loss = build_loss(TrainConfig(loss="infonce"), 4)
     scalars, _ = loss.function(tiles, tiles, tf.range(4), SEED)
     assert float(scalars["loss"]) == pytest.approx(np.log(7), abs=1e-5)
 
 
 def every_loss() -> list[TrainConfig]:
     triplets = [TrainConfig(mining=m, reducer=r, margin=0.5) for m in MININGS for r in REDUCERS]
-    sizes = {"embedding_size": 4, "projection_size": None}
     return [
         *triplets,
         TrainConfig(loss="infonce"),
         TrainConfig(loss="infonce", temperature=1e-4),
-        TrainConfig(loss="infonce", similarity="bilinear", **sizes),
+        TrainConfig(loss="infonce", similarity="bilinear"),
     ]
 
 
@@ -186,7 +185,7 @@ def test_scalars_and_gradients_are_finite(
         "pairs alike": (rows, rows),
         "opposed": (rows, -rows),
     }[kind]
-    loss = build_loss(config)
+    loss = build_loss(config, 4)
     scalars, gradient = value_and_gradient(
         lambda a, n: loss.function(a, n, tf.constant(sessions), SEED),
         anchors.astype(np.float32),
@@ -219,7 +218,7 @@ def test_false_opposites_are_counted_among_those_with_labels() -> None:
 @pytest.mark.parametrize("loss", [{"mining": m} for m in MININGS] + [{"loss": "infonce"}], ids=str)
 def test_opposites_that_a_loss_names_are_of_other_sessions(loss: dict[str, str]) -> None:
     sessions = SESSIONS["sessions that return"]
-    function = build_loss(TrainConfig(embedding_size=4, **loss)).function
+    function = build_loss(TrainConfig(**loss), 4).function
     rows = (tf.constant(unit_rows(seed), tf.float32) for seed in (0, 1))
     _, opposite = function(*rows, tf.constant(sessions), SEED)
     both = np.array([*sessions, *sessions])
