@@ -69,6 +69,7 @@ def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
         "input_wait_share",
         "_hparams_/experiment",
         "_hparams_/session_start_info",
+        "_hparams_/session_end_info",
         "recall_at_1",
         "embedding_std",
         "effective_rank",
