@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from beam_features.schema.errors import InputError
-from trainer.embedding import TileTable
+from trainer.embedding import VectorTable
 from trainer.scores import count, macro_f1
 
 _MOST_ITERATIONS = 2000
@@ -34,13 +34,13 @@ class Posteriors:
         return winners
 
 
-def labelled(tiles: TileTable) -> TileTable:
+def labelled(tiles: VectorTable) -> VectorTable:
     """Leave out the tiles without a label."""
     return tiles.select(tiles.labels >= 0)
 
 
 def fit_logistic(
-    train: TileTable, validation: TileTable | None, strengths: Sequence[float], n_classes: int
+    train: VectorTable, validation: VectorTable | None, strengths: Sequence[float], n_classes: int
 ) -> tuple[Pipeline, float]:
     """Fit a standardised logistic regression on the training tiles.
 
@@ -70,7 +70,7 @@ def fit_logistic(
     return _fit(train, chosen), chosen
 
 
-def _session_splits(tiles: TileTable) -> list[tuple[TileTable, TileTable]]:
+def _session_splits(tiles: VectorTable) -> list[tuple[VectorTable, VectorTable]]:
     """Split into parts to fit on and to measure on that share no session; none of one session."""
     n_splits = min(_FOLDS, len(np.unique(tiles.session_ids)))
     if n_splits < 2:
@@ -80,14 +80,14 @@ def _session_splits(tiles: TileTable) -> list[tuple[TileTable, TileTable]]:
     return [(tiles.select(np.isin(rows, a)), tiles.select(np.isin(rows, b))) for a, b in folds]
 
 
-def _macro_f1(classifier: Pipeline, tiles: TileTable, n_classes: int) -> float:
+def _macro_f1(classifier: Pipeline, tiles: VectorTable, n_classes: int) -> float:
     recordings = per_recording(posteriors_of(classifier, tiles, n_classes))
     one_group = np.zeros(len(recordings.truth), np.int64)
     counts = count(recordings.truth, recordings.predicted, one_group, n_classes)
     return float(macro_f1(counts)[0])
 
 
-def _fit(train: TileTable, strength: float) -> Pipeline:
+def _fit(train: VectorTable, strength: float) -> Pipeline:
     logistic = LogisticRegression(
         C=strength, class_weight="balanced", max_iter=_MOST_ITERATIONS, tol=_TOLERANCE
     )
@@ -95,7 +95,7 @@ def _fit(train: TileTable, strength: float) -> Pipeline:
     return make_pipeline(StandardScaler(), logistic).fit(train.vectors, train.labels)
 
 
-def posteriors_of(classifier: Pipeline, tiles: TileTable, n_classes: int) -> Posteriors:
+def posteriors_of(classifier: Pipeline, tiles: VectorTable, n_classes: int) -> Posteriors:
     """Class probabilities of tiles; a class that the classifier never saw has probability 0."""
     probabilities = np.zeros((len(tiles.labels), n_classes))
     probabilities[:, classifier.classes_] = classifier.predict_proba(tiles.vectors)

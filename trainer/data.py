@@ -1,4 +1,4 @@
-"""Shards to batches: tf.data pipelines for training and for embedding every tile."""
+"""Shards to batches: a tf.data pipeline for training, and every tile for embedding."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ import tensorflow as tf
 from beam_features.schema.dataset_info import DATASET_INFO, DatasetInfo, parse_dataset_info
 from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import MAX_TILES_PER_STRIP
-from beam_features.schema.strip import LOG_MEL_DTYPE, Strip, parse_strip
+from beam_features.schema.strip import LOG_MEL_DTYPE, Strip
 from trainer import storage
 from trainer.sampling import Sampling, sample_pairs
 from trainer.shards import CorruptRecords, read_strips
@@ -186,33 +186,52 @@ def _column_types(tile_shape: tuple[int, int]) -> dict[str, tf.TensorSpec]:
     }
 
 
+@dataclass(frozen=True)
+class TileBatch:
+    """Tiles ``[n, tile_frames, n_mels]`` and, per tile, where it comes from and its label."""
+
+    log_mel: npt.NDArray[np.float16]
+    recording_ids: list[str]
+    context_ids: list[str]
+    session_ids: list[str]
+    start_ms: list[int]
+    labels: list[int]
+    audible: npt.NDArray[np.bool_]  # false: digital silence
+
+
 def tile_batches(
     features: Features, partitions: Sequence[str], *, batch_size: int = 256
-) -> tf.data.Dataset:
+) -> Iterator[TileBatch]:
     """Every tile of the partitions once, in the order of the shards.
 
-    Returns:
-        Batches of ``log_mel`` float16 ``[batch, tile_frames, n_mels]`` and, per tile,
-        ``recording_id``, ``context_id``, ``session_id``, ``start_ms``, ``label``.
+    A batch holds whole strips, and `batch_size` tiles or a few more.
+
+    Raises:
+        InputError: a shard is missing.
+        JobError: a record is damaged; the line names the shard.
     """
-    spec = features.info.feature_spec
     require_shards(features, partitions)
+    strips: list[Strip] = []
+    for strip in _strips(features, partitions, CorruptRecords(budget=0)):
+        strips.append(strip)
+        if sum(len(strip.labels) for strip in strips) >= batch_size:
+            yield _tile_batch(strips, features.silence)
+            strips = []
+    if strips:
+        yield _tile_batch(strips, features.silence)
 
-    def to_tiles(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        strip = parse_strip(serialized, spec.tile_shape)
-        n_tiles = tf.shape(strip["log_mel"])[0]
-        return {
-            "log_mel": strip["log_mel"],
-            "recording_id": strip["recording_id"],
-            "context_id": tf.repeat(strip["context_id"], n_tiles),
-            "session_id": tf.repeat(strip["session_id"], n_tiles),
-            "start_ms": strip["start_ms"],
-            "label": strip["label"],
-        }
 
-    strips = tf.data.TFRecordDataset(features.shard_uris(partitions))
-    tiles = strips.map(to_tiles, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-    return tiles.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+def _tile_batch(strips: Sequence[Strip], silence: float) -> TileBatch:
+    log_mel = np.concatenate([strip.log_mel for strip in strips])
+    return TileBatch(
+        log_mel=log_mel,
+        recording_ids=[name for strip in strips for name in strip.recording_ids],
+        context_ids=[strip.context_id for strip in strips for _ in strip.labels],
+        session_ids=[strip.session_id for strip in strips for _ in strip.labels],
+        start_ms=[start for strip in strips for start in strip.start_ms],
+        labels=[label for strip in strips for label in strip.labels],
+        audible=log_mel.max(axis=(1, 2)) > silence,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """From tiles to vectors: by an encoder, trained or not, or by plain statistics."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,19 +19,24 @@ Representation = Callable[[npt.NDArray[np.floating]], Float32]
 
 
 @dataclass(frozen=True)
-class TileTable:
-    """Vectors of tiles ``[n, size]`` and, per tile, where it comes from and its label."""
+class VectorTable:
+    """Vectors ``[n, size]`` of tiles or recordings and, per row, where it comes from, its label.
+
+    A row of a recording has the start of its first tile and is audible where one of its tiles is.
+    """
 
     vectors: Float32
     recording_ids: npt.NDArray[np.str_]
+    context_ids: npt.NDArray[np.str_]
     session_ids: npt.NDArray[np.str_]
     start_ms: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
+    audible: npt.NDArray[np.bool_]
 
-    def select(self, rows: npt.NDArray[np.bool_]) -> "TileTable":
-        """Keep the rows where `rows` ``[n]`` is true."""
+    def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.integer]) -> "VectorTable":
+        """Keep the rows where `rows` ``[n]`` is true, or those it numbers."""
         columns = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
-        return TileTable(**columns)
+        return VectorTable(**columns)
 
 
 def as_representation(encoder: keras.Model) -> Representation:
@@ -54,17 +60,31 @@ def represent_all(represent: Representation, tiles: npt.NDArray[np.floating]) ->
 
 def tile_table(
     features: Features, partitions: Sequence[str], represent: Representation
-) -> TileTable:
+) -> VectorTable:
     """Represent every tile of the partitions."""
-    vectors, columns = [], []
-    for batch in tile_batches(features, partitions).as_numpy_iterator():
-        vectors.append(represent(batch.pop("log_mel")))
-        columns.append(batch)
-    merged = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
-    return TileTable(
-        vectors=np.concatenate(vectors),
-        recording_ids=np.char.decode(merged["recording_id"].astype(np.bytes_), "utf-8"),
-        session_ids=np.char.decode(merged["session_id"].astype(np.bytes_), "utf-8"),
-        start_ms=merged["start_ms"],
-        labels=merged["label"],
-    )
+    vectors: list[Float32] = []
+    columns: dict[str, list[Any]] = {field.name: [] for field in fields(VectorTable)[1:]}
+    for batch in tile_batches(features, partitions):
+        vectors.append(represent(batch.log_mel))
+        for name, values in columns.items():
+            values.extend(getattr(batch, name))
+    return VectorTable(np.concatenate(vectors), **{k: np.array(v) for k, v in columns.items()})
+
+
+def recording_table(tiles: VectorTable) -> VectorTable:
+    """One vector per recording ``[n, 2 * size]``: mean and maximum over its audible tiles.
+
+    Digital silence is the same vector in all recordings, and how much of it surrounds a sound says
+    little about the sound. A recording without an audible tile has those of all its tiles. Rows are
+    ordered by recording id; the label is that of the first tile.
+    """
+    _, first, rows = np.unique(tiles.recording_ids, return_index=True, return_inverse=True)
+    heard = np.bincount(rows, tiles.audible) > 0
+    used = np.flatnonzero(tiles.audible | ~heard[rows])
+    used = used[np.argsort(rows[used], kind="stable")]
+    starts = np.flatnonzero(np.diff(rows[used], prepend=-1))
+    counts = np.bincount(rows[used])[:, None]
+    mean = np.add.reduceat(tiles.vectors[used], starts) / counts
+    peak = np.maximum.reduceat(tiles.vectors[used], starts)
+    vectors = np.concatenate([mean, peak], axis=1).astype(np.float32)
+    return replace(tiles.select(first), vectors=vectors, audible=heard)

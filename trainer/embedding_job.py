@@ -144,11 +144,11 @@ def _clear(output: str) -> None:
 def _tiles_of(model: ExportedModel, features: Features, partition: str) -> Batches:
     """Embed a partition, batch by batch."""
     names = features.info.label_names
-    for batch in tile_batches(features, [partition]).as_numpy_iterator():
-        recordings = [name.decode() for name in batch["recording_id"]]
-        labels = [None if label == NO_LABEL else names[label] for label in batch["label"]]
-        vectors = model.embed_tiles(batch["log_mel"])
-        yield to_rows(recordings, batch["start_ms"] / 1000, partition, labels, vectors)
+    for batch in tile_batches(features, [partition]):
+        labels = [None if label == NO_LABEL else names[label] for label in batch.labels]
+        vectors = model.embed_tiles(batch.log_mel)
+        start_s = np.array(batch.start_ms) / 1000
+        yield to_rows(batch.recording_ids, start_s, partition, labels, vectors)
 
 
 def _tiles_of_recordings(

@@ -23,7 +23,7 @@ from trainer.config import ClassifyConfig, ResolvedConfig
 from trainer.data import Features, open_features
 from trainer.embedding import (
     Representation,
-    TileTable,
+    VectorTable,
     as_representation,
     log_mel_statistics,
     tile_table,
@@ -51,7 +51,7 @@ def evaluate(data: str, job_dir: str, encoder: EncoderKind, config: ClassifyConf
         raise InputError(f"{data} has no labels, so there is nothing to classify")
     represent = _representation(encoder, features, job_dir, job)
 
-    def tiles_of(partitions: tuple[str, ...], role: str) -> TileTable:
+    def tiles_of(partitions: tuple[str, ...], role: str) -> VectorTable:
         tiles = labelled(tile_table(features, partitions, represent)) if partitions else None
         if tiles is None or not len(tiles.labels):
             raise InputError(

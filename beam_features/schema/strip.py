@@ -1,20 +1,17 @@
 """The record: a strip of consecutive tiles of one context as a ``tf.train.Example``.
 
-Writer and readers stand side by side. The writer needs no TensorFlow: `Example` is declared here in
+Writer and reader stand side by side. The writer needs no TensorFlow: `Example` is declared here in
 a private descriptor pool, in the wire format of tensorflow/core/example/{example,feature}.proto.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from beam_features.schema.errors import InputError
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 SCHEMA_VERSION = 1
 NO_LABEL = -1
@@ -100,35 +97,6 @@ def decode_strip(serialized: bytes, tile_shape: tuple[int, int]) -> Strip:
         start_ms=tuple(feature["start_ms"].int64_list.value),
         labels=tuple(feature["label"].int64_list.value),
     )
-
-
-def parse_strip(serialized: "tf.Tensor", tile_shape: tuple[int, int]) -> dict[str, "tf.Tensor"]:
-    """Parse a record inside a TensorFlow graph.
-
-    Returns:
-        ``log_mel`` float16 ``[n_tiles, tile_frames, n_mels]``; ``recording_id``, ``start_ms``,
-        ``label`` ``[n_tiles]``; scalars ``context_id``, ``session_id``, ``sensor_id``,
-        ``first_tile``.
-    """
-    import tensorflow as tf
-
-    def per_tile(dtype: "tf.DType") -> "tf.io.FixedLenSequenceFeature":
-        return tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
-
-    columns = {
-        "context_id": tf.io.FixedLenFeature([], tf.string),
-        "session_id": tf.io.FixedLenFeature([], tf.string),
-        "sensor_id": tf.io.FixedLenFeature([], tf.string),
-        "first_tile": tf.io.FixedLenFeature([], tf.int64),
-        "log_mel": tf.io.FixedLenFeature([], tf.string),
-        "recording_id": per_tile(tf.string),
-        "start_ms": per_tile(tf.int64),
-        "label": per_tile(tf.int64),
-    }
-    strip = tf.io.parse_single_example(serialized, columns)
-    tiles = tf.io.decode_raw(strip["log_mel"], tf.float16, little_endian=True)
-    strip["log_mel"] = tf.reshape(tiles, [-1, *tile_shape])
-    return strip  # type: ignore[no-any-return]
 
 
 def _example_class() -> Any:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_features.schema.errors import InputError
+from beam_features.schema.errors import InputError, JobError
 from tests.trainer.synthetic import SPEC, node_strip, write_features, write_strips
 from trainer.data import (
     Features,
@@ -72,19 +72,28 @@ def test_pairs_are_of_one_song(features: Features) -> None:
 
 
 def test_tile_batches_give_every_tile_once_with_its_columns(features: Features) -> None:
-    tiles = list(tile_batches(features, ["validation", "test"], batch_size=50).as_numpy_iterator())
-    assert [len(batch["label"]) for batch in tiles] == [50, 50, 26]
-    keys = {
-        (recording.decode(), start)
-        for batch in tiles
-        for recording, start in zip(batch["recording_id"], batch["start_ms"], strict=True)
-    }
+    tiles = list(tile_batches(features, ["validation", "test"], batch_size=50))
+    assert [len(batch.labels) for batch in tiles] == [54, 54, 18]  # songs of six tiles are whole
+    keys = {key for batch in tiles for key in zip(batch.recording_ids, batch.start_ms, strict=True)}
     songs = [f"validation/{i}" for i in range(9)] + [f"test/{i}" for i in range(12)]
     assert keys == {(song, 160 * tile) for song in songs for tile in range(6)}
     for batch in tiles:
-        index = [int(name.decode().split("/")[1]) for name in batch["recording_id"]]
-        assert batch["label"].tolist() == [i % 3 for i in index]
-        np.testing.assert_array_equal(batch["context_id"], batch["recording_id"])
+        index = [int(name.split("/")[1]) for name in batch.recording_ids]
+        assert batch.labels == [i % 3 for i in index]
+        assert batch.context_ids == batch.session_ids == batch.recording_ids
+        assert batch.audible.all()
+
+
+def test_a_damaged_record_ends_embedding_with_the_name_of_its_shard(tmp_path: Path) -> None:
+    directory = write_features(tmp_path / "features", {"train": 4})
+    shard = directory / "train-00001-of-00002.tfrecord"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 4] ^= 255
+    shard.write_bytes(data)
+    with pytest.raises(
+        JobError, match=rf"corrupt record in {shard} at byte 0: corrupted record at"
+    ):
+        list(tile_batches(open_features(str(directory)), ["train"]))
 
 
 def test_retrieval_pool_takes_a_few_tiles_of_each_strip(features: Features) -> None:

@@ -4,8 +4,10 @@ import pytest
 from tests.trainer.synthetic import SPEC
 from trainer.data import Features
 from trainer.embedding import (
+    VectorTable,
     as_representation,
     log_mel_statistics,
+    recording_table,
     represent_all,
     tile_table,
 )
@@ -45,3 +47,23 @@ def test_a_table_has_a_row_per_tile_in_step_with_its_columns(features: Features)
     assert one_song.start_ms.tolist() == [0, 160, 320, 480, 640, 800]
     spread = one_song.vectors[:, : SPEC.n_mels].std(axis=0).mean()
     assert spread == pytest.approx(0.5 / np.sqrt(SPEC.tile_frames), rel=0.3)
+
+
+def test_a_recording_has_the_mean_and_the_maximum_of_its_audible_tiles() -> None:
+    """b's second tile is silent and does not count; all of c is, so all of it does."""
+    recordings = np.array(["b", "a", "b", "c", "b", "c"])
+    labels = np.array([1, 0, 1, 2, 1, 2])
+    tiles = VectorTable(
+        vectors=np.array([[1, 5], [7, 7], [100, 100], [2, 4], [3, 1], [4, 0]], np.float32),
+        recording_ids=recordings,
+        context_ids=recordings,
+        session_ids=recordings,
+        start_ms=np.array([0, 0, 1000, 0, 2000, 1000]),
+        labels=labels,
+        audible=np.array([True, True, False, False, True, False]),
+    )
+    table = recording_table(tiles)
+    assert table.recording_ids.tolist() == ["a", "b", "c"]
+    assert table.labels.tolist() == [0, 1, 2]
+    assert table.audible.tolist() == [True, True, False]
+    np.testing.assert_array_equal(table.vectors, [[7, 7, 7, 7], [2, 3, 3, 5], [3, 2, 4, 4]])

@@ -1,4 +1,4 @@
-"""The record round-trips through TensorFlow's own `Example` and through both of our parsers."""
+"""The record round-trips through TensorFlow's own `Example` and through our parser."""
 
 import dataclasses
 
@@ -12,9 +12,7 @@ from beam_features.schema.strip import (
     Strip,
     decode_strip,
     encode_strip,
-    parse_strip,
 )
-from beam_features.tfrecord import frame_record
 
 TILE_SHAPE = (4, 5)
 
@@ -84,26 +82,6 @@ def test_decode_strip_restores_the_original(strip):
 def test_decode_strip_restores_tiles_that_are_not_contiguous(strip):
     reversed_tiles = dataclasses.replace(strip, log_mel=strip.log_mel[::-1, :, ::-1])
     assert_equal(decode_strip(encode_strip(reversed_tiles), TILE_SHAPE), reversed_tiles)
-
-
-def test_parse_strip_restores_the_original_in_a_graph(strip, tmp_path):
-    path = tmp_path / "one.tfrecord"
-    path.write_bytes(frame_record(encode_strip(strip)) * 2)
-    dataset = tf.data.TFRecordDataset(str(path)).map(lambda data: parse_strip(data, TILE_SHAPE))
-    records = list(dataset.as_numpy_iterator())
-    assert len(records) == 2
-    for record in records:
-        parsed = Strip(
-            context_id=record["context_id"].decode(),
-            session_id=record["session_id"].decode(),
-            sensor_id=record["sensor_id"].decode(),
-            first_tile=int(record["first_tile"]),
-            log_mel=record["log_mel"],
-            recording_ids=tuple(name.decode() for name in record["recording_id"]),
-            start_ms=tuple(record["start_ms"].tolist()),
-            labels=tuple(record["label"].tolist()),
-        )
-        assert_equal(parsed, strip)
 
 
 def test_tiles_of_another_shape_are_refused(strip):
