@@ -47,17 +47,12 @@ class CorruptRecords:
             self._places.add((uri, offset))
             place = f"corrupt record in {uri} at byte {offset}: {reason}"
             if self.count > self._budget:
-                self.error = JobError(f"{place}; {self._remedy()}")
+                self.error = JobError(
+                    f"{place}; {self.count} are more than corrupt_records_budget={self._budget}: "
+                    "make the features again, or raise it"
+                )
                 raise self.error
             tqdm.write(f"warning: skipped {place}", file=sys.stderr)
-
-    def _remedy(self) -> str:
-        if not self._budget:
-            return "make the features again"
-        return (
-            f"{self.count} are more than corrupt_records_budget={self._budget}: make the features "
-            "again, or raise it"
-        )
 
 
 def read_strips(uri: str, tile_shape: tuple[int, int], corrupt: CorruptRecords) -> Iterator[Strip]:
