@@ -1,7 +1,8 @@
-"""Label-free quality of an embedding: does the nearest other tile come from the same context?"""
+"""Quality of an embedding: is what lies next to each other alike?"""
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.neighbors import KNeighborsClassifier
 
 _ROWS_PER_BLOCK = 1024
 
@@ -33,3 +34,15 @@ def recall_at_1(embeddings: npt.NDArray[np.floating], contexts: npt.NDArray[np.g
         nearest = similarity.argmax(axis=1)
         hits += int(np.count_nonzero(context_ids[nearest] == context_ids[rows]))
     return hits / len(asked)
+
+
+def knn_accuracy(
+    train_vectors: npt.NDArray[np.floating],
+    train_labels: npt.NDArray[np.integer],
+    vectors: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.integer],
+    k: int = 5,
+) -> float:
+    """Share of rows whose label most of the `k` nearest training rows, by cosine, have."""
+    nearest = KNeighborsClassifier(min(k, len(train_labels)), metric="cosine")
+    return float(nearest.fit(train_vectors, train_labels).score(vectors, labels))
