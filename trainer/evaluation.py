@@ -22,8 +22,9 @@ from trainer.embedding import (
 )
 from trainer.encoders import build_encoder
 from trainer.heads import HEADS, Classifiers
-from trainer.holdout import labelled
 from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_job_config
+from trainer.labelled_rows import labelled
+from trainer.labeller import Labeller
 from trainer.posteriors import Posteriors
 from trainer.report import comparison_table
 from trainer.retrieval import knn_accuracy
@@ -32,7 +33,7 @@ from trainer.training_recordings import require_unheard
 
 EncoderKind = Literal["none", "random", "trained"]
 ENCODER_KINDS: tuple[EncoderKind, ...] = ("none", "random", "trained")
-Head = Literal["logistic"]
+Head = Literal["logistic", "dense"]
 
 
 def evaluate(
@@ -66,7 +67,8 @@ def evaluate(
     features = open_features(data)
     job = read_job_config(job_dir)
     resolved = _resolve(config, job, features)
-    tables = _Tables(features, resolved, _encoder(encoder, features, job_dir, job, resolved))
+    model = _encoder(encoder, features, job_dir, job, resolved)
+    tables = _Tables(features, resolved, model)
     test = tables.of("test")
     if encoder == "trained" and not transductive:
         require_unheard(job_dir, test.recording_ids)
@@ -91,7 +93,8 @@ def evaluate(
         | {"knn_accuracy": _knn_accuracy(train, test)},
     }
     directory = directory or storage.join(job_dir, CLASSIFIER, f"{encoder}-{head}")
-    write_results(directory, classifiers, tiles, recordings, results)
+    labeller = Labeller(model, features.info.feature_spec, classifiers, head, names)
+    write_results(directory, labeller, tiles, recordings, results)
     return results
 
 
