@@ -24,9 +24,10 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--job-dir", metavar="JOB", required=True, help="directory of the training")
     parser.add_argument(
         "--encoder",
-        choices=("trained", "random", "none"),
+        choices=("trained", "random", "none", "supervised"),
         default="trained",
-        help="what turns tiles into vectors; none: mean and standard deviation per mel bin",
+        help="what turns tiles into vectors; none: mean and standard deviation per mel bin; "
+        "supervised: the same architecture, trained with the labels of the training partitions",
     )
     parser.add_argument(
         "--head", choices=("logistic", "dense"), default="logistic", help="the classifier"
@@ -72,7 +73,7 @@ def _predict(parsed: argparse.Namespace) -> None:
     load_tensorflow()
     from trainer.labelling import label_recordings
 
-    label_recordings(parsed.model, parsed.files)
+    label_recordings(parsed.model.rstrip("/"), parsed.files, sys.stdout)
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:

@@ -29,10 +29,11 @@ from trainer.posteriors import Posteriors
 from trainer.report import comparison_table
 from trainer.retrieval import knn_accuracy
 from trainer.scores import score
+from trainer.supervised import train_supervised
 from trainer.training_recordings import require_unheard
 
-EncoderKind = Literal["none", "random", "trained"]
-ENCODER_KINDS: tuple[EncoderKind, ...] = ("none", "random", "trained")
+EncoderKind = Literal["none", "random", "trained", "supervised"]
+ENCODER_KINDS: tuple[EncoderKind, ...] = ("none", "random", "trained", "supervised")
 Head = Literal["logistic", "dense"]
 
 
@@ -99,7 +100,7 @@ def evaluate(
 
 
 def comparison(job_dir: str) -> str:
-    """Table of all classifier runs of a job, in the order none, random, trained."""
+    """Table of all classifier runs of a job, in the order of `ENCODER_KINDS`."""
     results = {}
     for encoder in ENCODER_KINDS:
         for head in HEADS:
@@ -138,6 +139,8 @@ def _encoder(
     if kind == "random":
         moments = features.info.moments(config.train_partitions)
         return build_encoder(job.encoder, tile_shape, job.embedding_size, moments, job.seed)
+    if kind == "supervised":
+        return train_supervised(features, config.train_partitions, job)
     uri = storage.join(job_dir, ENCODER)
     if not storage.exists(uri):
         raise InputError(f"{uri} does not exist: the training of {job_dir} has not finished")

@@ -1,8 +1,8 @@
 """What a classifier run leaves for use: an encoder and classifiers, from recordings to labels.
 
 `MODEL` holds ``encoder.keras``, a file per classifier and `MODEL_INFO`, which comes last. A
-``.joblib`` file is a pickle, which can run any code when it is loaded: label with models from people
-you trust only.
+``.joblib`` file is a pickle, which can run any code when it is loaded: use models from people you
+trust only.
 """
 
 import functools
@@ -106,7 +106,8 @@ class Labeller:
             labels=np.full(n_tiles, NO_LABEL),
             audible=heard[:, -1] > silence(self.spec),
         )
-        return self.classifiers.of_recordings(tiles).probabilities[0]
+        (posteriors,) = self.classifiers.of_recordings(tiles).probabilities
+        return np.asarray(posteriors)
 
     @functools.cached_property
     def _hear(self) -> WaveformEncoder:

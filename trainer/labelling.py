@@ -1,7 +1,6 @@
 """The labelling command: a classifier run and audio files in, a row of CSV per recording out."""
 
 import csv
-import sys
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -11,7 +10,7 @@ from trainer.progress import say
 from trainer.recordings import UnreadableRecording, find_recordings, read_channels
 
 
-def label_recordings(run: str, inputs: Sequence[str], output: TextIO = sys.stdout) -> None:
+def label_recordings(run: str, inputs: Sequence[str], output: TextIO) -> None:
     """Write the label and all posteriors of each recording, as soon as they are known.
 
     Args:

@@ -1,4 +1,4 @@
-"""Audio files for `trainer.embed` and for labelling: finding them, and the feature job's own decoder.
+"""Audio files to embed or to label: finding them, and the feature job's own decoder.
 
 The one module of `trainer` that knows the decoders of `beam_features`; see docs/decisions.md.
 """
@@ -31,8 +31,8 @@ def read_waveform(uri: str, spec: FeatureSpec) -> npt.NDArray[np.float32]:
     Raises:
         UnreadableRecording: it cannot be read, is empty, not audio, truncated or not finite.
     """
-    (mono,) = read_channels(uri, replace(spec, channels="mean") if spec.channels == "all" else spec)
-    return mono
+    one = replace(spec, channels="mean") if spec.channels == "all" else spec
+    return read_channels(uri, one).squeeze(axis=0)
 
 
 def read_channels(uri: str, spec: FeatureSpec) -> npt.NDArray[np.float32]:
