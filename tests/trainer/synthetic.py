@@ -110,6 +110,16 @@ def relabel(shard: Path, label: int) -> None:
     shard.write_bytes(b"".join(frame_record(encode_strip(strip)) for strip in renamed))
 
 
+def shuffle_labels(directory: Path, partition: str, seed: int) -> None:
+    """Deal the labels of a partition's songs out among them anew."""
+    rng = np.random.default_rng(seed)
+    for shard in sorted(directory.glob(f"{partition}-*.tfrecord")):
+        songs = list(read_strips(str(shard), SPEC.tile_shape, CorruptRecords(0)))
+        dealt = [songs[index].labels for index in rng.permutation(len(songs))]
+        strips = [replace(song, labels=labels) for song, labels in zip(songs, dealt, strict=True)]
+        shard.write_bytes(b"".join(frame_record(encode_strip(strip)) for strip in strips))
+
+
 def node_strip(session: str, sensor: str, first_tile: int, n_tiles: int) -> Strip:
     """Tiles whose values tell the frame of the session's timeline, the same for all sensors."""
     frames, n_mels = SPEC.tile_shape

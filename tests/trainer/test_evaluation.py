@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from beam_features.schema.dataset_info import DATASET_INFO, dump_dataset_info
-from tests.trainer.synthetic import LABELS, SHARDS, SPEC, write_features
+from tests.trainer.synthetic import LABELS, SHARDS, SPEC, shuffle_labels, write_features
+from trainer import storage
 from trainer.classify import main
-from trainer.config import TrainConfig
+from trainer.config import ClassifyConfig, TrainConfig
 from trainer.data import open_features
 from trainer.embedding import (
     as_representation,
@@ -20,7 +23,8 @@ from trainer.embedding import (
     recording_table,
     tile_table,
 )
-from trainer.job import TRAINING_RECORDINGS
+from trainer.evaluation import evaluate
+from trainer.job import TRAINING_RECORDINGS, claim_job_dir, resolve_config
 from trainer.logistic_head import LogisticHead
 from trainer.training import train
 
@@ -164,3 +168,76 @@ def test_a_recording_of_two_sensors_counts_once(tmp_path: Path, job: Path, sourc
         (expected,) = head.predict_proba(recording_table(mine).vectors)
     found = predictions.loc["test/7", [f"p_{name}" for name in LABELS]].to_numpy(float)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_shuffled_training_labels_score_chance(tmp_path: Path) -> None:
+    """Three labels: 1/3, give or take 0.15 in the mean of five shuffles; the true ones score 1.
+
+    A single shuffle deviates by 0.14: recordings of a label lie together and share their errors.
+    """
+    data = write_features(tmp_path / "features", {"train": 60, "test": 60})
+    job = str(tmp_path / "job")
+    claim_job_dir(job, resolve_config(TrainConfig(**SETTINGS), open_features(str(data))))
+    config = ClassifyConfig(strengths=(0.1,))
+    results = [evaluate(str(data), job, "none", "logistic", config)]
+    for seed in range(5):
+        shuffle_labels(data, "train", seed)
+        results.append(evaluate(str(data), job, "none", "logistic", config))
+    true, *shuffled = [result["recording"]["accuracy"] for result in results]
+    assert true > 0.95
+    assert np.mean(shuffled) == pytest.approx(1 / 3, abs=0.15)
+    true, *shuffled = [result["recording"]["knn_accuracy"] for result in results]
+    assert true > 0.95
+    assert np.mean(shuffled) == pytest.approx(1 / 3, abs=0.15)
+
+
+def test_nearest_neighbours_are_told_for_recordings(features_dir: Path, job: Path) -> None:
+    assert classify(features_dir, job, "--encoder", "random") == 0
+    features = open_features(str(features_dir))
+    encoder = storage.load_keras(str(job / "classifier/random-logistic/model/encoder.keras"))
+    represent = as_representation(encoder)
+    train, test = (
+        recording_table(tile_table(features, [name], represent)) for name in ("train", "test")
+    )
+    nearest = KNeighborsClassifier(5, metric="cosine").fit(train.vectors, train.labels)
+    metrics = metrics_of(job, "random-logistic")
+    assert metrics["label_names"] == list(LABELS)
+    expected = nearest.score(test.vectors, test.labels)
+    assert metrics["recording"]["knn_accuracy"] == pytest.approx(expected)
+
+
+def test_the_dense_head_is_scored_and_kept(features_dir: Path, job: Path) -> None:
+    """Its scores are scikit-learn's of the predictions, and a rerun gives the same posteriors."""
+    run = job / "classifier" / "none-dense"
+    words = ("--encoder", "none", "--head", "dense", "--set", "dropouts=[0.25]")
+    assert classify(features_dir, job, *words, "recording_from=vectors") == 0
+    metrics = metrics_of(job, run.name)
+    predictions = pd.read_csv(run / "predictions.csv")
+    truth, predicted = predictions["label"], predictions["predicted"]
+    assert metrics["recording"]["accuracy"] == accuracy_score(truth, predicted) > 0.9
+    assert metrics["recording"]["macro_f1"] == f1_score(truth, predicted, average="macro")
+    assert metrics["regularisation"] == {"tile": 0.25, "recording": 0.25}
+    files = {"classifier.keras", "encoder.keras", "model.json"}
+    there = {path.name for path in (run / "model").iterdir()}
+    assert there == files | {"recording_classifier.keras"}
+    columns = [f"p_{name}" for name in LABELS]
+    for _ in range(2):
+        assert classify(features_dir, job, *words) == 0
+        assert {path.name for path in (run / "model").iterdir()} == files
+        predictions, before = pd.read_csv(run / "predictions.csv"), predictions
+    np.testing.assert_allclose(predictions[columns], before[columns], atol=1e-5)
+
+
+def test_the_supervised_encoder_is_kept(features_dir: Path, job: Path) -> None:
+    run = job / "classifier" / "supervised-logistic"
+    assert classify(features_dir, job, "--encoder", "supervised") == 0
+    assert metrics_of(job, run.name)["transductive"] is False
+    encoder = storage.load_keras(str(run / "model" / "encoder.keras"))
+    represent = as_representation(encoder)
+    tiles = tile_table(open_features(str(features_dir)), ["test"], represent)
+    mine = tiles.select(tiles.recording_ids == "test/7")
+    head = LogisticHead.load(str(run / "model" / "classifier"))
+    expected = head.predict_proba(mine.vectors).mean(axis=0)
+    predictions = pd.read_csv(run / "predictions.csv", index_col="recording_id")
+    found = predictions.loc["test/7", [f"p_{name}" for name in LABELS]].to_numpy(float)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
