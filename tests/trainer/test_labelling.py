@@ -21,11 +21,12 @@ from trainer.training_recordings import write_training_recordings
 RATE_HZ = 16_000
 LABELS = {"high, shrill": 3000, "low": 300}
 N_RECORDINGS = 40
+FROM_VECTORS = ("recording_from=vectors", "dropouts=[0.0]")
 SETTINGS = ("tile_s=0.25", "n_mels=32")
 
 
 def write_tones(root: Path) -> None:
-    """Stereo tones of 0.9 s in noise; in every second one, half a second is digital silence."""
+    """Stereo tones of 0.9 s in noise; in every second one, the last tile is digital silence."""
     rng = np.random.default_rng(0)
     time_s = np.arange(round(0.9 * RATE_HZ)) / RATE_HZ
     for index in range(N_RECORDINGS):
@@ -33,7 +34,7 @@ def write_tones(root: Path) -> None:
         tone = 0.1 * np.sin(2 * np.pi * hz * rng.uniform(0.5, 1.5) * time_s)
         channels = tone[:, None] * [1.0, 0.3] + rng.normal(0, 0.05, (len(tone), 2))
         if index % 4 > 1:
-            channels[RATE_HZ // 2 :] = 0
+            channels[round(0.4 * RATE_HZ) :] = 0
         path = root / label / f"{index}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, channels, RATE_HZ)
