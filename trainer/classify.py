@@ -26,6 +26,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="what turns tiles into vectors; none: mean and standard deviation per mel bin",
     )
     parser.add_argument("--head", choices=("logistic",), default="logistic", help="the classifier")
+    parser.add_argument(
+        "--transductive",
+        action="store_true",
+        help="measure a trained encoder even on recordings that it was trained on",
+    )
     add_settings_arguments(parser)
     return parser.parse_args(arguments)
 
@@ -43,7 +48,14 @@ def _run(parsed: argparse.Namespace) -> None:
 
     config = load_settings(ClassifyConfig, parsed.config, parsed.set, storage.read_text)
     job_dir = parsed.job_dir.rstrip("/")
-    evaluate(parsed.data, job_dir, parsed.encoder, config)
+    evaluate(
+        parsed.data,
+        job_dir,
+        parsed.encoder,
+        parsed.head,
+        config,
+        transductive=parsed.transductive,
+    )
     print(comparison(job_dir), flush=True)
 
 

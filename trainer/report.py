@@ -1,7 +1,7 @@
 """Results for people: the confusion matrix as a picture, the comparison as a table."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -17,7 +17,7 @@ _MOST_CLASSES_WITH_NUMBERS = 50
 
 
 def confusion_png(
-    confusion: npt.NDArray[np.integer], label_names: tuple[str, ...], title: str
+    confusion: npt.NDArray[np.integer], label_names: Sequence[str], title: str
 ) -> bytes:
     """Draw counts, coloured by their share of the row (the true class), as a PNG."""
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
@@ -46,7 +46,10 @@ def confusion_png(
 
 
 def comparison_table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Lay out macro-F1 and accuracy per run, each with its 95 % interval."""
+    """Lay out macro-F1 and accuracy per run, each with its 95 % interval.
+
+    A row says so where the encoder may have heard test recordings.
+    """
     lines = [
         f"{'':<18}{'per recording':^42}{'per tile':^20}",
         f"{'encoder-head':<18}{'macro-F1':^21}{'accuracy':^21}{'macro-F1':^10}{'accuracy':^10}",
@@ -57,6 +60,7 @@ def comparison_table(results: Mapping[str, Mapping[str, Any]]) -> str:
             f"{name:<18}{_with_interval(recording, 'macro_f1'):^21}"
             f"{_with_interval(recording, 'accuracy'):^21}"
             f"{tile['macro_f1']:^10.3f}{tile['accuracy']:^10.3f}"
+            f"{'transductive' if result.get('transductive') else ''}"
         )
     return "\n".join(line.rstrip() for line in lines)
 
