@@ -25,8 +25,8 @@ from trainer.heads import HEADS, Classifiers
 from trainer.holdout import labelled
 from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_job_config
 from trainer.posteriors import Posteriors
-from trainer.report import comparison_table
 from trainer.quality import knn_accuracy
+from trainer.report import comparison_table
 from trainer.scores import score
 from trainer.training_recordings import require_unheard
 

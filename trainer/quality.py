@@ -10,9 +10,9 @@ from sklearn.metrics import silhouette_score, v_measure_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 
-from trainer.classifier import labelled
 from trainer.collapse import effective_rank, relative_std
 from trainer.embedding import VectorTable
+from trainer.labelled_rows import labelled
 from trainer.retrieval import nearest_others, retrieval_scores
 
 _MOST_ROWS = 4096  # silhouette, hubness and retrieval compare each row with each
