@@ -95,7 +95,10 @@ def read_predictions(home: Path, run: str) -> pd.DataFrame:
     return pd.concat(parts).sort_values("recording_id", ignore_index=True)
 
 
-HEADER = "| rung | mode | seeds | logistic accuracy | macro-F1 | 5-NN accuracy |\n|---|---|---|---|---|---|"
+HEADER = (
+    "| rung | mode | seeds | logistic accuracy | macro-F1 | 5-NN accuracy |",
+    "|---|---|---|---|---|---|",
+)
 
 
 def row(name: str, mode: str, tables: Sequence[pd.DataFrame]) -> str:
