@@ -9,23 +9,23 @@ import pandas as pd
 from sklearn.metrics import classification_report, confusion_matrix
 
 from trainer import storage
-from trainer.heads import Classifiers
 from trainer.job import METRICS
+from trainer.labeller import MODEL, Labeller
 from trainer.posteriors import Posteriors
 from trainer.report import confusion_png
 
 
 def write_results(
     directory: str,
-    classifiers: Classifiers,
+    labeller: Labeller,
     tiles: Posteriors,
     recordings: Posteriors,
     results: Mapping[str, Any],
 ) -> None:
     """Write every file of the run, `metrics.json` last; an old one goes first."""
     storage.delete(storage.join(directory, METRICS))
-    classifiers.save(storage.join(directory, "model"))
-    names = results["label_names"]
+    labeller.save(storage.join(directory, MODEL), {"encoder": results["encoder"]})
+    names = labeller.label_names
     confusion = confusion_matrix(recordings.truth, recordings.predicted, labels=range(len(names)))
     title = f"{results['encoder']} + {results['head']}, per recording"
     png = confusion_png(confusion, names, title)

@@ -80,12 +80,13 @@ class ResolvedConfig(TrainConfig):
 class ClassifyConfig:
     """How classifiers are fitted and what they are measured on."""
 
-    strengths: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 0.1, 0.01, 0.001)
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 0.1, 0.01, 0.001)  # logistic
+    dropouts: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)  # dense
     recording_from: Literal["posteriors", "vectors"] = "posteriors"
     train_partitions: tuple[str, ...] | None = None  # None: those of the training run
     validation_partitions: tuple[str, ...] | None = None
     test_partitions: tuple[str, ...] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # of the bootstrap
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # of the bootstrap and of the head dense
 
     def __post_init__(self) -> None:
         """Refuse an empty choice, and a tile set that is fitted to and measured on."""
@@ -93,6 +94,8 @@ class ClassifyConfig:
             raise InputError(
                 "strengths is empty; give at least one inverse regularisation strength"
             )
+        if not self.dropouts:
+            raise InputError("dropouts is empty; give at least one share of units to drop")
         _require_one_role(self)
 
 

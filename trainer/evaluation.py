@@ -22,17 +22,19 @@ from trainer.embedding import (
 )
 from trainer.encoders import build_encoder
 from trainer.heads import HEADS, Classifiers
-from trainer.holdout import labelled
 from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_job_config
+from trainer.labelled_rows import labelled
+from trainer.labeller import Labeller
 from trainer.posteriors import Posteriors
 from trainer.quality import knn_accuracy
 from trainer.report import comparison_table
 from trainer.scores import score
+from trainer.supervised import train_supervised
 from trainer.training_recordings import require_unheard
 
-EncoderKind = Literal["none", "random", "trained"]
-ENCODER_KINDS: tuple[EncoderKind, ...] = ("none", "random", "trained")
-Head = Literal["logistic"]
+EncoderKind = Literal["none", "random", "trained", "supervised"]
+ENCODER_KINDS: tuple[EncoderKind, ...] = ("none", "random", "trained", "supervised")
+Head = Literal["logistic", "dense"]
 
 
 def evaluate(
@@ -66,7 +68,8 @@ def evaluate(
     features = open_features(data)
     job = read_job_config(job_dir)
     resolved = _resolve(config, job, features)
-    tables = _Tables(features, resolved, _encoder(encoder, features, job_dir, job, resolved))
+    model = _encoder(encoder, features, job_dir, job, resolved)
+    tables = _Tables(features, resolved, model)
     test = tables.of("test")
     if encoder == "trained" and not transductive:
         require_unheard(job_dir, test.recording_ids)
@@ -91,12 +94,13 @@ def evaluate(
         | {"knn_accuracy": _knn_accuracy(train, test)},
     }
     directory = directory or storage.join(job_dir, CLASSIFIER, f"{encoder}-{head}")
-    write_results(directory, classifiers, tiles, recordings, results)
+    labeller = Labeller(model, features.info.feature_spec, classifiers, head, names)
+    write_results(directory, labeller, tiles, recordings, results)
     return results
 
 
 def comparison(job_dir: str) -> str:
-    """Table of all classifier runs of a job, in the order none, random, trained."""
+    """Table of all classifier runs of a job, in the order of `ENCODER_KINDS`."""
     results = {}
     for encoder in ENCODER_KINDS:
         for head in HEADS:
@@ -135,6 +139,8 @@ def _encoder(
     if kind == "random":
         moments = features.info.moments(config.train_partitions)
         return build_encoder(job.encoder, tile_shape, job.embedding_size, moments, job.seed)
+    if kind == "supervised":
+        return train_supervised(features, config.train_partitions, job)
     uri = storage.join(job_dir, ENCODER)
     if not storage.exists(uri):
         raise InputError(f"{uri} does not exist: the training of {job_dir} has not finished")

@@ -6,12 +6,12 @@ from typing import Protocol, Self
 
 from trainer import storage
 from trainer.config import ClassifyConfig
+from trainer.dense_head import DenseHead
 from trainer.embedding import VectorTable, recording_table
 from trainer.logistic_head import LogisticHead
 from trainer.posteriors import Classifier, Posteriors, per_recording, per_tile, posteriors_of
 
-RECORDING_CLASSIFIER = "recording_classifier"
-TILE_CLASSIFIER = "classifier"
+_TILE, _RECORDING = "classifier", "recording_classifier"  # names of files
 
 
 class FittedHead(Classifier, Protocol):
@@ -52,7 +52,7 @@ class FittedHead(Classifier, Protocol):
         """Write a file of this URI and a suffix."""
 
 
-HEADS: dict[str, type[FittedHead]] = {"logistic": LogisticHead}
+HEADS: dict[str, type[FittedHead]] = {"logistic": LogisticHead, "dense": DenseHead}
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,24 @@ class Classifiers:
         levels = {"tile": self.tile, "recording": self.recording}
         return {level: head.regularisation for level, head in levels.items() if head}
 
+    @property
+    def recording_from(self) -> str:
+        """As in the settings."""
+        return "vectors" if self.recording else "posteriors"
+
+    @classmethod
+    def load(cls, head: type[FittedHead], directory: str, recording_from: str) -> Self:
+        """Load what `save` wrote."""
+        tile = head.load(storage.join(directory, _TILE))
+        if recording_from == "posteriors":
+            return cls(tile, None)
+        return cls(tile, head.load(storage.join(directory, _RECORDING)))
+
     def save(self, directory: str) -> None:
         """Write a file per classifier."""
-        self.tile.save(storage.join(directory, TILE_CLASSIFIER))
+        self.tile.save(storage.join(directory, _TILE))
         if self.recording:
-            self.recording.save(storage.join(directory, RECORDING_CLASSIFIER))
+            self.recording.save(storage.join(directory, _RECORDING))
 
     def of_tiles(self, tiles: VectorTable) -> Posteriors:
         """Posteriors of each tile."""

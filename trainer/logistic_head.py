@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from trainer import storage
 from trainer.config import ClassifyConfig
 from trainer.embedding import Float32, VectorTable
-from trainer.holdout import require_two_labels, session_splits
+from trainer.labelled_rows import require_two_labels, session_splits
 from trainer.posteriors import Posteriors, posteriors_of
 
 _MOST_ITERATIONS = 2000

@@ -16,6 +16,7 @@ from beam_features.schema.dataset_info import (
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import NO_LABEL, SCHEMA_VERSION, Strip, encode_strip
 from beam_features.tfrecord import frame_record
+from trainer.shards import CorruptRecords, read_strips
 
 SPEC = FeatureSpec(n_mels=16, tile_s=0.16)  # tiles of 16 x 16
 LABELS = ("bell", "drum", "flute")
@@ -100,6 +101,13 @@ def write_strips(directory: Path, shards: list[list[Strip]], spec: FeatureSpec =
     )
     (directory / DATASET_INFO).write_text(dump_dataset_info(info))
     return directory
+
+
+def relabel(shard: Path, label: int) -> None:
+    """Give all tiles of a shard the same label, or `NO_LABEL`."""
+    strips = read_strips(str(shard), SPEC.tile_shape, CorruptRecords(0))
+    renamed = [replace(strip, labels=(label,) * len(strip.labels)) for strip in strips]
+    shard.write_bytes(b"".join(frame_record(encode_strip(strip)) for strip in renamed))
 
 
 def node_strip(session: str, sensor: str, first_tile: int, n_tiles: int) -> Strip:

@@ -1,10 +1,11 @@
-"""What a classifier's regularisation is chosen on."""
+"""Labelled rows before a classifier sees them: which it is fitted to, and with what weight."""
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.model_selection import GroupKFold
 
 from beam_features.schema.errors import InputError
-from trainer.embedding import VectorTable
+from trainer.embedding import Float32, VectorTable
 
 _FOLDS = 5
 
@@ -21,6 +22,16 @@ def require_two_labels(train: VectorTable) -> None:
             "the training tiles have one label, and a classifier needs two; choose other "
             "train_partitions"
         )
+
+
+def balanced_weights(counts: npt.NDArray[np.integer]) -> Float32:
+    """Weights per class by which classes count alike and a row counts 1 on average.
+
+    A class without rows has weight 0.
+    """
+    n_seen = np.count_nonzero(counts)
+    weights = counts.sum() / (n_seen * np.maximum(counts, 1))
+    return np.where(counts > 0, weights, 0).astype(np.float32)
 
 
 def session_splits(rows: VectorTable) -> list[tuple[VectorTable, VectorTable]]:

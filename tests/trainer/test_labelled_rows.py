@@ -1,7 +1,7 @@
 import numpy as np
 
 from tests.trainer.vectors import blobs, table
-from trainer.holdout import labelled, session_splits
+from trainer.labelled_rows import balanced_weights, labelled, session_splits
 
 
 def test_splits_share_no_session() -> None:
@@ -23,3 +23,9 @@ def test_tiles_without_a_label_are_left_out() -> None:
     kept = labelled(table([0, -1, 2], np.eye(3)))
     assert kept.labels.tolist() == [0, 2]
     assert kept.recording_ids.tolist() == ["r000", "r002"]
+
+
+def test_classes_count_alike_and_rows_one_on_average() -> None:
+    """6 rows of 3 classes: 1 of the first, 2 of the third, 3 of the last, none of the second."""
+    weights = balanced_weights(np.array([1, 0, 2, 3]))
+    np.testing.assert_allclose(weights, [2, 0, 1, 2 / 3], rtol=1e-6)
