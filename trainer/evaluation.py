@@ -26,7 +26,7 @@ from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_jo
 from trainer.labelled_rows import labelled
 from trainer.labeller import Labeller
 from trainer.posteriors import Posteriors
-from trainer.quality import knn_accuracy
+from trainer.quality import knn_labels, measure_quality
 from trainer.report import comparison_table
 from trainer.scores import score
 from trainer.supervised import train_supervised
@@ -78,6 +78,8 @@ def evaluate(
     names = features.info.label_names
     classifiers = Classifiers.fit(HEADS[head], train, validation, resolved, names)
     tiles, recordings = classifiers.of_tiles(test), classifiers.of_recordings(test)
+    reference, asked = recording_table(train), recording_table(test)
+    nearest = knn_labels(reference.vectors, reference.labels, asked.vectors)
     results = {
         "encoder": encoder,
         "head": head,
@@ -91,11 +93,15 @@ def evaluate(
         "test_partitions": list(resolved.test_partitions),
         "tile": _scores(tiles, names, resolved.seed),
         "recording": _scores(recordings, names, resolved.seed)
-        | {"knn_accuracy": _knn_accuracy(train, test)},
+        | {"knn_accuracy": float(np.mean(nearest == asked.labels))},
+        "quality": {
+            "tile": measure_quality(test.select(test.audible), resolved.seed),
+            "recording": measure_quality(asked, resolved.seed),
+        },
     }
     directory = directory or storage.join(job_dir, CLASSIFIER, f"{encoder}-{head}")
     labeller = Labeller(model, features.info.feature_spec, classifiers, head, names)
-    write_results(directory, labeller, tiles, recordings, results)
+    write_results(directory, labeller, tiles, recordings, nearest, results)
     return results
 
 
@@ -171,8 +177,3 @@ class _Tables:
 def _scores(posteriors: Posteriors, label_names: tuple[str, ...], seed: int) -> dict[str, Any]:
     _, groups = np.unique(posteriors.recording_ids, return_inverse=True)
     return score(posteriors.truth, posteriors.predicted, groups, label_names, seed)
-
-
-def _knn_accuracy(train: VectorTable, test: VectorTable) -> float:
-    train, test = recording_table(train), recording_table(test)
-    return knn_accuracy(train.vectors, train.labels, test.vectors, test.labels)

@@ -60,22 +60,30 @@ def measure_quality(table: VectorTable, seed: int) -> dict[str, Any]:
     }
 
 
+def knn_labels(
+    train_vectors: Vectors, train_labels: Ints, vectors: Vectors, k: int = 5
+) -> npt.NDArray[np.int64]:
+    """Label each row as the commonest of its k nearest training rows, by cosine: ``[n]``.
+
+    Votes count alike; of equally common labels the lowest wins. Of fewer than k training rows, all
+    vote.
+
+    Args:
+        train_vectors: ``[n_train, size]``.
+        train_labels: ``[n_train]``.
+        vectors: ``[n, size]``.
+        k: how many training rows vote.
+    """
+    classifier = KNeighborsClassifier(min(k, len(train_labels)), metric="cosine")
+    labels: npt.NDArray[np.int64] = classifier.fit(train_vectors, train_labels).predict(vectors)
+    return labels
+
+
 def knn_accuracy(
     train_vectors: Vectors, train_labels: Ints, vectors: Vectors, labels: Ints, k: int = 5
 ) -> float:
-    """Share of rows whose label is the commonest one of the k nearest training rows, by cosine.
-
-    Votes count alike; of equally common labels the lowest wins.
-
-    Args:
-        train_vectors: ``[n_train, size]``, at least k rows.
-        train_labels: ``[n_train]``.
-        vectors: ``[n, size]``.
-        labels: ``[n]``.
-        k: how many training rows vote.
-    """
-    classifier = KNeighborsClassifier(k, metric="cosine")
-    return float(classifier.fit(train_vectors, train_labels).score(vectors, labels))
+    """Share of rows ``[n, size]`` that `knn_labels` gives their label ``[n]``."""
+    return float(np.mean(knn_labels(train_vectors, train_labels, vectors, k) == labels))
 
 
 def silhouette(vectors: Vectors, labels: Ints) -> float | None:
