@@ -1,4 +1,4 @@
-"""The cross-validation command on three folds and an evaluation set of synthetic songs."""
+"""The cross-validation command on two folds and an evaluation set of synthetic songs."""
 
 import json
 from pathlib import Path
@@ -14,18 +14,18 @@ from tests.trainer.synthetic import LABELS, write_features
 from trainer.cross_validation import pooled_scores
 from trainer.job import read_job_config
 
-FOLDS = ("fold1", "fold2", "fold3")
+FOLDS = ("fold1", "fold2")
 SETTINGS = ("batch_size=8", "epochs=1", "steps_per_epoch=2", "embedding_size=8", "encoder=dense")
 
 
 def crossval(data: Path, job: Path, mode: str, *more: str) -> CompletedProcess[str]:
     words = ("--data", data, "--job-dir", job, f"--{mode}", *more, "--set", *SETTINGS)
-    return run("trainer.crossval", *words)
+    return run("trainer.crossval", *words, timeout_s=600)
 
 
 @pytest.fixture(scope="module")
 def folds_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    songs = dict.fromkeys(FOLDS, 6) | {"eval-known": 6}
+    songs = dict.fromkeys(FOLDS, 6) | {"eval-known": 3}
     return write_features(tmp_path_factory.mktemp("folds") / "features", songs)
 
 
@@ -37,19 +37,20 @@ def inductive(folds_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return job, finished.stdout
 
 
+@pytest.mark.slow
 def test_every_encoder_was_trained_without_what_it_is_tested_on(
     inductive: tuple[Path, str],
 ) -> None:
     encoders = inductive[0] / "inductive" / "encoders"
     heard = {path.name: read_job_config(str(path)).train_partitions for path in encoders.iterdir()}
     assert heard == {
-        "without-fold1": ("fold2", "fold3"),
-        "without-fold2": ("fold1", "fold3"),
-        "without-fold3": ("fold1", "fold2"),
+        "without-fold1": ("fold2",),
+        "without-fold2": ("fold1",),
         "folds": FOLDS,
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["none-logistic", "trained-logistic"])
 def test_scores_are_those_of_all_folds_predictions(inductive: tuple[Path, str], name: str) -> None:
     home = inductive[0] / "inductive"
@@ -59,19 +60,20 @@ def test_scores_are_those_of_all_folds_predictions(inductive: tuple[Path, str], 
     expected_ids = sorted(f"{fold}/{index}" for fold in FOLDS for index in range(6))
     assert sorted(table["recording_id"]) == expected_ids
     truth, predicted = table["label"], table["predicted"]
-    assert summary["folds"]["recordings"] == 18
+    assert summary["folds"]["recordings"] == 12
     assert summary["folds"]["accuracy"] == accuracy_score(truth, predicted)
     assert summary["folds"]["macro_f1"] == f1_score(truth, predicted, average="macro")
     assert summary["folds"]["knn_accuracy"] == accuracy_score(truth, table["knn_predicted"])
     accuracies = [accuracy_score(part["label"], part["predicted"]) for part in parts]
-    assert summary["mean_over_folds"]["accuracy"] == pytest.approx(sum(accuracies) / 3)
+    assert summary["mean_over_folds"]["accuracy"] == pytest.approx(sum(accuracies) / 2)
     assert set(summary["per_split"]) == {*FOLDS, "eval-known"}
 
 
+@pytest.mark.slow
 def test_the_table_says_which_it_is(inductive: tuple[Path, str]) -> None:
     lines = inductive[1].splitlines()
     assert lines[0].startswith("inductive: each encoder was trained without the audio")
-    assert lines[1].startswith("18 recordings, each tested once")
+    assert lines[1].startswith("12 recordings, each tested once")
     assert [line.split()[0] for line in lines[3:]] == [
         "none-logistic",
         "eval-known",
@@ -80,6 +82,7 @@ def test_the_table_says_which_it_is(inductive: tuple[Path, str]) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_rerun_does_nothing_again_and_other_settings_are_refused(
     folds_dir: Path, inductive: tuple[Path, str]
 ) -> None:
