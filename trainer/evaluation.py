@@ -19,6 +19,7 @@ from trainer.classifier import (
     per_recording,
     posteriors_of,
 )
+from trainer.comparison import comparison_table
 from trainer.config import ClassifyConfig, ResolvedConfig
 from trainer.data import Features, open_features
 from trainer.embedding import (
@@ -29,8 +30,9 @@ from trainer.embedding import (
     tile_table,
 )
 from trainer.encoders import build_encoder
+from trainer.evaluation_figures import log_evaluation
+from trainer.figures import confusion_png
 from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_job_config
-from trainer.report import comparison_table, confusion_png
 from trainer.scores import score
 
 EncoderKind = Literal["trained", "random", "none"]
@@ -78,7 +80,9 @@ def evaluate(data: str, job_dir: str, encoder: EncoderKind, config: ClassifyConf
         "tile": _scores(tiles, label_names, config.seed),
         "recording": _scores(per_recording(tiles), label_names, config.seed),
     }
-    directory = storage.join(job_dir, CLASSIFIER, f"{encoder}-logistic")
+    name = f"{encoder}-logistic"
+    log_evaluation(job_dir, name, test, per_recording(tiles), label_names)
+    directory = storage.join(job_dir, CLASSIFIER, name)
     _write(directory, classifier, tiles, label_names, results)
 
 
