@@ -57,7 +57,7 @@ def samples_of(
 
 
 def decode(file: BinaryIO, spec: FeatureSpec) -> Float32:
-    """Decode a whole recording: mono ``[n_samples]`` at ``spec.sample_rate_hz``.
+    """Decode a whole recording: ``[n_samples, n_channels]`` at ``spec.sample_rate_hz``.
 
     Raises:
         RejectedRecording: it cannot be used.
@@ -69,4 +69,4 @@ def decode(file: BinaryIO, spec: FeatureSpec) -> Float32:
             yield np.concatenate(list(samples_of(sound, spec)))
 
     (samples,) = by_any_decoder(read)
-    return samples[:, 0]
+    return samples

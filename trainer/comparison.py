@@ -10,13 +10,13 @@ def comparison_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     A row says so where the encoder may have heard test recordings.
     """
     lines = [
-        f"{'':<18}{'per recording':^42}{'per tile':^20}",
-        f"{'encoder-head':<18}{'macro-F1':^21}{'accuracy':^21}{'macro-F1':^10}{'accuracy':^10}",
+        f"{'':<20}{'per recording':^42}{'per tile':^20}",
+        f"{'encoder-head':<20}{'macro-F1':^21}{'accuracy':^21}{'macro-F1':^10}{'accuracy':^10}",
     ]
     for name, result in results.items():
         recording, tile = result["recording"], result["tile"]
         lines.append(
-            f"{name:<18}{_with_interval(recording, 'macro_f1'):^21}"
+            f"{name:<20}{_with_interval(recording, 'macro_f1'):^21}"
             f"{_with_interval(recording, 'accuracy'):^21}"
             f"{tile['macro_f1']:^10.3f}{tile['accuracy']:^10.3f}"
             f"{'transductive' if result.get('transductive') else ''}"

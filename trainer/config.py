@@ -61,17 +61,7 @@ class TrainConfig:
                 f"profile_steps={list(self.profile_steps)} ends before it begins; give the first "
                 "step, then the last"
             )
-        roles = {
-            "train_partitions": self.train_partitions or (),
-            "validation_partitions": self.validation_partitions or (),
-            "test_partitions": self.test_partitions or (),
-        }
-        names = [name for partitions in roles.values() for name in partitions]
-        shared = sorted({name for name in names if names.count(name) > 1})
-        if shared:
-            raise InputError(
-                f"partition {shared[0]!r} stands twice among {', '.join(roles)}; name it once"
-            )
+        _require_one_role(self)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -88,14 +78,46 @@ class ResolvedConfig(TrainConfig):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ClassifyConfig:
-    """How the classifier is fitted."""
+    """How classifiers are fitted and what they are measured on."""
 
-    strengths: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 0.1, 0.01, 0.001)
-    seed: Annotated[int, Field(ge=0)] = 0  # of the bootstrap
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 0.1, 0.01, 0.001)  # logistic
+    dropouts: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)  # dense
+    recording_from: Literal["posteriors", "vectors"] = "posteriors"
+    train_partitions: tuple[str, ...] | None = None  # None: those of the training run
+    validation_partitions: tuple[str, ...] | None = None
+    test_partitions: tuple[str, ...] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # of the bootstrap and of the head dense
 
     def __post_init__(self) -> None:
-        """Refuse an empty choice."""
+        """Refuse an empty choice, and a tile set that is fitted to and measured on."""
         if not self.strengths:
             raise InputError(
                 "strengths is empty; give at least one inverse regularisation strength"
             )
+        if not self.dropouts:
+            raise InputError("dropouts is empty; give at least one share of units to drop")
+        _require_one_role(self)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ResolvedClassifyConfig(ClassifyConfig):
+    """Settings in which the training run has decided what was left open."""
+
+    train_partitions: tuple[str, ...] = ()
+    validation_partitions: tuple[str, ...] = ()
+    test_partitions: tuple[str, ...] = ()
+
+
+def _require_one_role(config: TrainConfig | ClassifyConfig) -> None:
+    """Raise an InputError where a partition stands in two lists, or in one twice."""
+    roles = {
+        "train_partitions": config.train_partitions or (),
+        "validation_partitions": config.validation_partitions or (),
+        "test_partitions": config.test_partitions or (),
+    }
+    names = [name for partitions in roles.values() for name in partitions]
+    shared = sorted({name for name in names if names.count(name) > 1})
+    if shared:
+        raise InputError(
+            f"partition {shared[0]!r} stands twice among {', '.join(roles)}; name it once"
+        )

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from beam_features.schema.dataset_info import DATASET_INFO, DatasetInfo, parse_dataset_info
 from beam_features.schema.errors import InputError
-from beam_features.schema.feature_spec import MAX_TILES_PER_STRIP
+from beam_features.schema.feature_spec import MAX_TILES_PER_STRIP, FeatureSpec
 from beam_features.schema.strip import LOG_MEL_DTYPE, Strip
 from trainer import storage
 from trainer.sampling import Sampling, sample_pairs
@@ -52,7 +52,12 @@ class Features:
     @property
     def silence(self) -> float:
         """Log-mel value of digital silence, and a little: what is not above it is silent."""
-        return float(np.log(self.info.feature_spec.log_offset)) + _ABOVE_SILENCE
+        return silence(self.info.feature_spec)
+
+
+def silence(spec: FeatureSpec) -> float:
+    """Log-mel value up to which a tile of such features is silent."""
+    return float(np.log(spec.log_offset)) + _ABOVE_SILENCE
 
 
 def open_features(uri: str) -> Features:
@@ -310,6 +315,14 @@ def require_audible(features: Features, partitions: Sequence[str], corrupt: Corr
         f"nothing in {', '.join(partitions)} of {features.uri} can be heard; choose other "
         "validation_partitions, or [] for none"
     )
+
+
+def recording_ids(
+    features: Features, partitions: Sequence[str], corrupt: CorruptRecords
+) -> list[str]:
+    """Ids of all recordings in the partitions, sorted."""
+    strips = _strips(features, partitions, corrupt)
+    return sorted({name for strip in strips for name in strip.recording_ids})
 
 
 def retrieval_pool(

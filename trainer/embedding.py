@@ -46,10 +46,14 @@ def as_representation(encoder: keras.Model) -> Representation:
     return lambda tiles: forward(tiles.astype(np.float32)).numpy()
 
 
-def log_mel_statistics(tiles: npt.NDArray[np.floating]) -> Float32:
-    """Mean and standard deviation over time of each mel bin: ``[n, 2 * n_mels]``."""
-    values = tiles.astype(np.float32)
-    return np.concatenate([values.mean(axis=1), values.std(axis=1)], axis=1)
+def log_mel_statistics(tile_shape: tuple[int, int]) -> keras.Model:
+    """Build what `none` has for an encoder: mean and standard deviation of each mel bin over time.
+
+    Its output is ``[batch, 2 * n_mels]``. It consists of stock operations, as encoders do.
+    """
+    tiles = keras.Input(tile_shape, name="log_mel")
+    moments = [keras.ops.mean(tiles, axis=1), keras.ops.std(tiles, axis=1)]
+    return keras.Model(tiles, keras.ops.concatenate(moments, axis=1), name="log_mel_statistics")
 
 
 def represent_all(represent: Representation, tiles: npt.NDArray[np.floating]) -> Float32:

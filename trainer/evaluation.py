@@ -1,177 +1,184 @@
 """The classifier stage: vectors of tiles, a classifier, its scores, and files that show them."""
 
-import io
+import dataclasses
 import json
 from typing import Any, Literal
 
-import joblib
+import keras
 import numpy as np
-import pandas as pd
-from sklearn.metrics import classification_report, confusion_matrix
-from sklearn.pipeline import Pipeline
 
 from beam_features.schema.errors import InputError
+from beam_features.schema.settings import build_settings
 from trainer import storage
-from trainer.classifier import (
-    Posteriors,
-    fit_logistic,
-    labelled,
-    per_recording,
-    posteriors_of,
-)
+from trainer.classifier_files import write_results
 from trainer.comparison import comparison_table
-from trainer.config import ClassifyConfig, ResolvedConfig
+from trainer.config import ClassifyConfig, ResolvedClassifyConfig, ResolvedConfig
 from trainer.data import Features, open_features
 from trainer.embedding import (
-    Representation,
     VectorTable,
     as_representation,
     log_mel_statistics,
+    recording_table,
     tile_table,
 )
 from trainer.encoders import build_encoder
 from trainer.evaluation_figures import log_evaluation
-from trainer.figures import confusion_png
+from trainer.heads import HEADS, Classifiers
 from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_job_config
+from trainer.labelled_rows import labelled
+from trainer.labeller import Labeller
+from trainer.posteriors import Posteriors
+from trainer.quality import knn_labels, measure_quality
 from trainer.scores import score
+from trainer.supervised import train_supervised
+from trainer.training_recordings import require_unheard
 
-EncoderKind = Literal["trained", "random", "none"]
-ENCODER_KINDS: tuple[EncoderKind, ...] = ("none", "random", "trained")
+EncoderKind = Literal["none", "random", "trained", "supervised"]
+ENCODER_KINDS: tuple[EncoderKind, ...] = ("none", "random", "trained", "supervised")
+Head = Literal["logistic", "dense"]
 
 
-def evaluate(data: str, job_dir: str, encoder: EncoderKind, config: ClassifyConfig) -> None:
-    """Fit a classifier on the training partitions, measure it on the test partitions, write all.
+def evaluate(
+    data: str,
+    job_dir: str,
+    encoder: EncoderKind,
+    head: Head,
+    config: ClassifyConfig,
+    *,
+    transductive: bool = False,
+    directory: str | None = None,
+) -> dict[str, Any]:
+    """Fit classifiers on the training partitions, measure them on the test partitions, write all.
+
+    Args:
+        data: features directory.
+        job_dir: of a training run.
+        encoder: what turns tiles into vectors.
+        head: what turns vectors into labels.
+        config: the settings; where they leave partitions open, those of the training run count.
+        transductive: allow a ``trained`` encoder to have heard test recordings; the result says so.
+        directory: where to write; None: ``JOB/classifier/<encoder>-<head>``, and TensorBoard
+            shows the run.
+
+    Returns:
+        What ``metrics.json`` holds.
 
     Raises:
-        InputError: data and model do not fit, or there is nothing to classify.
+        InputError: data and model do not fit, there is nothing to classify, or the encoder was
+            trained on test recordings.
     """
     features = open_features(data)
     job = read_job_config(job_dir)
-    check_fingerprint(job.fingerprint, features)
-    label_names = features.info.label_names
-    if not label_names:
-        raise InputError(f"{data} has no labels, so there is nothing to classify")
-    represent = _representation(encoder, features, job_dir, job)
-
-    def tiles_of(partitions: tuple[str, ...], role: str) -> VectorTable:
-        tiles = labelled(tile_table(features, partitions, represent)) if partitions else None
-        if tiles is None or not len(tiles.labels):
-            raise InputError(
-                f"no labelled tiles in {role}_partitions={list(partitions)}; train a job whose "
-                f"{role}_partitions hold some"
-            )
-        return tiles
-
-    train = tiles_of(job.train_partitions, "train")
-    test = tiles_of(job.test_partitions, "test")
-    validation = None
-    if job.validation_partitions:
-        validation = tiles_of(job.validation_partitions, "validation")
-    classifier, strength = fit_logistic(train, validation, config.strengths, len(label_names))
-    tiles = posteriors_of(classifier, test, len(label_names))
+    resolved = _resolve(config, job, features)
+    model = _encoder(encoder, features, job_dir, job, resolved)
+    tables = _Tables(features, resolved, model)
+    test = tables.of("test")
+    if encoder == "trained" and not transductive:
+        require_unheard(job_dir, test.recording_ids)
+    train = tables.of("train")
+    validation = tables.of("validation") if resolved.validation_partitions else None
+    names = features.info.label_names
+    classifiers = Classifiers.fit(HEADS[head], train, validation, resolved, names)
+    tiles, recordings = classifiers.of_tiles(test), classifiers.of_recordings(test)
+    reference, asked = recording_table(train), recording_table(test)
+    nearest = knn_labels(reference.vectors, reference.labels, asked.vectors)
     results = {
         "encoder": encoder,
-        "head": "logistic",
-        "strength": strength,
-        "seed": config.seed,
-        "train_partitions": job.train_partitions,
-        "validation_partitions": job.validation_partitions,
-        "test_partitions": job.test_partitions,
-        "tile": _scores(tiles, label_names, config.seed),
-        "recording": _scores(per_recording(tiles), label_names, config.seed),
+        "head": head,
+        "recording_from": resolved.recording_from,
+        "transductive": transductive and encoder == "trained",
+        "regularisation": classifiers.regularisation,
+        "seed": resolved.seed,
+        "label_names": list(names),
+        "train_partitions": list(resolved.train_partitions),
+        "validation_partitions": list(resolved.validation_partitions),
+        "test_partitions": list(resolved.test_partitions),
+        "tile": _scores(tiles, names, resolved.seed),
+        "recording": _scores(recordings, names, resolved.seed)
+        | {"knn_accuracy": float(np.mean(nearest == asked.labels))},
+        "quality": {
+            "tile": measure_quality(test.select(test.audible), resolved.seed),
+            "recording": measure_quality(asked, resolved.seed),
+        },
     }
-    name = f"{encoder}-logistic"
-    log_evaluation(job_dir, name, test, per_recording(tiles), label_names)
-    directory = storage.join(job_dir, CLASSIFIER, name)
-    _write(directory, classifier, tiles, label_names, results)
+    if directory is None:
+        name = f"{encoder}-{head}"
+        log_evaluation(job_dir, name, asked, recordings, names, resolved.seed)
+        directory = storage.join(job_dir, CLASSIFIER, name)
+    labeller = Labeller(model, features.info.feature_spec, classifiers, head, names)
+    write_results(directory, labeller, tiles, recordings, nearest, results)
+    return results
 
 
 def comparison(job_dir: str) -> str:
-    """Table of all classifier runs of a job, in the order none, random, trained."""
+    """Table of all classifier runs of a job, in the order of `ENCODER_KINDS`."""
     results = {}
     for encoder in ENCODER_KINDS:
-        name = f"{encoder}-logistic"
-        uri = storage.join(job_dir, CLASSIFIER, name, METRICS)
-        if storage.exists(uri):
-            results[name] = json.loads(storage.read_text(uri))
+        for head in HEADS:
+            uri = storage.join(job_dir, CLASSIFIER, f"{encoder}-{head}", METRICS)
+            if storage.exists(uri):
+                results[f"{encoder}-{head}"] = json.loads(storage.read_text(uri))
     return comparison_table(results)
 
 
-def _representation(
-    encoder: EncoderKind, features: Features, job_dir: str, job: ResolvedConfig
-) -> Representation:
-    if encoder == "none":
-        return log_mel_statistics
-    if encoder == "random":
-        untrained = build_encoder(
-            job.encoder,
-            features.info.feature_spec.tile_shape,
-            job.embedding_size,
-            features.info.moments(job.train_partitions),
-            job.seed,
-        )
-        return as_representation(untrained)
+def _resolve(
+    config: ClassifyConfig, job: ResolvedConfig, features: Features
+) -> ResolvedClassifyConfig:
+    """Fill in the partitions of the training run, and check that all fits the data."""
+    check_fingerprint(job.fingerprint, features)
+    if not features.info.label_names:
+        raise InputError(f"{features.uri} has no labels, so there is nothing to classify")
+    settings = dataclasses.asdict(config)
+    for role in ("train", "validation", "test"):
+        name = f"{role}_partitions"
+        settings[name] = getattr(job, name) if settings[name] is None else settings[name]
+        features.shard_uris(settings[name])  # raises where there is no such one
+    return build_settings(ResolvedClassifyConfig, settings)
+
+
+def _encoder(
+    kind: EncoderKind,
+    features: Features,
+    job_dir: str,
+    job: ResolvedConfig,
+    config: ResolvedClassifyConfig,
+) -> keras.Model:
+    """Build or load what turns tiles into vectors."""
+    tile_shape = features.info.feature_spec.tile_shape
+    if kind == "none":
+        return log_mel_statistics(tile_shape)
+    if kind == "random":
+        moments = features.info.moments(config.train_partitions)
+        return build_encoder(job.encoder, tile_shape, job.embedding_size, moments, job.seed)
+    if kind == "supervised":
+        return train_supervised(features, config.train_partitions, job)
     uri = storage.join(job_dir, ENCODER)
     if not storage.exists(uri):
         raise InputError(f"{uri} does not exist: the training of {job_dir} has not finished")
-    return as_representation(storage.load_keras(uri))
+    return storage.load_keras(uri)
+
+
+class _Tables:
+    """Labelled tiles of the partitions of a role, as vectors."""
+
+    def __init__(
+        self, features: Features, config: ResolvedClassifyConfig, encoder: keras.Model
+    ) -> None:
+        self._features, self._config = features, config
+        self._represent = as_representation(encoder)
+
+    def of(self, role: str) -> VectorTable:
+        partitions = getattr(self._config, f"{role}_partitions")
+        if partitions:
+            tiles = labelled(tile_table(self._features, partitions, self._represent))
+        if not partitions or not len(tiles.labels):
+            raise InputError(
+                f"no labelled tiles in {role}_partitions={list(partitions)}; name some that hold "
+                f"labels with --set {role}_partitions=[…]"
+            )
+        return tiles
 
 
 def _scores(posteriors: Posteriors, label_names: tuple[str, ...], seed: int) -> dict[str, Any]:
     _, groups = np.unique(posteriors.recording_ids, return_inverse=True)
     return score(posteriors.truth, posteriors.predicted, groups, label_names, seed)
-
-
-def _write(
-    directory: str,
-    classifier: Pipeline,
-    tiles: Posteriors,
-    label_names: tuple[str, ...],
-    results: dict[str, Any],
-) -> None:
-    """Write every file of the run, `metrics.json` last; an old one goes first."""
-    storage.delete(storage.join(directory, METRICS))
-    recordings = per_recording(tiles)
-    classes = range(len(label_names))
-    confusion = confusion_matrix(recordings.truth, recordings.predicted, labels=classes)
-    title = f"{results['encoder']} + {results['head']}, per recording"
-    png = confusion_png(confusion, label_names, title)
-    model = io.BytesIO()
-    joblib.dump({"classifier": classifier, "label_names": label_names}, model)
-    storage.write_bytes(storage.join(directory, "model", "classifier.joblib"), model.getvalue())
-    storage.write_bytes(storage.join(directory, "confusion_matrix.png"), png)
-    storage.write_text(
-        storage.join(directory, "predictions.csv"), _predictions_csv(recordings, label_names)
-    )
-    reports = [
-        f"per {level}\n{_classification_report(posteriors, label_names)}"
-        for level, posteriors in (("recording", recordings), ("tile", tiles))
-    ]
-    storage.write_text(storage.join(directory, "classification_report.txt"), "\n".join(reports))
-    storage.write_text(storage.join(directory, METRICS), json.dumps(results, indent=2) + "\n")
-
-
-def _predictions_csv(recordings: Posteriors, label_names: tuple[str, ...]) -> str:
-    names = np.array(label_names)
-    table = pd.DataFrame(
-        {
-            "recording_id": recordings.recording_ids,
-            "label": names[recordings.truth],
-            "predicted": names[recordings.predicted],
-        }
-        | {f"p_{name}": recordings.probabilities[:, i] for i, name in enumerate(label_names)}
-    )
-    return str(table.to_csv(index=False, float_format="%.6f"))
-
-
-def _classification_report(posteriors: Posteriors, label_names: tuple[str, ...]) -> str:
-    return str(
-        classification_report(
-            posteriors.truth,
-            posteriors.predicted,
-            labels=range(len(label_names)),
-            target_names=label_names,
-            digits=3,
-            zero_division=0,
-        )
-    )

@@ -19,6 +19,7 @@ LOGS = "logs"
 EXPORT = "export"
 ENCODER = "export/encoder.keras"
 SAVED_MODEL = "export/saved_model"
+TRAINING_RECORDINGS = "export/training_recordings.parquet"
 METRICS = "metrics.json"
 CLASSIFIER = "classifier"
 

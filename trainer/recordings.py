@@ -1,4 +1,4 @@
-"""Audio files for `trainer.embed`: finding them, and the feature job's own decoder.
+"""Audio files to embed or to label: finding them, and the feature job's own decoder.
 
 The one module of `trainer` that knows the decoders of `beam_features`; see docs/decisions.md.
 """
@@ -31,16 +31,26 @@ def read_waveform(uri: str, spec: FeatureSpec) -> npt.NDArray[np.float32]:
     Raises:
         UnreadableRecording: it cannot be read, is empty, not audio, truncated or not finite.
     """
+    one = replace(spec, channels="mean") if spec.channels == "all" else spec
+    return read_channels(uri, one).squeeze(axis=0)
+
+
+def read_channels(uri: str, spec: FeatureSpec) -> npt.NDArray[np.float32]:
+    """Decode the channels that the feature job makes tiles of: ``[n_channels, samples]``.
+
+    Raises:
+        UnreadableRecording: see `read_waveform`.
+    """
     try:
         with _open(uri) as file:
-            return decode(file, replace(spec, channels="mean") if spec.channels == "all" else spec)
+            return np.ascontiguousarray(decode(file, spec).T)
     except RejectedRecording as rejected:
         raise UnreadableRecording(f"{rejected.reason}: {rejected.detail}") from rejected
     except OSError as error:
         raise UnreadableRecording(f"unreadable: {error.strerror or error}") from error
 
 
-def find_recordings(inputs: Sequence[str]) -> dict[str, str]:
+def find_recordings(inputs: Sequence[str], argument: str = "--input") -> dict[str, str]:
     """Find audio files: URI by name.
 
     Those below a single directory are named as ``--dataset folder`` names them, relative to it.
@@ -48,6 +58,7 @@ def find_recordings(inputs: Sequence[str]) -> dict[str, str]:
     Args:
         inputs: URIs of files, or of directories whose files with an audio suffix are taken, except
             for hidden ones.
+        argument: what the command line calls them.
 
     Raises:
         InputError: an input does not exist, or there is no audio file in a directory.
@@ -55,7 +66,7 @@ def find_recordings(inputs: Sequence[str]) -> dict[str, str]:
     recordings: dict[str, str] = {}
     for uri in inputs:
         if not storage.exists(uri):
-            raise InputError(f"{uri!r} does not exist; check --input")
+            raise InputError(f"{uri!r} does not exist; check {argument}")
         if not storage.is_directory(uri):
             recordings[uri] = uri
             continue
@@ -63,7 +74,7 @@ def find_recordings(inputs: Sequence[str]) -> dict[str, str]:
         names = [name for name in storage.list_files(root) if _is_audio(name[len(root) + 1 :])]
         if not names:
             raise InputError(
-                f"no audio files below {root!r}; --input takes files, or directories with files "
+                f"no audio files below {root!r}; {argument} takes files, or directories with files "
                 f"such as {', '.join(AUDIO_SUFFIXES[:4])}"
             )
         start = len(root) + 1 if len(inputs) == 1 else 0

@@ -28,6 +28,7 @@ from trainer.job import (
     read_job_config,
 )
 from trainer.pictures import MOST_POINTS, pictures_by_context, pictures_by_label, place
+from trainer.quality import measure_quality
 from trainer.report_page import Neighbour, Partition, Report, choose_run, render
 from trainer.telemetry import read_curves
 
@@ -89,7 +90,7 @@ def _collect(
         mistakes=[] if confusion is None else frequent_mistakes(confusion, names),
         sample=_describe_sample(features, partitions, tiles, recordings),
         pictures=_pictures(tiles, recordings, names, job.seed),
-        quality={},
+        quality=_quality(tiles, recordings, runs, job.seed),
         neighbours=_neighbours(recordings, names, job.seed),
         data=_data_facts(features),
         partitions=_describe_partitions(features, job),
@@ -168,6 +169,20 @@ def _pictures(
         planes = place(recordings.vectors, recordings.recording_ids, seed)
         pictures |= pictures_by_label(planes, recordings.vectors, recordings.labels, label_names)
     return pictures
+
+
+def _quality(
+    tiles: VectorTable, recordings: VectorTable, runs: Mapping[str, Mapping[str, Any]], seed: int
+) -> dict[str, dict[str, float | None]]:
+    """Measures without a classifier of what was embedded, and of recordings by other encoders."""
+    tables = {"recordings": recordings, "tiles": tiles}
+    heard = {name: table.select(table.audible) for name, table in tables.items()}
+    others = {run["encoder"]: run["quality"] for run in runs.values() if "quality" in run}
+    return {name: measure_quality(table, seed) for name, table in heard.items()} | {
+        f"recordings, {encoder}": measures["recording"]
+        for encoder, measures in others.items()
+        if encoder != "trained"
+    }
 
 
 def _neighbours(

@@ -200,7 +200,9 @@ def _embedding(report: Report) -> list[Markup]:
         parts.append(figure(distances, caption, single=True))
     if report.quality:
         names = dict.fromkeys(name for column in report.quality.values() for name in column)
-        rows = [[name, *(c.get(name) for c in report.quality.values())] for name in names]
+        values = {name: [column.get(name) for column in report.quality.values()] for name in names}
+        defined = {name: row for name, row in values.items() if any(v is not None for v in row)}
+        rows = [[name, *row] for name, row in defined.items()]
         parts.append(Markup("<h3>Without a classifier</h3>"))
         parts.append(table(["measure", *report.quality], rows))
     return parts

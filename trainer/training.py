@@ -27,6 +27,7 @@ from trainer.data import (
     Features,
     open_features,
     pair_batches,
+    recording_ids,
     require_audible,
     require_pairs,
     require_shards,
@@ -51,6 +52,7 @@ from trainer.resources import peak_gpu_memory_mib, peak_memory_mib
 from trainer.shards import CorruptRecords
 from trainer.telemetry import Telemetry
 from trainer.termination import keep_watching, unsaved_state
+from trainer.training_recordings import write_training_recordings
 from trainer.validation import Validation
 
 _SECONDS_PER_HOST_CALL = 1.0  # so that SIGTERM is seen soon, and the host's share stays small
@@ -386,6 +388,8 @@ class _Run:
             self._telemetry.close()
             with storage.writing(storage.join(self._job_dir, EXPORT)):
                 export_encoder(self._encoder, self._features.info.feature_spec, self._job_dir)
+                heard = recording_ids(self._features, self._config.train_partitions, self._corrupt)
+                write_training_recordings(self._job_dir, heard)
             metrics_uri = storage.join(self._job_dir, METRICS)
             with storage.writing(metrics_uri):
                 storage.write_text(metrics_uri, json.dumps(metrics, indent=2) + "\n")

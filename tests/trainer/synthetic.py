@@ -1,6 +1,7 @@
 """A features directory without audio: tiles around a spectrum per label, plus one per song."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from beam_features.schema.dataset_info import (
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import NO_LABEL, SCHEMA_VERSION, Strip, encode_strip
 from beam_features.tfrecord import frame_record
+from trainer.shards import CorruptRecords, read_strips
 
 SPEC = FeatureSpec(n_mels=16, tile_s=0.16)  # tiles of 16 x 16
 LABELS = ("bell", "drum", "flute")
@@ -29,20 +31,26 @@ def write_features(
     labelled: bool = True,
     spec: FeatureSpec = SPEC,
     tilt: float = 0.0,
+    sensors: int = 1,
 ) -> Path:
-    """Write shards of `songs` contexts per partition, as the feature job would.
+    """Write shards of `songs` recordings per partition, as the feature job would.
 
     With `tilt` the spectrum of each tile slopes by a random amount: a nuisance that must be learned
-    to be ignored.
+    to be ignored. Each of several sensors hears the recordings with noise of its own.
     """
     directory.mkdir(parents=True)
     rng = np.random.default_rng(0)
     spectra = rng.normal(0, 1.5, (len(LABELS), spec.n_mels))
     partitions = {}
     for name, count in songs.items():
-        strips = [
+        recordings = [
             _song(f"{name}/{index}", index, spectra, tiles_per_song, labelled, spec, tilt, rng)
             for index in range(count)
+        ]
+        strips = [
+            strip if sensors == 1 else _heard_by(sensor, strip, rng)
+            for strip in recordings
+            for sensor in range(sensors)
         ]
         for shard in range(SHARDS):
             records = [frame_record(encode_strip(strip)) for strip in strips[shard::SHARDS]]
@@ -51,8 +59,8 @@ def write_features(
         partitions[name] = Partition(
             shards=f"{name}-*-of-{SHARDS:05d}.tfrecord",
             n_shards=SHARDS,
-            strips=count,
-            tiles=count * tiles_per_song,
+            strips=len(strips),
+            tiles=len(strips) * tiles_per_song,
             recordings=count,
             seconds=count * tiles_per_song * spec.tile_s,
             moments=Moments.total((Moments.of(strip.log_mel) for strip in strips), spec.n_mels),
@@ -95,6 +103,13 @@ def write_strips(directory: Path, shards: list[list[Strip]], spec: FeatureSpec =
     return directory
 
 
+def relabel(shard: Path, label: int) -> None:
+    """Give all tiles of a shard the same label, or `NO_LABEL`."""
+    strips = read_strips(str(shard), SPEC.tile_shape, CorruptRecords(0))
+    renamed = [replace(strip, labels=(label,) * len(strip.labels)) for strip in strips]
+    shard.write_bytes(b"".join(frame_record(encode_strip(strip)) for strip in renamed))
+
+
 def node_strip(session: str, sensor: str, first_tile: int, n_tiles: int) -> Strip:
     """Tiles whose values tell the frame of the session's timeline, the same for all sensors."""
     frames, n_mels = SPEC.tile_shape
@@ -134,4 +149,15 @@ def _song(
         recording_ids=(name,) * n_tiles,
         start_ms=tuple(round(tile * spec.tile_s * 1000) for tile in range(n_tiles)),
         labels=(label if labelled else NO_LABEL,) * n_tiles,
+    )
+
+
+def _heard_by(sensor: int, strip: Strip, rng: np.random.Generator) -> Strip:
+    """What a channel of the same recording has; the recording's id is the same for all."""
+    noise = rng.normal(0, 0.5, strip.log_mel.shape)
+    return replace(
+        strip,
+        context_id=f"{strip.context_id}#channel{sensor}",
+        sensor_id=f"channel{sensor}",
+        log_mel=(strip.log_mel + noise).astype(np.float16),
     )

@@ -13,9 +13,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.processes import error_line, run
-from tests.trainer.synthetic import LABELS, write_features
+from tests.trainer.synthetic import LABELS, SPEC, write_features
 from trainer.data import open_features
-from trainer.embedding import log_mel_statistics, tile_table
+from trainer.embedding import as_representation, log_mel_statistics, tile_table
 
 FILES = {
     "classification_report.txt",
@@ -100,7 +100,8 @@ def test_the_saved_classifier_gives_the_saved_posteriors(
     directory = job / "classifier" / "none-logistic"
     saved = joblib.load(directory / "model" / "classifier.joblib")
     assert saved["label_names"] == LABELS
-    tiles = tile_table(open_features(str(features_dir)), ["test"], log_mel_statistics)
+    represent = as_representation(log_mel_statistics(SPEC.tile_shape))
+    tiles = tile_table(open_features(str(features_dir)), ["test"], represent)
     posteriors = saved["classifier"].predict_proba(tiles.vectors)
     predictions = pd.read_csv(directory / "predictions.csv", index_col="recording_id")
     for name in ("test/0", "test/7"):

@@ -58,3 +58,10 @@ def test_a_partition_has_one_role() -> None:
 def test_strengths_must_not_be_empty() -> None:
     with pytest.raises(InputError, match="strengths is empty"):
         load_settings(ClassifyConfig, None, ["strengths=[]"], read_text=str)
+
+
+def test_a_classifier_is_not_measured_on_what_it_was_fitted_to() -> None:
+    with pytest.raises(InputError, match="partition 'fold1' stands twice among train_partitions"):
+        load_settings(
+            ClassifyConfig, None, ["train_partitions=[fold1]", "test_partitions=[fold1]"], str
+        )

@@ -18,7 +18,7 @@ from trainer.encoders import build_encoder
 
 def test_statistics_are_mean_and_deviation_over_time() -> None:
     tiles = np.random.default_rng(0).normal(-5, 3, (4, 100, 8)).astype(np.float16)
-    vectors = log_mel_statistics(tiles)
+    vectors = as_representation(log_mel_statistics((100, 8)))(tiles)
     values = tiles.astype(np.float64)
     np.testing.assert_allclose(vectors[:, :8], values.mean(axis=1), rtol=1e-5)
     np.testing.assert_allclose(vectors[:, 8:], values.std(axis=1), rtol=1e-5)
@@ -26,9 +26,8 @@ def test_statistics_are_mean_and_deviation_over_time() -> None:
 
 def test_blocks_do_not_change_the_vectors() -> None:
     tiles = np.random.default_rng(0).normal(size=(600, 10, 4)).astype(np.float32)
-    np.testing.assert_array_equal(
-        represent_all(log_mel_statistics, tiles), log_mel_statistics(tiles)
-    )
+    represent = as_representation(log_mel_statistics((10, 4)))
+    np.testing.assert_array_equal(represent_all(represent, tiles), represent(tiles))
 
 
 def test_inference_does_not_depend_on_the_rest_of_the_batch(features: Features) -> None:
@@ -40,7 +39,8 @@ def test_inference_does_not_depend_on_the_rest_of_the_batch(features: Features) 
 
 
 def test_a_table_has_a_row_per_tile_in_step_with_its_columns(features: Features) -> None:
-    table = tile_table(features, ["test"], log_mel_statistics)
+    represent = as_representation(log_mel_statistics(SPEC.tile_shape))
+    table = tile_table(features, ["test"], represent)
     assert table.vectors.shape == (72, 2 * SPEC.n_mels)
     assert set(table.recording_ids) == {f"test/{i}" for i in range(12)}
     index = np.array([int(name.split("/")[1]) for name in table.recording_ids])
@@ -54,8 +54,9 @@ def test_a_table_has_a_row_per_tile_in_step_with_its_columns(features: Features)
 def test_a_table_can_be_of_the_first_tiles(tmp_path: Path) -> None:
     """Of 360 tiles, one batch: 43 songs of 6 tiles are the first to make 256."""
     many = open_features(str(write_features(tmp_path / "features", {"train": 60})))
-    whole = tile_table(many, ["train"], log_mel_statistics)
-    first = tile_table(many, ["train"], log_mel_statistics, most_tiles=200)
+    represent = as_representation(log_mel_statistics(SPEC.tile_shape))
+    whole = tile_table(many, ["train"], represent)
+    first = tile_table(many, ["train"], represent, most_tiles=200)
     assert first.recording_ids.tolist() == whole.recording_ids[:258].tolist()
     np.testing.assert_array_equal(first.vectors, whole.vectors[:258])
 

@@ -80,7 +80,7 @@ def job(nasty_features: Path) -> Path:
     job = nasty_features.parent / "job"
     train(str(nasty_features), str(job), TrainConfig(**SETTINGS), lambda: False)
     for encoder in ("none", "trained"):
-        evaluate(str(nasty_features), str(job), encoder, ClassifyConfig())
+        evaluate(str(nasty_features), str(job), encoder, "logistic", ClassifyConfig())
     return job
 
 
@@ -128,6 +128,14 @@ def test_data_settings_and_versions_are_there(page: Page, nasty_features: Path, 
     assert page.row("validation")[1:4] == ["validation", "9", "54"]
     assert (job / "config.yaml").read_text().strip() in page.text
     assert page.row("numpy")[2] == np.__version__
+
+
+def test_quality_is_that_of_the_embedding_and_of_other_encoders(page: Page, job: Path) -> None:
+    assert page.row("measure") == ["measure", "recordings", "tiles", "recordings, none"]
+    for name, column in (("none-logistic", 3), ("trained-logistic", 1)):
+        results = json.loads((job / "classifier" / name / "metrics.json").read_text())
+        expected = results["quality"]["recording"]["hubness"]
+        assert page.row("hubness")[column] == f"{expected:.3f}"
 
 
 def test_names_are_text_not_markup(page: Page, job: Path) -> None:
@@ -229,11 +237,15 @@ def test_keys_that_only_some_runs_have_are_shown() -> None:
 
 
 def test_measures_without_a_classifier_are_shown() -> None:
-    quality = {"recordings": {"hubness": 1.25, "silhouette": None}, "tiles": {"hubness": 2.0}}
+    quality = {
+        "recordings": {"hubness": 1.25, "silhouette": None, "v": None},
+        "tiles": {"hubness": 2.0, "v": 0.5},
+    }
     page = Page(render(made_report(quality=quality)))
     assert page.row("measure") == ["measure", "recordings", "tiles"]
     assert page.row("hubness") == ["hubness", "1.250", "2.000"]
-    assert page.row("silhouette") == ["silhouette", "–", "–"]
+    assert page.row("v") == ["v", "–", "0.500"]
+    assert "silhouette" not in page.text
 
 
 def test_hundreds_of_labels_make_a_page() -> None:

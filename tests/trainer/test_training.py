@@ -1,22 +1,19 @@
 """That training learns: nearness in time teaches the encoder what to ignore."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from beam_features.schema.errors import JobError
-from beam_features.schema.strip import NO_LABEL, encode_strip
-from beam_features.tfrecord import frame_record
-from tests.trainer.synthetic import SPEC, write_features
+from beam_features.schema.strip import NO_LABEL
+from tests.trainer.synthetic import SPEC, relabel, write_features
 from trainer import storage
 from trainer.config import TrainConfig
 from trainer.data import open_features, retrieval_pool
 from trainer.embedding import as_representation, represent_all
 from trainer.encoders import build_encoder
 from trainer.retrieval import recall_at_1
-from trainer.shards import CorruptRecords, read_strips
 from trainer.training import train
 
 
@@ -106,9 +103,3 @@ def test_labels_are_counted_and_reach_no_weight(tmp_path: Path) -> None:
     for others in weights[1:]:
         for one, other in zip(weights[0], others, strict=True):
             np.testing.assert_array_equal(one, other)
-
-
-def relabel(shard: Path, label: int) -> None:
-    strips = read_strips(str(shard), SPEC.tile_shape, CorruptRecords(0))
-    renamed = [replace(strip, labels=(label,) * len(strip.labels)) for strip in strips]
-    shard.write_bytes(b"".join(frame_record(encode_strip(strip)) for strip in renamed))

@@ -1,0 +1,62 @@
+"""That labels teach the encoder what nearness in time does not, and how they are read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from beam_features.schema.errors import InputError
+from tests.trainer.synthetic import SPEC, relabel, write_features
+from trainer.config import TrainConfig
+from trainer.data import Features, open_features
+from trainer.embedding import as_representation, recording_table, tile_table
+from trainer.encoders import build_encoder
+from trainer.job import resolve_config
+from trainer.retrieval import knn_accuracy
+from trainer.supervised import train_supervised
+
+CONFIG = TrainConfig(batch_size=16, epochs=4, embedding_size=8, learning_rate=3e-3, clip_norm=5.0)
+
+
+def accuracy(encoder, features: Features) -> float:
+    represent = as_representation(encoder)
+    train, test = (
+        recording_table(tile_table(features, [name], represent)) for name in ("train", "test")
+    )
+    return knn_accuracy(train.vectors, train.labels, test.vectors, test.labels)
+
+
+def test_labels_teach_what_tells_labels_apart(tmp_path: Path) -> None:
+    """Tiles slope at random by more than labels differ."""
+    songs = {"train": 30, "test": 30}
+    features = open_features(str(write_features(tmp_path / "features", songs, tilt=8.0)))
+    job = resolve_config(CONFIG, features)
+    moments = features.info.moments(["train"])
+    untrained = build_encoder("conv2d", SPEC.tile_shape, 8, moments, seed=0)
+    trained = train_supervised(features, ["train"], job)
+    assert accuracy(trained, features) > accuracy(untrained, features) + 0.1
+    again = train_supervised(features, ["train"], job)
+    for one, other in zip(trained.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_tiles_without_a_label_are_skipped(tmp_path: Path) -> None:
+    """With one of the two shards unlabelled, labels 0 to 2 of the other are still learned."""
+    data = write_features(tmp_path / "features", {"train": 30, "test": 30})
+    relabel(data / "train-00001-of-00002.tfrecord", -1)
+    features = open_features(str(data))
+    encoder = train_supervised(features, ["train"], resolve_config(CONFIG, features))
+    represent = as_representation(encoder)
+    train = tile_table(features, ["train"], represent)
+    train = recording_table(train.select(train.labels >= 0))
+    test = recording_table(tile_table(features, ["test"], represent))
+    assert knn_accuracy(train.vectors, train.labels, test.vectors, test.labels) > 0.8
+
+
+def test_one_label_is_refused(tmp_path: Path) -> None:
+    data = write_features(tmp_path / "features", {"train": 12})
+    for shard in data.glob("*.tfrecord"):
+        relabel(shard, 1)
+    features = open_features(str(data))
+    with pytest.raises(InputError, match="fewer than two labels in train_partitions="):
+        train_supervised(features, ["train"], resolve_config(CONFIG, features))
