@@ -10,10 +10,10 @@ import pandas as pd
 from sklearn.metrics import classification_report, confusion_matrix
 
 from trainer import storage
+from trainer.figures import confusion_png
 from trainer.job import METRICS
 from trainer.labeller import MODEL, Labeller
 from trainer.posteriors import Posteriors
-from trainer.report import confusion_png
 
 
 def write_results(

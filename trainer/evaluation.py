@@ -11,6 +11,7 @@ from beam_features.schema.errors import InputError
 from beam_features.schema.settings import build_settings
 from trainer import storage
 from trainer.classifier_files import write_results
+from trainer.comparison import comparison_table
 from trainer.config import ClassifyConfig, ResolvedClassifyConfig, ResolvedConfig
 from trainer.data import Features, open_features
 from trainer.embedding import (
@@ -21,13 +22,13 @@ from trainer.embedding import (
     tile_table,
 )
 from trainer.encoders import build_encoder
+from trainer.evaluation_figures import log_evaluation
 from trainer.heads import HEADS, Classifiers
 from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_job_config
 from trainer.labelled_rows import labelled
 from trainer.labeller import Labeller
 from trainer.posteriors import Posteriors
 from trainer.quality import knn_labels, measure_quality
-from trainer.report import comparison_table
 from trainer.scores import score
 from trainer.supervised import train_supervised
 from trainer.training_recordings import require_unheard
@@ -56,7 +57,8 @@ def evaluate(
         head: what turns vectors into labels.
         config: the settings; where they leave partitions open, those of the training run count.
         transductive: allow a ``trained`` encoder to have heard test recordings; the result says so.
-        directory: where to write; None: ``JOB/classifier/<encoder>-<head>``.
+        directory: where to write; None: ``JOB/classifier/<encoder>-<head>``, and TensorBoard
+            shows the run.
 
     Returns:
         What ``metrics.json`` holds.
@@ -99,7 +101,10 @@ def evaluate(
             "recording": measure_quality(asked, resolved.seed),
         },
     }
-    directory = directory or storage.join(job_dir, CLASSIFIER, f"{encoder}-{head}")
+    if directory is None:
+        name = f"{encoder}-{head}"
+        log_evaluation(job_dir, name, asked, recordings, names, resolved.seed)
+        directory = storage.join(job_dir, CLASSIFIER, name)
     labeller = Labeller(model, features.info.feature_spec, classifiers, head, names)
     write_results(directory, labeller, tiles, recordings, nearest, results)
     return results
