@@ -27,10 +27,13 @@ def _hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
     """Run ``python -m arguments…`` to its end."""
     process = start(*arguments)
-    stdout, stderr = process.communicate(timeout=300)
+    try:
+        stdout, stderr = process.communicate(timeout=timeout_s)
+    finally:
+        process.kill()  # what ran out of time must not go on beside other tests
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 

@@ -11,6 +11,8 @@ COMMANDS = (
     "beam_features.download",
     "trainer.train",
     "trainer.classify",
+    "trainer.crossval",
+    "trainer.report",
     "trainer.embed",
     "trainer.export_onnx",
 )

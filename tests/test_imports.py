@@ -69,6 +69,11 @@ def test_the_trainer_does_not_load_beam_or_codecs() -> None:
     assert not loaded & {"apache_beam", "librosa", "soundfile", "soxr"}
 
 
+def test_training_starts_without_what_draws_figures() -> None:
+    loaded = loaded_after("import trainer.training")
+    assert not loaded & {"seaborn"}  # Keras loads pandas, scikit-learn and some of matplotlib
+
+
 def test_embedding_loads_codecs_but_no_beam() -> None:
     loaded = loaded_after("import trainer.embedding_job")
     assert {"tensorflow", "soundfile", "soxr"} <= loaded

@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import classification_report, confusion_matrix
 
 from trainer import storage
+from trainer.figures import confusion_png
 from trainer.job import METRICS
 from trainer.labeller import MODEL, Labeller
 from trainer.posteriors import Posteriors
-from trainer.report import confusion_png
 
 
 def write_results(
@@ -20,9 +21,19 @@ def write_results(
     labeller: Labeller,
     tiles: Posteriors,
     recordings: Posteriors,
+    nearest: npt.NDArray[np.int64],
     results: Mapping[str, Any],
 ) -> None:
-    """Write every file of the run, `metrics.json` last; an old one goes first."""
+    """Write every file of the run, `metrics.json` last; an old one goes first.
+
+    Args:
+        directory: of the run.
+        labeller: encoder and classifiers, for new audio.
+        tiles: what the classifier said of the test tiles.
+        recordings: likewise of the test recordings.
+        nearest: per test recording, the label that its nearest neighbours give it.
+        results: for `metrics.json`.
+    """
     storage.delete(storage.join(directory, METRICS))
     labeller.save(storage.join(directory, MODEL), {"encoder": results["encoder"]})
     names = labeller.label_names
@@ -31,7 +42,7 @@ def write_results(
     png = confusion_png(confusion, names, title)
     storage.write_bytes(storage.join(directory, "confusion_matrix.png"), png)
     storage.write_text(
-        storage.join(directory, "predictions.csv"), _predictions_csv(recordings, names)
+        storage.join(directory, "predictions.csv"), _predictions_csv(recordings, nearest, names)
     )
     reports = [
         f"per {level}\n{_classification_report(posteriors, names)}"
@@ -41,14 +52,17 @@ def write_results(
     storage.write_text(storage.join(directory, METRICS), json.dumps(results, indent=2) + "\n")
 
 
-def _predictions_csv(recordings: Posteriors, label_names: Sequence[str]) -> str:
-    """Lay out the truth, the prediction and all posteriors of each recording."""
+def _predictions_csv(
+    recordings: Posteriors, nearest: npt.NDArray[np.int64], label_names: Sequence[str]
+) -> str:
+    """Lay out the truth, both predictions and all posteriors of each recording."""
     names = np.array(label_names)
     table = pd.DataFrame(
         {
             "recording_id": recordings.recording_ids,
             "label": names[recordings.truth],
             "predicted": names[recordings.predicted],
+            "knn_predicted": names[nearest],
         }
         | {f"p_{name}": recordings.probabilities[:, i] for i, name in enumerate(label_names)}
     )

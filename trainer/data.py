@@ -226,6 +226,22 @@ def tile_batches(
         yield _tile_batch(strips, features.silence)
 
 
+def first_batches(
+    features: Features, partitions: Sequence[str], most_tiles: int, *, batch_size: int = 256
+) -> Iterator[TileBatch]:
+    """Batches from the start of each partition, until it has given its share of `most_tiles`.
+
+    A partition gives whole batches, so up to a batch more, and all that it has if that is less.
+    """
+    for name in partitions:
+        left = most_tiles // len(partitions)
+        for batch in tile_batches(features, [name], batch_size=batch_size):
+            yield batch
+            left -= len(batch.labels)
+            if left <= 0:
+                break
+
+
 def _tile_batch(strips: Sequence[Strip], silence: float) -> TileBatch:
     log_mel = np.concatenate([strip.log_mel for strip in strips])
     return TileBatch(
@@ -243,12 +259,13 @@ def _tile_batch(strips: Sequence[Strip], silence: float) -> TileBatch:
 class RetrievalPool:
     """Tiles ``[n, tile_frames, n_mels]`` among which the nearest is looked for, and contexts.
 
-    Labels are for people to look at: nothing is learned or measured with them.
+    Labels and recordings are for people to look at: nothing is learned or measured with them.
     """
 
     log_mel: npt.NDArray[np.float16]
     contexts: npt.NDArray[np.object_]
     labels: npt.NDArray[np.int64]
+    recordings: npt.NDArray[np.object_]
 
 
 def require_shards(features: Features, partitions: Sequence[str]) -> None:
@@ -324,17 +341,22 @@ def retrieval_pool(
     tiles = [np.empty((0, *features.info.feature_spec.tile_shape), np.float16)]
     contexts: list[str] = []
     labels: list[int] = []
+    recordings: list[str] = []
     for strip in _strips(features, partitions, corrupt or CorruptRecords(budget=0)):
         audible = np.flatnonzero(strip.log_mel.max(axis=(1, 2)) > features.silence)
         spread = np.linspace(0, len(audible) - 1, min(tiles_per_strip, len(audible)))
         chosen = audible[spread.round().astype(int)]
         tiles.append(strip.log_mel[chosen])
         labels += [strip.labels[tile] for tile in chosen]
+        recordings += [strip.recording_ids[tile] for tile in chosen]
         contexts += [strip.context_id] * len(spread)
         if len(contexts) >= size:
             break
     return RetrievalPool(
-        np.concatenate(tiles), np.array(contexts, object), np.array(labels, np.int64)
+        np.concatenate(tiles),
+        np.array(contexts, object),
+        np.array(labels, np.int64),
+        np.array(recordings, object),
     )
 
 

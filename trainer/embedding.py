@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.data import Features, tile_batches
+from trainer.data import Features, first_batches, tile_batches
 
 _TILES_PER_CALL = 256
 
@@ -63,12 +63,23 @@ def represent_all(represent: Representation, tiles: npt.NDArray[np.floating]) ->
 
 
 def tile_table(
-    features: Features, partitions: Sequence[str], represent: Representation
+    features: Features,
+    partitions: Sequence[str],
+    represent: Representation,
+    most_tiles: int | None = None,
 ) -> VectorTable:
-    """Represent every tile of the partitions."""
+    """Represent every tile of the partitions, or the first of each until there are `most_tiles`.
+
+    Shards hold their contexts in the order of a hash, so the first tiles are a fair sample.
+    """
     vectors: list[Float32] = []
     columns: dict[str, list[Any]] = {field.name: [] for field in fields(VectorTable)[1:]}
-    for batch in tile_batches(features, partitions):
+    batches = (
+        tile_batches(features, partitions)
+        if most_tiles is None
+        else first_batches(features, partitions, most_tiles)
+    )
+    for batch in batches:
         vectors.append(represent(batch.log_mel))
         for name, values in columns.items():
             values.extend(getattr(batch, name))

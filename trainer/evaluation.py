@@ -11,6 +11,7 @@ from beam_features.schema.errors import InputError
 from beam_features.schema.settings import build_settings
 from trainer import storage
 from trainer.classifier_files import write_results
+from trainer.comparison import comparison_table
 from trainer.config import ClassifyConfig, ResolvedClassifyConfig, ResolvedConfig
 from trainer.data import Features, open_features
 from trainer.embedding import (
@@ -21,13 +22,13 @@ from trainer.embedding import (
     tile_table,
 )
 from trainer.encoders import build_encoder
+from trainer.evaluation_figures import log_evaluation
 from trainer.heads import HEADS, Classifiers
 from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_job_config
 from trainer.labelled_rows import labelled
 from trainer.labeller import Labeller
 from trainer.posteriors import Posteriors
-from trainer.report import comparison_table
-from trainer.retrieval import knn_accuracy
+from trainer.quality import knn_labels, measure_quality
 from trainer.scores import score
 from trainer.supervised import train_supervised
 from trainer.training_recordings import require_unheard
@@ -56,7 +57,8 @@ def evaluate(
         head: what turns vectors into labels.
         config: the settings; where they leave partitions open, those of the training run count.
         transductive: allow a ``trained`` encoder to have heard test recordings; the result says so.
-        directory: where to write; None: ``JOB/classifier/<encoder>-<head>``.
+        directory: where to write; None: ``JOB/classifier/<encoder>-<head>``, and TensorBoard
+            shows the run.
 
     Returns:
         What ``metrics.json`` holds.
@@ -78,6 +80,8 @@ def evaluate(
     names = features.info.label_names
     classifiers = Classifiers.fit(HEADS[head], train, validation, resolved, names)
     tiles, recordings = classifiers.of_tiles(test), classifiers.of_recordings(test)
+    reference, asked = recording_table(train), recording_table(test)
+    nearest = knn_labels(reference.vectors, reference.labels, asked.vectors)
     results = {
         "encoder": encoder,
         "head": head,
@@ -91,11 +95,18 @@ def evaluate(
         "test_partitions": list(resolved.test_partitions),
         "tile": _scores(tiles, names, resolved.seed),
         "recording": _scores(recordings, names, resolved.seed)
-        | {"knn_accuracy": _knn_accuracy(train, test)},
+        | {"knn_accuracy": float(np.mean(nearest == asked.labels))},
+        "quality": {
+            "tile": measure_quality(test.select(test.audible), resolved.seed),
+            "recording": measure_quality(asked, resolved.seed),
+        },
     }
-    directory = directory or storage.join(job_dir, CLASSIFIER, f"{encoder}-{head}")
+    if directory is None:
+        name = f"{encoder}-{head}"
+        log_evaluation(job_dir, name, asked, recordings, names, resolved.seed)
+        directory = storage.join(job_dir, CLASSIFIER, name)
     labeller = Labeller(model, features.info.feature_spec, classifiers, head, names)
-    write_results(directory, labeller, tiles, recordings, results)
+    write_results(directory, labeller, tiles, recordings, nearest, results)
     return results
 
 
@@ -171,8 +182,3 @@ class _Tables:
 def _scores(posteriors: Posteriors, label_names: tuple[str, ...], seed: int) -> dict[str, Any]:
     _, groups = np.unique(posteriors.recording_ids, return_inverse=True)
     return score(posteriors.truth, posteriors.predicted, groups, label_names, seed)
-
-
-def _knn_accuracy(train: VectorTable, test: VectorTable) -> float:
-    train, test = recording_table(train), recording_table(test)
-    return knn_accuracy(train.vectors, train.labels, test.vectors, test.labels)

@@ -1,11 +1,13 @@
-"""What TensorBoard shows of a run: scalars, settings, embeddings and profiles, in `JOB/logs`."""
+"""What TensorBoard shows of a run: scalars, settings, embeddings, figures, in `JOB/logs`."""
 
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.plugins import projector
 from tensorboard.plugins.hparams import api as hparams
@@ -21,6 +23,9 @@ from trainer.embedding import Float32
 
 VECTORS = "validation_embeddings.bytes"  # float32 rows; the projector reads them faster than TSV
 METADATA = "validation_tiles.tsv"
+FIGURES = "figures"
+
+Curve = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
 class Telemetry:
@@ -71,13 +76,13 @@ class Telemetry:
     def log_embeddings(
         self, embeddings: Float32, pool: RetrievalPool, label_names: Sequence[str]
     ) -> None:
-        """Write the pool's embeddings for the projector, with the context and label of each."""
+        """Write the pool's embeddings for the projector, and what each is."""
         if not self._is_chief:
             return
-        rows = ["context\tlabel"]
-        for context, label in zip(pool.contexts, pool.labels, strict=True):
+        rows = ["recording\tcontext\tlabel"]
+        for *names, label in zip(pool.recordings, pool.contexts, pool.labels, strict=True):
             name = "" if label == NO_LABEL else label_names[label]
-            rows.append(f"{_one_cell(context)}\t{_one_cell(name)}")
+            rows.append("\t".join(map(_one_cell, [*names, name])))
         vectors = np.ascontiguousarray(embeddings, "<f4").tobytes()
         storage.write_bytes(storage.join(self._directory, VECTORS), vectors)
         storage.write_text(storage.join(self._directory, METADATA), "\n".join(rows) + "\n")
@@ -89,6 +94,12 @@ class Telemetry:
             metadata_path=METADATA,
         )
         projector.visualize_embeddings(self._directory, config)
+
+    def log_figures(self, pictures: Mapping[str, bytes], step: int) -> None:
+        """Show PNG files as images, each by its name."""
+        with self._writer.as_default(step=step):
+            for name, picture in pictures.items():
+                tf.summary.image(f"{FIGURES}/{name}", tf.io.decode_png(picture, channels=3)[None])
 
     def flush(self) -> None:
         """Write what was logged; on object storage that is the whole file again, so not often."""
@@ -119,6 +130,27 @@ class Telemetry:
             tf.profiler.experimental.stop()
             self._profiling = False
         self.flush()
+
+
+def write_figures(directory: str, pictures: Mapping[str, bytes]) -> None:
+    """Make `directory` a run of TensorBoard's that shows these PNG files and nothing else."""
+    storage.delete_tree(directory)
+    telemetry = Telemetry(directory, None, is_chief=True)
+    telemetry.log_figures(pictures, step=0)
+    telemetry.close()
+
+
+def read_curves(directory: str, names: Sequence[str]) -> dict[str, Curve]:
+    """Read scalars that were logged: steps and values ``[points]`` by name, of those that were."""
+    if not storage.exists(directory):
+        return {}
+    events = EventAccumulator(directory, size_guidance={"tensors": 0}).Reload()
+    curves = {}
+    for name in set(names) & set(events.Tags()["tensors"]):
+        points = events.Tensors(name)
+        values = [float(tf.make_ndarray(point.tensor_proto)) for point in points]
+        curves[name] = np.array([point.step for point in points]), np.array(values)
+    return curves
 
 
 def _log_start(directory: str, step: int) -> None:

@@ -383,9 +383,7 @@ class _Run:
         """Export and write the metrics, which say that the run is done."""
         metrics = self._metrics()
         if self._cluster.is_chief:
-            embeddings = self._validation.embed()
-            labels = self._features.info.label_names
-            self._telemetry.log_embeddings(embeddings, self._validation.pool, labels)
+            self._show_embeddings()
             self._telemetry.log_success()
             self._telemetry.close()
             with storage.writing(storage.join(self._job_dir, EXPORT)):
@@ -397,6 +395,18 @@ class _Run:
                 storage.write_text(metrics_uri, json.dumps(metrics, indent=2) + "\n")
         wait_for_all(self._exchange)  # for the chief, which has been writing
         return metrics
+
+    def _show_embeddings(self) -> None:
+        """Show the pool in TensorBoard, where it may be seen by label; training reads none."""
+        from trainer.pictures import pictures_by_context, pictures_by_label, place  # slow to import
+
+        pool, label_names = self._validation.pool, self._features.info.label_names
+        embeddings = self._validation.embed()
+        self._telemetry.log_embeddings(embeddings, pool, label_names)
+        planes = place(embeddings, pool.contexts, self._config.seed)
+        pictures = pictures_by_context(planes, pool.contexts)
+        pictures |= pictures_by_label(planes, embeddings, pool.labels, label_names)
+        self._telemetry.log_figures(pictures, self._step)
 
     @property
     def _epoch_means(self) -> dict[str, float]:

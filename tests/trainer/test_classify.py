@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.processes import error_line, run
 from tests.trainer.synthetic import LABELS, SPEC, write_features
@@ -79,6 +80,18 @@ def test_the_confusion_matrix_is_a_picture(job: Path, tables: list[str]) -> None
     height, width, _ = plt.imread(io.BytesIO(png)).shape
     assert height > 400
     assert width > 400
+
+
+def test_tensorboard_shows_each_run_once(job: Path, tables: list[str]) -> None:
+    assert {path.name for path in (job / "logs" / "classifier").iterdir()} == {
+        "none-logistic",
+        "random-logistic",
+        "trained-logistic",
+    }
+    directory = job / "logs" / "classifier" / "none-logistic"
+    tags = EventAccumulator(str(directory), {"tensors": 0}).Reload().Tags()["tensors"]
+    names = ("pca_by_label", "tsne_by_label", "label_distances", "confusion_matrix")
+    assert sorted(tags) == sorted(f"figures/{name}" for name in names)
 
 
 def test_the_saved_classifier_gives_the_saved_posteriors(

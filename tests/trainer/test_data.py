@@ -9,6 +9,7 @@ from beam_features.schema.errors import InputError, JobError
 from tests.trainer.synthetic import SPEC, node_strip, write_features, write_strips
 from trainer.data import (
     Features,
+    first_batches,
     open_features,
     pair_batches,
     require_audible,
@@ -96,12 +97,21 @@ def test_a_damaged_record_ends_embedding_with_the_name_of_its_shard(tmp_path: Pa
         list(tile_batches(open_features(str(directory)), ["train"]))
 
 
+def test_the_first_batches_are_of_all_partitions_alike(features: Features) -> None:
+    """30 tiles of each: of train 3 batches of 2 songs, 36 tiles; of validation likewise."""
+    batches = first_batches(features, ["train", "validation"], 60, batch_size=12)
+    partitions = [name.split("/")[0] for batch in batches for name in batch.recording_ids]
+    assert partitions == ["train"] * 36 + ["validation"] * 36
+    assert sum(len(b.labels) for b in first_batches(features, ["validation"], 1000)) == 54
+
+
 def test_retrieval_pool_takes_a_few_tiles_of_each_strip(features: Features) -> None:
     pool = retrieval_pool(features, ["validation"], tiles_per_strip=4)
     assert pool.log_mel.shape == (36, *SPEC.tile_shape)
     contexts, counts = np.unique(pool.contexts, return_counts=True)
     assert contexts.tolist() == [f"validation/{i}" for i in range(9)]
     assert counts.tolist() == [4] * 9
+    assert pool.recordings.tolist() == pool.contexts.tolist()  # a song is one recording
     assert len(retrieval_pool(features, ["validation"], size=10).contexts) == 12  # whole strips
     assert len(retrieval_pool(features, []).contexts) == 0
 

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tests.trainer.synthetic import SPEC
-from trainer.data import Features
+from tests.trainer.synthetic import SPEC, write_features
+from trainer.data import Features, open_features
 from trainer.embedding import (
     VectorTable,
     as_representation,
@@ -47,6 +49,16 @@ def test_a_table_has_a_row_per_tile_in_step_with_its_columns(features: Features)
     assert one_song.start_ms.tolist() == [0, 160, 320, 480, 640, 800]
     spread = one_song.vectors[:, : SPEC.n_mels].std(axis=0).mean()
     assert spread == pytest.approx(0.5 / np.sqrt(SPEC.tile_frames), rel=0.3)
+
+
+def test_a_table_can_be_of_the_first_tiles(tmp_path: Path) -> None:
+    """Of 360 tiles, one batch: 43 songs of 6 tiles are the first to make 256."""
+    many = open_features(str(write_features(tmp_path / "features", {"train": 60})))
+    represent = as_representation(log_mel_statistics(SPEC.tile_shape))
+    whole = tile_table(many, ["train"], represent)
+    first = tile_table(many, ["train"], represent, most_tiles=200)
+    assert first.recording_ids.tolist() == whole.recording_ids[:258].tolist()
+    np.testing.assert_array_equal(first.vectors, whole.vectors[:258])
 
 
 def test_a_recording_has_the_mean_and_the_maximum_of_its_audible_tiles() -> None:

@@ -21,7 +21,8 @@ Results = dict[str, dict[str, np.ndarray]]
 
 def train(features_dir: Path, replicas: int, output: Path, names: Iterable[str]) -> Results:
     """By name of the settings: scalars of three SGD steps, and the weights after them."""
-    finished = run("tests.trainer.replica_training", features_dir, replicas, output, *names)
+    words = ("tests.trainer.replica_training", features_dir, replicas, output, *names)
+    finished = run(*words, timeout_s=1200)  # of every loss on four replicas: 10 min on busy cores
     assert finished.returncode == 0, finished.stderr
     results: Results = {name: {} for name in names}
     with np.load(output) as saved:

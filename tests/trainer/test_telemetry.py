@@ -1,7 +1,10 @@
+import io
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 from tensorboard.backend.event_processing import plugin_event_accumulator
@@ -12,7 +15,8 @@ from tensorboard.plugins.projector import ProjectorConfig
 from beam_features.schema.strip import NO_LABEL
 from trainer.config import ResolvedConfig
 from trainer.data import RetrievalPool
-from trainer.telemetry import Telemetry
+from trainer.figures import curve_png
+from trainer.telemetry import Telemetry, read_curves, write_figures
 
 
 def test_settings_are_in_the_hparams_table(tmp_path: Path) -> None:
@@ -68,6 +72,7 @@ def test_the_projector_finds_vectors_and_what_they_are(tmp_path: Path) -> None:
         log_mel=np.zeros((3, 1, 1), np.float16),
         contexts=np.array(["a\tb", "c", "c"], object),
         labels=np.array([1, 0, NO_LABEL]),
+        recordings=np.array(["x.wav", "y\nz.wav", "y.wav"], object),
     )
     Telemetry(str(tmp_path), None, is_chief=True).log_embeddings(embeddings, pool, ("bell", "drum"))
     config = ProjectorConfig()
@@ -76,7 +81,36 @@ def test_the_projector_finds_vectors_and_what_they_are(tmp_path: Path) -> None:
     stored = np.fromfile(tmp_path / shown.tensor_path, np.float32).reshape(shown.tensor_shape)
     np.testing.assert_array_equal(stored, embeddings)
     rows = (tmp_path / shown.metadata_path).read_text()
-    assert rows == "context\tlabel\na b\tdrum\nc\tbell\nc\t\n"
+    assert rows == ("recording\tcontext\tlabel\nx.wav\ta b\tdrum\ny z.wav\tc\tbell\ny.wav\tc\t\n")
+
+
+def test_figures_are_images_of_their_size(tmp_path: Path) -> None:
+    directory = str(tmp_path / "classifier" / "none-logistic")
+    steps, values = np.arange(4), np.array([3.0, 2.0, 1.5, 1.0])
+    for name in ("first", "second"):  # which replaces the first
+        write_figures(directory, {name: curve_png(steps, values, "loss")})
+    events = EventAccumulator(directory, {"tensors": 0}).Reload()
+    assert events.Tags()["tensors"] == ["figures/second"]
+    (event,) = events.Tensors("figures/second")
+    width, height, png = tf.make_ndarray(event.tensor_proto).tolist()
+    assert (int(width), int(height)) == (900, 525)
+    assert plt.imread(io.BytesIO(png)).shape[:2] == (525, 900)
+
+
+@pytest.mark.parametrize("scheme", ["", "ram:/"])
+def test_curves_are_read_as_they_were_logged(tmp_path: Path, scheme: str) -> None:
+    """From local disk, and from a filesystem that only TensorFlow knows, as ``gs://`` is."""
+    directory = f"{scheme}{tmp_path}"
+    telemetry = Telemetry(directory, None, is_chief=True)
+    for step, loss in ((1, 0.5), (2, 0.25), (5, 0.125)):
+        telemetry.log({"loss": loss, "other": 1.0}, step)
+    telemetry.close()
+    curves = read_curves(directory, ("loss", "recall_at_1"))
+    assert curves.keys() == {"loss"}
+    steps, values = curves["loss"]
+    assert steps.tolist() == [1, 2, 5]
+    assert values.tolist() == [0.5, 0.25, 0.125]
+    assert read_curves(f"{directory}/none", ("loss",)) == {}
 
 
 def test_steps_to_profile_have_host_calls_of_their_own() -> None:

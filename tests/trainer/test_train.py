@@ -16,6 +16,16 @@ from trainer import storage
 from trainer.export import open_model
 
 SETTINGS = ("batch_size=16", "epochs=5", "embedding_size=8", "projection_size=4", "margin=1.0")
+FIGURES = {
+    f"figures/{name}"
+    for name in (
+        "pca_by_context",
+        "tsne_by_context",
+        "pca_by_label",
+        "tsne_by_label",
+        "label_distances",
+    )
+}
 
 
 def train_command(features: Path, job: Path, *settings: str) -> tuple[object, ...]:
@@ -74,10 +84,16 @@ def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
         "embedding_std",
         "effective_rank",
         "projection_std",
+        *FIGURES,
     }
     for name in ("recall_at_1", "embedding_std", "effective_rank", "projection_std"):
         assert [event.step for event in events.Tensors(name)] == [9, 18, 27, 36, 45]
     assert events.Tensors("loss")[-1].step == 45
+    for name in FIGURES:
+        (event,) = events.Tensors(name)
+        assert event.step == 45
+        width, height, _ = tf.make_ndarray(event.tensor_proto).tolist()
+        assert 300 < int(height) <= int(width) < 1500
     for event in events.Tensors("input_wait_share"):
         assert 0 <= tf.make_ndarray(event.tensor_proto) <= 1
 
