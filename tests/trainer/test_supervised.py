@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -12,17 +13,18 @@ from trainer.data import Features, open_features
 from trainer.embedding import as_representation, recording_table, tile_table
 from trainer.encoders import build_encoder
 from trainer.job import resolve_config
-from trainer.retrieval import knn_accuracy
+from trainer.quality import knn_accuracy
 from trainer.supervised import train_supervised
 
 CONFIG = TrainConfig(batch_size=16, epochs=4, embedding_size=8, learning_rate=3e-3, clip_norm=5.0)
 
 
-def accuracy(encoder, features: Features) -> float:
+def accuracy(encoder: keras.Model, features: Features) -> float:
+    """Share of test recordings that their nearest training recordings give the right label."""
     represent = as_representation(encoder)
-    train, test = (
-        recording_table(tile_table(features, [name], represent)) for name in ("train", "test")
-    )
+    train = tile_table(features, ["train"], represent)
+    train = recording_table(train.select(train.labels >= 0))
+    test = recording_table(tile_table(features, ["test"], represent))
     return knn_accuracy(train.vectors, train.labels, test.vectors, test.labels)
 
 
@@ -46,11 +48,7 @@ def test_tiles_without_a_label_are_skipped(tmp_path: Path) -> None:
     relabel(data / "train-00001-of-00002.tfrecord", -1)
     features = open_features(str(data))
     encoder = train_supervised(features, ["train"], resolve_config(CONFIG, features))
-    represent = as_representation(encoder)
-    train = tile_table(features, ["train"], represent)
-    train = recording_table(train.select(train.labels >= 0))
-    test = recording_table(tile_table(features, ["test"], represent))
-    assert knn_accuracy(train.vectors, train.labels, test.vectors, test.labels) > 0.8
+    assert accuracy(encoder, features) > 0.8
 
 
 def test_one_label_is_refused(tmp_path: Path) -> None:
