@@ -25,7 +25,7 @@ from trainer.encoders import build_encoder
 from trainer.evaluation_figures import log_evaluation
 from trainer.heads import HEADS, Classifiers
 from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_job_config
-from trainer.labelled_rows import labelled
+from trainer.labelled_rows import labelled, require_apart
 from trainer.labeller import Labeller
 from trainer.posteriors import Posteriors
 from trainer.quality import knn_labels, measure_quality
@@ -64,8 +64,8 @@ def evaluate(
         What ``metrics.json`` holds.
 
     Raises:
-        InputError: data and model do not fit, there is nothing to classify, or the encoder was
-            trained on test recordings.
+        InputError: data and model do not fit, there is nothing to classify, or the encoder or the
+            classifier would have learned from test recordings.
     """
     features = open_features(data)
     job = read_job_config(job_dir)
@@ -76,6 +76,7 @@ def evaluate(
     if encoder == "trained" and not transductive:
         require_unheard(job_dir, test.recording_ids)
     train = tables.of("train")
+    require_apart(train, test)
     validation = tables.of("validation") if resolved.validation_partitions else None
     names = features.info.label_names
     classifiers = Classifiers.fit(HEADS[head], train, validation, resolved, names)

@@ -24,6 +24,17 @@ def require_two_labels(train: VectorTable) -> None:
         )
 
 
+def require_apart(train: VectorTable, test: VectorTable) -> None:
+    """Raise an InputError where a recording is in both, by its id: its label would be known."""
+    wanted = set(test.recording_ids.tolist())
+    known = sorted(wanted & set(train.recording_ids.tolist()))
+    if known:
+        raise InputError(
+            f"{len(known)} of {len(wanted)} test recordings, such as {known[0]!r}, are in the "
+            "train_partitions, too; choose other partitions"
+        )
+
+
 def balanced_weights(counts: npt.NDArray[np.integer]) -> Float32:
     """Weights per class by which classes count alike and a row counts 1 on average.
 

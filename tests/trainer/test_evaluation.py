@@ -101,6 +101,16 @@ def test_transductive_runs_say_so(
     assert metrics_of(job, "none-logistic")["transductive"] is False
 
 
+@pytest.mark.parametrize("encoder", ["none", "trained"])
+def test_labels_of_test_recordings_are_refused_even_to_transductive_runs(
+    leaking: tuple[Path, Path], encoder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features, job = leaking
+    assert classify(features, job, "--transductive", "--encoder", encoder) == 2
+    line = capsys.readouterr().err.strip()
+    assert "12 of 12 test recordings, such as 'test/0', are in the train_partitions, too" in line
+
+
 def test_a_job_that_does_not_tell_is_refused(
     features_dir: Path, job: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
