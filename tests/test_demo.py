@@ -60,7 +60,7 @@ def test_demo_without_labels_trains_and_says_so(tmp_path: Path, config: Path) ->
     printed = make_demo(tmp_path / "out", *variables)
     assert "no labels, so nothing to classify" in printed
     assert (tmp_path / "out" / "job" / "export" / "encoder.keras").exists()
-    assert "Nearest neighbours" in (tmp_path / "out" / "job" / "report.html").read_text()
+    assert "<h2>The embedding</h2>" in (tmp_path / "out" / "job" / "report.html").read_text()
 
 
 @pytest.mark.slow
