@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from trainer import storage
 from trainer.config import ClassifyConfig
@@ -81,4 +82,5 @@ def _fit(train: VectorTable, strength: float) -> Pipeline:
     logistic = LogisticRegression(
         C=strength, class_weight="balanced", max_iter=_MOST_ITERATIONS, tol=_TOLERANCE
     )
-    return make_pipeline(StandardScaler(), logistic).fit(train.vectors, train.labels)
+    with threadpool_limits(1, "blas"):  # so small are its products that two threads take 10 x
+        return make_pipeline(StandardScaler(), logistic).fit(train.vectors, train.labels)
