@@ -28,10 +28,6 @@ from trainer.scores import score
 from trainer.training import train
 
 PREDICTIONS = "predictions.csv"
-_SENTENCES = {
-    "inductive": "inductive: each encoder was trained without the audio that it is tested on",
-    "transductive": "transductive: one encoder was trained on all audio, tests too, without labels",
-}
 
 
 class CrossValidation:
@@ -180,30 +176,3 @@ def pooled_scores(
         "knn_accuracy": knn["accuracy"],
         "knn_accuracy_ci95": knn["accuracy_ci95"],
     }
-
-
-def summary_table(summary: dict[str, Any]) -> str:
-    """Lay out the scores over all folds, and those of the evaluation set where there is one."""
-    runs = summary["runs"]
-    recordings = max(run["folds"]["recordings"] for run in runs.values())
-    columns = ("accuracy", "macro-F1", "5-NN accuracy")
-    lines = [
-        _SENTENCES[summary["mode"]],
-        f"{recordings} recordings, each tested once; 95 % intervals over recordings",
-        f"{'encoder-head':<22}" + "".join(f"{column:<22}" for column in columns),
-    ]
-    for name, run in runs.items():
-        cells = [
-            _with_interval(run["folds"], key) for key in ("accuracy", "macro_f1", "knn_accuracy")
-        ]
-        lines.append(f"{name:<22}" + "".join(f"{cell:<22}" for cell in cells))
-        for split, scores in run["per_split"].items():
-            if split.startswith("eval"):
-                cells = [_with_interval(scores["recording"], k) for k in ("accuracy", "macro_f1")]
-                lines.append(f"  {split:<20}" + "".join(f"{cell:<22}" for cell in cells))
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _with_interval(scores: dict[str, Any], name: str) -> str:
-    low, high = scores[f"{name}_ci95"]
-    return f"{scores[name]:.3f} ({low:.3f}-{high:.3f})"

@@ -68,7 +68,8 @@ def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm()
     load_tensorflow()
     from trainer import storage
-    from trainer.cross_validation import CrossValidation, summary_table
+    from trainer.comparison import summary_table
+    from trainer.cross_validation import CrossValidation
 
     config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)
     classifier = load_settings(ClassifyConfig, None, parsed.set_classifier, storage.read_text)

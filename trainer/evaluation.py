@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from beam_features.schema.errors import InputError
 from beam_features.schema.settings import build_settings
@@ -80,34 +81,22 @@ def evaluate(
     validation = tables.of("validation") if resolved.validation_partitions else None
     names = features.info.label_names
     classifiers = Classifiers.fit(HEADS[head], train, validation, resolved, names)
-    tiles, recordings = classifiers.of_tiles(test), classifiers.of_recordings(test)
-    reference, asked = recording_table(train), recording_table(test)
-    nearest = knn_labels(reference.vectors, reference.labels, asked.vectors)
+    answers = _ask(classifiers, train, test)
     results = {
         "encoder": encoder,
         "head": head,
-        "recording_from": resolved.recording_from,
         "transductive": transductive and encoder == "trained",
         "regularisation": classifiers.regularisation,
-        "seed": resolved.seed,
+        **_described(resolved),
         "label_names": list(names),
-        "train_partitions": list(resolved.train_partitions),
-        "validation_partitions": list(resolved.validation_partitions),
-        "test_partitions": list(resolved.test_partitions),
-        "tile": _scores(tiles, names, resolved.seed),
-        "recording": _scores(recordings, names, resolved.seed)
-        | {"knn_accuracy": float(np.mean(nearest == asked.labels))},
-        "quality": {
-            "tile": measure_quality(test.select(test.audible), resolved.seed),
-            "recording": measure_quality(asked, resolved.seed),
-        },
+        **_measured(answers, test, names, resolved.seed),
     }
     if directory is None:
         name = f"{encoder}-{head}"
-        log_evaluation(job_dir, name, asked, recordings, names, resolved.seed)
+        log_evaluation(job_dir, name, answers.asked, answers.recordings, names, resolved.seed)
         directory = storage.join(job_dir, CLASSIFIER, name)
     labeller = Labeller(model, features.info.feature_spec, classifiers, head, names)
-    write_results(directory, labeller, tiles, recordings, nearest, results)
+    write_results(directory, labeller, answers.tiles, answers.recordings, answers.nearest, results)
     return results
 
 
@@ -178,6 +167,45 @@ class _Tables:
                 f"labels with --set {role}_partitions=[…]"
             )
         return tiles
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answers:
+    """What classifiers, and neighbours among the training recordings, say of the test."""
+
+    tiles: Posteriors
+    recordings: Posteriors
+    asked: VectorTable  # one row per recording, in the order of `recordings`
+    nearest: npt.NDArray[np.int64]  # label by the nearest neighbours, per recording
+
+
+def _ask(classifiers: Classifiers, train: VectorTable, test: VectorTable) -> _Answers:
+    reference, asked = recording_table(train), recording_table(test)
+    nearest = knn_labels(reference.vectors, reference.labels, asked.vectors)
+    return _Answers(classifiers.of_tiles(test), classifiers.of_recordings(test), asked, nearest)
+
+
+def _described(config: ResolvedClassifyConfig) -> dict[str, Any]:
+    """The settings that results are read by."""
+    names = ("train_partitions", "validation_partitions", "test_partitions")
+    partitions = {name: list(getattr(config, name)) for name in names}
+    return {"recording_from": config.recording_from, "seed": config.seed} | partitions
+
+
+def _measured(
+    answers: _Answers, test: VectorTable, label_names: tuple[str, ...], seed: int
+) -> dict[str, Any]:
+    """Scores of tiles and recordings, and how the vectors lie."""
+    knn_accuracy = float(np.mean(answers.nearest == answers.asked.labels))
+    recording = _scores(answers.recordings, label_names, seed) | {"knn_accuracy": knn_accuracy}
+    return {
+        "tile": _scores(answers.tiles, label_names, seed),
+        "recording": recording,
+        "quality": {
+            "tile": measure_quality(test.select(test.audible), seed),
+            "recording": measure_quality(answers.asked, seed),
+        },
+    }
 
 
 def _scores(posteriors: Posteriors, label_names: tuple[str, ...], seed: int) -> dict[str, Any]:
