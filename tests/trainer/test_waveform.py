@@ -112,7 +112,7 @@ def test_real_recordings_equal_the_feature_job(
     assert paths
     for path in paths[:: -(-len(paths) // MOST_REAL_FILES)]:
         with path.open("rb") as file:
-            samples = decode(file, SPEC)
+            samples = decode(file, SPEC)[:, 0]
         expected = np.asarray(encoder(as_stored(samples), training=False))
         np.testing.assert_allclose(
             model(samples)["embeddings"], expected, atol=1e-3, err_msg=path.name
