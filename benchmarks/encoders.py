@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
+from trainer.config import Architecture
 from trainer.encoders import ENCODERS, build_encoder
 
 TILE_SHAPE = FeatureSpec().tile_shape
@@ -49,10 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| encoder | parameters | inference | training |\n|---|---|---|---|",
         flush=True,
     )
-    reference = work_of(build_encoder(REFERENCE, TILE_SHAPE, EMBEDDING_SIZE, moments, seed=0))
+    reference = work_of(
+        build_encoder(Architecture(REFERENCE), TILE_SHAPE, EMBEDDING_SIZE, moments, seed=0)
+    )
     of_reference: list[list[float]] = [[], []]
     for name in known.encoders:
-        encoder = build_encoder(name, TILE_SHAPE, EMBEDDING_SIZE, moments, seed=0)
+        encoder = build_encoder(Architecture(name), TILE_SHAPE, EMBEDDING_SIZE, moments, seed=0)
         costs = []
         for index, (ours, its) in enumerate(zip(work_of(encoder), reference, strict=True)):
             ratios, seconds = compare(ours, its, tiles, known.rounds)

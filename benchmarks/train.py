@@ -215,7 +215,7 @@ class Steps:
             with computing_in(config.precision):
                 encoder = wrap(
                     build_encoder(
-                        config.encoder, spec.tile_shape, config.embedding_size, moments, 0
+                        config.architecture, spec.tile_shape, config.embedding_size, moments, 0
                     )
                 )
             projector = build_projector(encoder.output_shape[-1], config.projection_size)

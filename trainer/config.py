@@ -10,12 +10,36 @@ from beam_features.schema.errors import InputError
 Positive = Annotated[int, Field(gt=0)]
 Augmentation = Literal["shift", "mix", "noise", "gain", "time_mask", "mel_mask"]
 
+_CHANNEL_STEP = 8  # GPUs compute multiples of it fast in 16 bits
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An encoder, and how much larger or smaller than usual it is.
+
+    Attributes:
+        name: key of `trainer.encoders.ENCODERS`.
+        width: by what the numbers of channels or units are multiplied, rounded to multiples of 8.
+        depth: number of convolutions (of recurrent or dense layers, where there are none); None:
+            the usual one.
+    """
+
+    name: str
+    width: float = 1.0
+    depth: int | None = None
+
+    def widen(self, channels: int) -> int:
+        """Scale a number of channels or units."""
+        return max(round(channels * self.width / _CHANNEL_STEP), 1) * _CHANNEL_STEP
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TrainConfig:
     """What to train and how; configs/demo.yaml explains each key."""
 
     encoder: str = "conv2d"
+    encoder_width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    encoder_depth: Annotated[int, Field(ge=1, le=8)] | None = None  # None: the encoder's own
     embedding_size: Positive | None = 256  # None: the embedding is what the encoder pools
     projection_hidden: Positive | None = None  # None: no layer between embedding and projection
     projection_size: Positive | None = 128  # None: the loss sees the embedding itself
@@ -62,6 +86,11 @@ class TrainConfig:
                 "step, then the last"
             )
         _require_one_role(self)
+
+    @property
+    def architecture(self) -> Architecture:
+        """What encoder to build."""
+        return Architecture(self.encoder, self.encoder_width, self.encoder_depth)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

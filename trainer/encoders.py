@@ -12,9 +12,11 @@ import numpy as np
 
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.errors import InputError
+from trainer.config import Architecture
 
 _SILENT_BIN_VARIANCE = 1e-6  # of a mel bin that never changes
 _NORM_MOMENTUM = 0.9
+_ANY_DEPTH = ("dense", "conv1d", "conv2d", "gru", "conv_gru")
 _PREBUILT = ("mobilenet_v3_small", "efficientnet_v2_b0")  # of keras.applications
 _SMALLEST_SIDE = 32  # of the tiles that those take
 
@@ -23,7 +25,7 @@ Block = Callable[[keras.KerasTensor, int, int], keras.KerasTensor]
 
 
 def build_encoder(
-    name: str,
+    architecture: Architecture,
     tile_shape: tuple[int, int],
     embedding_size: int | None,
     moments: Moments,
@@ -32,16 +34,16 @@ def build_encoder(
     """Build an untrained encoder ``[batch, tile_frames, n_mels] -> [batch, embedding_size]``.
 
     Args:
-        name: key of `ENCODERS`.
+        architecture: which encoder.
         tile_shape: ``(tile_frames, n_mels)``.
         embedding_size: length of the embedding; None: what the encoder pools is the embedding.
         moments: of the training partitions; each mel bin is normalised with them.
         seed: for the initial weights.
 
     Raises:
-        InputError: there is no encoder of that name, or the tiles are too small for it.
+        InputError: there is no encoder of that name and size, or the tiles are too small for it.
     """
-    check_encoder(name, tile_shape)
+    check_encoder(architecture, tile_shape)
     keras.utils.set_random_seed(seed)
     tiles = keras.Input(tile_shape, name="log_mel")
     variance = np.maximum(moments.variance, _SILENT_BIN_VARIANCE)
@@ -52,19 +54,29 @@ def build_encoder(
         dtype="float32",
         name="normalise",
     )(tiles)
-    features = ENCODERS[name](normalised)  # [batch, channels]
+    features = ENCODERS[architecture.name](normalised, architecture)  # [batch, channels]
     if embedding_size is None:
         embed = keras.layers.Activation("linear", dtype="float32", name="embed")
     else:
         embed = keras.layers.Dense(embedding_size, dtype="float32", name="embed")
     embeddings = embed(features)
-    return keras.Model(tiles, embeddings, name=name)
+    return keras.Model(tiles, embeddings, name=architecture.name)
 
 
-def check_encoder(name: str, tile_shape: tuple[int, int]) -> None:
-    """Raise an InputError where there is no encoder of that name, or not for such tiles."""
+def check_encoder(architecture: Architecture, tile_shape: tuple[int, int]) -> None:
+    """Raise an InputError where there is no such encoder, or not for such tiles."""
+    name = architecture.name
     if name not in ENCODERS:
         raise InputError(f"unknown encoder {name!r}; choose one of: {', '.join(ENCODERS)}")
+    if architecture.depth is not None and name not in _ANY_DEPTH:
+        raise InputError(
+            f"encoder_depth={architecture.depth}, but {name!r} has a depth of its own; set "
+            f"encoder_depth=null, or choose one of: {', '.join(_ANY_DEPTH)}"
+        )
+    if architecture.width != 1 and name in _PREBUILT:
+        raise InputError(
+            f"encoder_width={architecture.width}, but {name!r} has one width; set encoder_width=1"
+        )
     if name in _PREBUILT and min(tile_shape) < _SMALLEST_SIDE:
         raise InputError(
             f"encoder {name!r} takes tiles of at least {_SMALLEST_SIDE} frames and as many mel "
@@ -92,22 +104,24 @@ def build_projector(
     return keras.Model(embeddings, unit, name="projector")
 
 
-def dense(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def dense(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """Two dense layers of 512 on all values of a tile, each with batch norm and ReLU.
 
     The only encoder that minds where in a tile something happens.
     """
     x = keras.layers.Flatten()(tiles)
-    for units in (512, 512):
+    units = architecture.widen(512)
+    for _ in range(architecture.depth or 2):
         x = keras.layers.Dense(units, use_bias=False, kernel_initializer="he_normal")(x)
         x = keras.layers.ReLU()(_norm(x))
     return x
 
 
-def conv1d(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def conv1d(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """Four convolutions over 3 frames, mel bins being channels, each with pooling over 2 frames."""
     x = tiles
-    for channels in (128, 128, 256, 256):
+    for layer in range(architecture.depth or 4):
+        channels = architecture.widen(128 if layer < 2 else 256)
         x = keras.layers.Conv1D(
             channels, 3, padding="same", use_bias=False, kernel_initializer="he_normal"
         )(x)
@@ -116,60 +130,64 @@ def conv1d(tiles: keras.KerasTensor) -> keras.KerasTensor:
     return _pool_frames(x)
 
 
-def conv2d(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def conv2d(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """Four 3x3 convolutions of 32 to 256 channels, each with 2x2 pooling, batch norm and ReLU."""
-    x = _convolutions(_as_image(tiles), (32, 64, 128, 256))
+    x = _convolutions(_as_image(tiles), architecture, architecture.depth or 4)
     mean = keras.layers.GlobalAveragePooling2D()(x)
     peak = keras.layers.GlobalMaxPooling2D()(x)
     return keras.layers.Concatenate()([mean, peak])  # [batch, 2 channels]
 
 
-def gru(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def gru(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """Two layers of 256 gated recurrent units over the frames."""
-    return _pool_frames(_gru(_gru(tiles)))
+    x = tiles
+    for _ in range(architecture.depth or 2):
+        x = _gru(x, architecture)
+    return _pool_frames(x)
 
 
-def conv_gru(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def conv_gru(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """Three convolutions as in `conv2d`, then 256 gated recurrent units over time.
 
     A convolutional recurrent network, arXiv 1609.04243.
     """
-    x = _convolutions(_as_image(tiles), (32, 64, 128))
+    x = _convolutions(_as_image(tiles), architecture, architecture.depth or 3)
     _, frames, mels, channels = x.shape
-    return _pool_frames(_gru(keras.layers.Reshape((frames, mels * channels))(x)))
+    x = keras.layers.Reshape((frames, mels * channels))(x)
+    return _pool_frames(_gru(x, architecture))
 
 
-def resnet18(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def resnet18(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """ResNet-18 (arXiv 1512.03385, table 1)."""
-    return _resnet(tiles, _basic_block, (2, 2, 2, 2))
+    return _resnet(tiles, architecture, _basic_block, (2, 2, 2, 2))
 
 
-def resnet34(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def resnet34(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """ResNet-34."""
-    return _resnet(tiles, _basic_block, (3, 4, 6, 3))
+    return _resnet(tiles, architecture, _basic_block, (3, 4, 6, 3))
 
 
-def resnet50(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def resnet50(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """ResNet-50."""
-    return _resnet(tiles, _bottleneck_block, (3, 4, 6, 3))
+    return _resnet(tiles, architecture, _bottleneck_block, (3, 4, 6, 3))
 
 
-def resnet101(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def resnet101(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """ResNet-101."""
-    return _resnet(tiles, _bottleneck_block, (3, 4, 23, 3))
+    return _resnet(tiles, architecture, _bottleneck_block, (3, 4, 23, 3))
 
 
-def resnet152(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def resnet152(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """ResNet-152."""
-    return _resnet(tiles, _bottleneck_block, (3, 8, 36, 3))
+    return _resnet(tiles, architecture, _bottleneck_block, (3, 8, 36, 3))
 
 
-def mobilenet_v3_small(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def mobilenet_v3_small(tiles: keras.KerasTensor, _: Architecture) -> keras.KerasTensor:
     """MobileNetV3-Small (arXiv 1905.02244, table 2)."""
     return _prebuilt(keras.applications.MobileNetV3Small, tiles)
 
 
-def efficientnet_v2_b0(tiles: keras.KerasTensor) -> keras.KerasTensor:
+def efficientnet_v2_b0(tiles: keras.KerasTensor, _: Architecture) -> keras.KerasTensor:
     """EfficientNetV2-B0 (arXiv 2104.00298)."""
     return _prebuilt(keras.applications.EfficientNetV2B0, tiles)
 
@@ -179,33 +197,39 @@ def _as_image(tiles: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.Reshape((*tiles.shape[1:], 1), name="as_image")(tiles)
 
 
-def _convolutions(image: keras.KerasTensor, channels: Sequence[int]) -> keras.KerasTensor:
-    """3x3 convolutions, each with 2x2 pooling, batch norm and ReLU.
+def _convolutions(
+    image: keras.KerasTensor, architecture: Architecture, depth: int
+) -> keras.KerasTensor:
+    """3x3 convolutions of 32, 64, 128… channels, each with 2x2 pooling, batch norm and ReLU.
 
     Pooling comes first: what follows then moves a quarter of the memory.
     """
     x = image
-    for n_channels in channels:
-        x = keras.layers.MaxPooling2D(2, padding="same")(_conv(x, n_channels))
+    for layer in range(depth):
+        channels = architecture.widen(32 * 2**layer)
+        x = keras.layers.MaxPooling2D(2, padding="same")(_conv(x, channels))
         x = keras.layers.ReLU()(_norm(x))
     return x
 
 
-def _gru(frames: keras.KerasTensor) -> keras.KerasTensor:
+def _gru(frames: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """``[batch, frames, size] -> [batch, frames, 256]``.
 
     Keras' defaults are what cuDNN can compute; recurrent dropout, above all, is not.
     """
-    return keras.layers.GRU(256, return_sequences=True)(frames)
+    return keras.layers.GRU(architecture.widen(256), return_sequences=True)(frames)
 
 
-def _resnet(tiles: keras.KerasTensor, block: Block, repeats: Sequence[int]) -> keras.KerasTensor:
+def _resnet(
+    tiles: keras.KerasTensor, architecture: Architecture, block: Block, repeats: Sequence[int]
+) -> keras.KerasTensor:
     """Four stages of blocks of 64 to 512 channels; every stage but the first halves the image."""
-    x = keras.layers.ReLU()(_conv_norm(_as_image(tiles), 64, size=7, strides=2))
+    x = _conv_norm(_as_image(tiles), architecture.widen(64), size=7, strides=2)
+    x = keras.layers.ReLU()(x)
     x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(x)
     for stage, n_blocks in enumerate(repeats):
         for index in range(n_blocks):
-            x = block(x, 64 * 2**stage, 2 if stage > 0 and index == 0 else 1)
+            x = block(x, architecture.widen(64 * 2**stage), 2 if stage > 0 and index == 0 else 1)
     return keras.layers.GlobalAveragePooling2D()(x)
 
 
@@ -285,7 +309,7 @@ def _adapt(layer: keras.Layer) -> keras.Layer:
     return type(layer).from_config(config)
 
 
-ENCODERS: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
+ENCODERS: dict[str, Callable[[keras.KerasTensor, Architecture], keras.KerasTensor]] = {
     "dense": dense,
     "conv1d": conv1d,
     "conv2d": conv2d,

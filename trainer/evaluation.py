@@ -139,7 +139,7 @@ def _encoder(
         return log_mel_statistics(tile_shape)
     if kind == "random":
         moments = features.info.moments(config.train_partitions)
-        return build_encoder(job.encoder, tile_shape, job.embedding_size, moments, job.seed)
+        return build_encoder(job.architecture, tile_shape, job.embedding_size, moments, job.seed)
     if kind == "supervised":
         return train_supervised(features, config.train_partitions, job)
     uri = storage.join(job_dir, ENCODER)

@@ -32,7 +32,7 @@ def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
             or the settings are for features of another fingerprint.
     """
     info = features.info
-    check_encoder(config.encoder, info.feature_spec.tile_shape)
+    check_encoder(config.architecture, info.feature_spec.tile_shape)
     check_fingerprint(config.fingerprint or info.fingerprint, features)
     roles = info.default_partitions()
     partitions = {}
@@ -102,7 +102,8 @@ def check_job_dir(job_dir: str, config: ResolvedConfig) -> None:
     values = _as_values(config)
     # A run that spent its budget may go on with a higher one: it is no part of what is learned.
     any_budget = {"corrupt_records_budget": values["corrupt_records_budget"]}
-    different = describe_differences(yaml.safe_load(storage.read_text(uri)) | any_budget, values)
+    there = _as_values(read_job_config(job_dir))  # with the defaults of keys that are newer
+    different = describe_differences(there | any_budget, values)
     if different:
         raise InputError(
             f"{job_dir} was made with other settings: {different}; choose another --job-dir"

@@ -47,7 +47,7 @@ def train_supervised(
     class_weights = balanced_weights(_label_counts(features, partitions))
     require_pairs(features, partitions, job.positives, CorruptRecords(budget=0))
     encoder = build_encoder(
-        job.encoder,
+        job.architecture,
         features.info.feature_spec.tile_shape,
         job.embedding_size,
         features.info.moments(partitions),

@@ -126,7 +126,7 @@ class _Run:
         with strategy.scope():
             with computing_in(config.precision):
                 self._encoder = build_encoder(
-                    config.encoder,
+                    config.architecture,
                     features.info.feature_spec.tile_shape,
                     config.embedding_size,
                     features.info.moments(config.train_partitions),

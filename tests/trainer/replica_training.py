@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.cluster import read_cluster
-from trainer.config import Augmentation, TrainConfig
+from trainer.config import Architecture, Augmentation, TrainConfig
 from trainer.data import Features, open_features, pair_batches
 from trainer.encoders import build_encoder, build_projector
 from trainer.losses import build_loss
@@ -61,7 +61,11 @@ def three_steps(
     with strategy.scope():
         keras.utils.set_random_seed(1)
         plain = name != "conv2d"
-        encoder = plain_encoder(shape) if plain else build_encoder("conv2d", shape, 8, moments, 1)
+        encoder = (
+            plain_encoder(shape)
+            if plain
+            else build_encoder(Architecture("conv2d"), shape, 8, moments, 1)
+        )
         projector, loss = build_projector(8, 4), build_loss(config, 4)
         optimizer = keras.optimizers.SGD(0.1)
         optimizer.build(trained_variables(encoder, projector, loss))

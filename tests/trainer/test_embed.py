@@ -13,6 +13,7 @@ from beam_features.schema.feature_spec import FeatureSpec
 from tests.beam_features.conftest import SONGS, write_noise
 from tests.processes import error_line, run
 from tests.trainer.synthetic import LABELS, SPEC, write_features
+from trainer.config import Architecture
 from trainer.data import Features, open_features
 from trainer.embed import main
 from trainer.embedding import tile_table
@@ -25,7 +26,9 @@ COLUMNS = ["recording", "start_s", "partition", "label", "vector"]
 def make_job(directory: Path, features: Features) -> Path:
     spec = features.info.feature_spec
     moments = features.info.moments(["train"])
-    export_encoder(build_encoder("conv2d", spec.tile_shape, 8, moments, 0), spec, str(directory))
+    export_encoder(
+        build_encoder(Architecture("conv2d"), spec.tile_shape, 8, moments, 0), spec, str(directory)
+    )
     (directory / "config.yaml").touch()
     return directory
 
@@ -83,7 +86,7 @@ def test_files_and_their_features_give_the_same_vectors(songs: Path, tmp_path: P
     names = list(features.info.partitions)
     moments = features.info.moments(names)
     spec = features.info.feature_spec
-    encoder = build_encoder("conv2d", spec.tile_shape, 8, moments, 0)
+    encoder = build_encoder(Architecture("conv2d"), spec.tile_shape, 8, moments, 0)
     export_encoder(encoder, spec, str(tmp_path / "job"))
     model = tmp_path / "job/export/encoder.keras"
     assert embed(model, tmp_path / "a", "--data", features.uri) == 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.synthetic import SPEC, write_features
+from trainer.config import Architecture
 from trainer.data import Features, open_features
 from trainer.embedding import (
     VectorTable,
@@ -32,7 +33,9 @@ def test_blocks_do_not_change_the_vectors() -> None:
 
 def test_inference_does_not_depend_on_the_rest_of_the_batch(features: Features) -> None:
     """It would if batch norm used the statistics of the batch."""
-    encoder = build_encoder("conv2d", SPEC.tile_shape, 8, features.info.moments(["train"]), seed=0)
+    encoder = build_encoder(
+        Architecture("conv2d"), SPEC.tile_shape, 8, features.info.moments(["train"]), seed=0
+    )
     represent = as_representation(encoder)
     tiles = np.random.default_rng(0).normal(-5, 3, (5, *SPEC.tile_shape)).astype(np.float16)
     np.testing.assert_allclose(represent(tiles)[:1], represent(tiles[:1]), atol=1e-5)

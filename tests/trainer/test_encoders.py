@@ -12,6 +12,7 @@ import tensorflow as tf
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.errors import InputError
 from trainer import storage
+from trainer.config import Architecture
 from trainer.encoders import ENCODERS, build_encoder, build_projector
 
 TILE_SHAPE = (100, 64)
@@ -43,11 +44,11 @@ def moments() -> Moments:
 @functools.cache
 def untrained(name: str) -> keras.Model:
     """For tests that leave it as it is, but for the moving statistics."""
-    return build_encoder(name, TILE_SHAPE, 8, Moments.of(tiles(20)), seed=0)
+    return build_encoder(Architecture(name), TILE_SHAPE, 8, Moments.of(tiles(20)), seed=0)
 
 
 def normalised(values: np.ndarray, moments: Moments) -> np.ndarray:
-    encoder = build_encoder("conv2d", TILE_SHAPE, 8, moments, seed=0)
+    encoder = build_encoder(Architecture("conv2d"), TILE_SHAPE, 8, moments, seed=0)
     layer = encoder.get_layer("normalise")
     return np.asarray(keras.Model(encoder.input, layer.output)(values))
 
@@ -68,7 +69,9 @@ def test_a_bin_that_never_changes_does_not_explode() -> None:
 def test_tiles_of_any_shape_become_float32_embeddings(
     name: str, tile_shape: tuple[int, int]
 ) -> None:
-    encoder = build_encoder(name, tile_shape, 8, Moments.of(tiles(4, tile_shape)), seed=0)
+    encoder = build_encoder(
+        Architecture(name), tile_shape, 8, Moments.of(tiles(4, tile_shape)), seed=0
+    )
     assert encoder.output_shape == (None, 8)
     assert encoder.output.dtype == "float32"
     if tile_shape == (50, 40):
@@ -85,12 +88,12 @@ def test_tiles_too_small_for_a_prebuilt_model_are_named(
 ) -> None:
     message = f"'{name}' takes .* 32 frames .* these have {tile_shape[0]} x {tile_shape[1]}; choose"
     with pytest.raises(InputError, match=message):
-        build_encoder(name, tile_shape, 8, Moments.of(tiles(4, tile_shape)), seed=0)
+        build_encoder(Architecture(name), tile_shape, 8, Moments.of(tiles(4, tile_shape)), seed=0)
 
 
 @pytest.mark.parametrize("name", sorted(ENCODERS.keys() - set(SLOW)))
 def test_the_smallest_tiles_do_for_the_others(name: str) -> None:
-    encoder = build_encoder(name, (1, 1), 8, Moments.of(tiles(4, (1, 1))), seed=0)
+    encoder = build_encoder(Architecture(name), (1, 1), 8, Moments.of(tiles(4, (1, 1))), seed=0)
     assert encoder(tiles(2, (1, 1))).shape == (2, 8)
 
 
@@ -148,7 +151,7 @@ def test_every_weight_gets_a_gradient(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY_ENCODER)
 def test_training_differs_by_the_statistics_of_batch_norm_only(name: str, moments: Moments) -> None:
     """With the moving statistics of this very batch, inference gives what training gives."""
-    encoder = build_encoder(name, TILE_SHAPE, 8, moments, seed=0)
+    encoder = build_encoder(Architecture(name), TILE_SHAPE, 8, moments, seed=0)
     before = np.asarray(encoder(tiles(8), training=False))
     for norm in norms(encoder):
         norm.momentum = 0.0
@@ -201,10 +204,10 @@ def one_and_two_replicas(name: str) -> tuple[np.ndarray, np.ndarray]:
     import tests.conftest  # noqa: F401  # makes two logical CPUs
 
     moments = Moments.of(tiles(20))
-    one = build_encoder(name, TILE_SHAPE, 8, moments, seed=0)(tiles(8), training=True)
+    one = build_encoder(Architecture(name), TILE_SHAPE, 8, moments, seed=0)(tiles(8), training=True)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
-        encoder = build_encoder(name, TILE_SHAPE, 8, moments, seed=0)
+        encoder = build_encoder(Architecture(name), TILE_SHAPE, 8, moments, seed=0)
     halves = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(np.split(tiles(8), 2)[context.replica_id_in_sync_group])
     )
@@ -228,10 +231,10 @@ def test_saved_encoder_loads_in_safe_mode_and_gives_the_same(name: str, tmp_path
 
 @pytest.mark.parametrize("name", EVERY_ENCODER)
 def test_the_seed_decides_the_weights(name: str, moments: Moments) -> None:
-    first, again, other = (
-        [v.numpy() for v in build_encoder(name, TILE_SHAPE, 8, moments, seed).trainable_variables]
-        for seed in (1, 1, 2)
+    encoders = (
+        build_encoder(Architecture(name), TILE_SHAPE, 8, moments, seed) for seed in (1, 1, 2)
     )
+    first, again, other = ([v.numpy() for v in e.trainable_variables] for e in encoders)
     for one, same, changed in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(one, same)
         if one.std() > 0:  # biases and norms begin with zeros or ones
@@ -250,7 +253,9 @@ def test_projections_have_length_one(sizes: tuple[int | None, ...]) -> None:
 
 def test_without_a_size_the_embedding_is_what_is_pooled(moments: Moments) -> None:
     """Mean and maximum of 256 channels; the layers before are the same, number by number."""
-    pooled, sized = (build_encoder("conv2d", TILE_SHAPE, size, moments, 0) for size in (None, 8))
+    pooled, sized = (
+        build_encoder(Architecture("conv2d"), TILE_SHAPE, size, moments, 0) for size in (None, 8)
+    )
     assert pooled.output_shape == (None, 512)
     assert sized.count_params() - pooled.count_params() == 512 * 8 + 8
 
@@ -259,4 +264,42 @@ def test_unknown_encoder_is_named(moments: Moments) -> None:
     with pytest.raises(
         InputError, match="unknown encoder 'resnet19'; choose one of: dense, conv1d, conv2d, gru"
     ):
-        build_encoder("resnet19", TILE_SHAPE, 8, moments, seed=0)
+        build_encoder(Architecture("resnet19"), TILE_SHAPE, 8, moments, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pooled"),
+    [
+        (Architecture("conv2d", width=0.5), 2 * 128),
+        (Architecture("conv2d", depth=2), 2 * 64),
+        (Architecture("conv2d", width=2, depth=5), 2 * 1024),
+        (Architecture("conv1d", width=0.25, depth=1), 2 * 32),
+        (Architecture("gru", width=0.125, depth=1), 2 * 32),
+        (Architecture("conv_gru", width=0.5, depth=1), 2 * 128),
+        (Architecture("dense", width=0.03), 16),
+        (Architecture("resnet18", width=0.25), 128),
+        (Architecture("resnet50", width=0.125), 256),
+    ],
+)
+def test_width_and_depth_scale_an_encoder(
+    architecture: Architecture, pooled: int, moments: Moments
+) -> None:
+    """What is pooled: the channels of the last layer, where mean and maximum are, twice."""
+    assert build_encoder(architecture, TILE_SHAPE, None, moments, 0).output_shape == (None, pooled)
+
+
+@pytest.mark.parametrize("name", ["dense", "conv1d", "conv2d", "gru", "conv_gru"])
+def test_more_depth_is_more_parameters(name: str, moments: Moments) -> None:
+    sizes = [
+        build_encoder(Architecture(name, 0.25, depth), TILE_SHAPE, 8, moments, 0).count_params()
+        for depth in (1, 2, 3)
+    ]
+    assert sizes[1] > sizes[0] or name in ("dense", "conv_gru")  # these flatten what gets smaller
+    assert len(set(sizes)) == 3
+
+
+def test_what_has_one_size_says_so(moments: Moments) -> None:
+    with pytest.raises(InputError, match="encoder_depth=3, but 'resnet18' has a depth of its own"):
+        build_encoder(Architecture("resnet18", depth=3), TILE_SHAPE, 8, moments, 0)
+    with pytest.raises(InputError, match=r"encoder_width=0.5, but 'mobilenet_v3_small' has one"):
+        build_encoder(Architecture("mobilenet_v3_small", 0.5), (32, 32), 8, moments, 0)

@@ -17,6 +17,7 @@ from beam_features.schema.feature_spec import FeatureSpec
 from tests.trainer.models import noise
 from tests.trainer.synthetic import SPEC
 from trainer import storage
+from trainer.config import Architecture
 from trainer.data import Features
 from trainer.encoders import build_encoder
 from trainer.export import export_encoder, model_sha256, open_model
@@ -54,7 +55,9 @@ def tiles(n: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def encoder(features: Features) -> keras.Model:
-    return build_encoder("conv2d", SPEC.tile_shape, 8, features.info.moments(["train"]), seed=0)
+    return build_encoder(
+        Architecture("conv2d"), SPEC.tile_shape, 8, features.info.moments(["train"]), seed=0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def test_encoders_of_every_kind_load_without_our_code(name: str, tmp_path: Path)
     """With weights away from their start, and 40 tiles: two blocks in the waveform's graph."""
     spec = FeatureSpec()
     values = np.random.default_rng(0).normal(-6, 2, (4, *spec.tile_shape)).astype(np.float32)
-    encoder = build_encoder(name, spec.tile_shape, 8, Moments.of(values), seed=0)
+    encoder = build_encoder(Architecture(name), spec.tile_shape, 8, Moments.of(values), seed=0)
     encoder(values, training=True)  # moves the statistics of batch norm
     export_encoder(encoder, spec, str(tmp_path / "job"))
     loaded = ask_a_stranger(tmp_path / "job", noise(640_000), values, tmp_path)
@@ -175,7 +178,7 @@ def test_layers_within_layers_are_served_in_float32(tmp_path: Path) -> None:
 def test_variables_mirrored_over_replicas_are_exported(features: Features, tmp_path: Path) -> None:
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         moments = features.info.moments(["train"])
-        encoder = build_encoder("conv2d", SPEC.tile_shape, 8, moments, seed=0)
+        encoder = build_encoder(Architecture("conv2d"), SPEC.tile_shape, 8, moments, seed=0)
     export_encoder(encoder, SPEC, str(tmp_path))
     vectors = open_model(str(tmp_path / "export/saved_model")).embed_tiles(tiles(3))
     expected = np.asarray(encoder(tiles(3), training=False))

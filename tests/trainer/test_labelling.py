@@ -11,7 +11,7 @@ import soundfile
 from beam_features.cli import main as beam_features
 from tests.processes import error_line, run
 from trainer.classify import main
-from trainer.config import TrainConfig
+from trainer.config import Architecture, TrainConfig
 from trainer.data import open_features
 from trainer.encoders import build_encoder
 from trainer.export import export_encoder
@@ -57,7 +57,9 @@ def make_job(root: Path, audio: Path, channels: str) -> tuple[Path, Path]:
     config = TrainConfig(batch_size=16, epochs=1, embedding_size=8)
     claim_job_dir(str(job), resolve_config(config, features))
     moments = features.info.moments(["train"])
-    export_encoder(build_encoder("conv2d", spec.tile_shape, 8, moments, 0), spec, str(job))
+    export_encoder(
+        build_encoder(Architecture("conv2d"), spec.tile_shape, 8, moments, 0), spec, str(job)
+    )
     write_training_recordings(str(job), [])
     return data, job
 

@@ -9,7 +9,7 @@ from beam_features.schema.dataset_info import Moments
 from beam_features.schema.errors import InputError
 from tests.trainer.synthetic import SPEC
 from trainer import precision
-from trainer.config import ResolvedConfig
+from trainer.config import Architecture, ResolvedConfig
 from trainer.encoders import build_encoder
 from trainer.export import export_encoder
 from trainer.optimizer import build_optimizer
@@ -21,7 +21,7 @@ MOMENTS = Moments.of(np.random.default_rng(0).normal(-4, 2, (8, *SPEC.tile_shape
 
 def encoder_in(policy: str) -> keras.Model:
     with computing_in(policy):
-        return build_encoder("conv2d", SPEC.tile_shape, 8, MOMENTS, seed=0)
+        return build_encoder(Architecture("conv2d"), SPEC.tile_shape, 8, MOMENTS, seed=0)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

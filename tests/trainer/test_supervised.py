@@ -8,7 +8,7 @@ import pytest
 
 from beam_features.schema.errors import InputError
 from tests.trainer.synthetic import SPEC, relabel, write_features
-from trainer.config import TrainConfig
+from trainer.config import Architecture, TrainConfig
 from trainer.data import Features, open_features
 from trainer.embedding import as_representation, recording_table, tile_table
 from trainer.encoders import build_encoder
@@ -34,7 +34,7 @@ def test_labels_teach_what_tells_labels_apart(tmp_path: Path) -> None:
     features = open_features(str(write_features(tmp_path / "features", songs, tilt=8.0)))
     job = resolve_config(CONFIG, features)
     moments = features.info.moments(["train"])
-    untrained = build_encoder("conv2d", SPEC.tile_shape, 8, moments, seed=0)
+    untrained = build_encoder(Architecture("conv2d"), SPEC.tile_shape, 8, moments, seed=0)
     trained = train_supervised(features, ["train"], job)
     assert accuracy(trained, features) > accuracy(untrained, features) + 0.1
     again = train_supervised(features, ["train"], job)

@@ -9,7 +9,7 @@ from beam_features.schema.errors import JobError
 from beam_features.schema.strip import NO_LABEL
 from tests.trainer.synthetic import SPEC, relabel, write_features
 from trainer import storage
-from trainer.config import TrainConfig
+from trainer.config import Architecture, TrainConfig
 from trainer.data import open_features, retrieval_pool
 from trainer.embedding import as_representation, represent_all
 from trainer.encoders import build_encoder
@@ -30,7 +30,9 @@ def test_training_finds_the_song_behind_a_nuisance(
     metrics = train(data, str(tmp_path / "job"), config, terminated=lambda: False)
     features = open_features(data)
     moments = features.info.moments(["train"])
-    untrained = as_representation(build_encoder("conv2d", SPEC.tile_shape, 8, moments, seed=0))
+    untrained = as_representation(
+        build_encoder(Architecture("conv2d"), SPEC.tile_shape, 8, moments, seed=0)
+    )
     pool = retrieval_pool(features, ["validation"])
     before = recall_at_1(represent_all(untrained, pool.log_mel), pool.contexts)
     assert before < 0.4
