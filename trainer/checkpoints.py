@@ -62,6 +62,23 @@ class Checkpoints:
             self._manager.save()
 
 
+def copy_newest(source: str, target: str) -> None:
+    """Let a run begin where another one stopped, unless it has a checkpoint of its own.
+
+    Raises:
+        JobError: there is no checkpoint in `source`.
+    """
+    if _complete(target):
+        return
+    prefixes = _complete(source)
+    if not prefixes:
+        raise JobError(f"{source} holds no checkpoint to go on from; run its trial again")
+    name = prefixes[0].rpartition("/")[2]
+    files = [file for file in storage.list_names(source, "") if file.startswith(f"{name}.")]
+    for file in sorted(files, key=lambda file: file.endswith(".index")):  # which makes it complete
+        storage.copy(storage.join(source, file), storage.join(target, file))
+
+
 def _complete(directory: str) -> list[str]:
     """Prefixes of all checkpoints with an index, newest first; the state file may be behind."""
     numbers = [

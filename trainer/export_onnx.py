@@ -73,7 +73,7 @@ def export_onnx(job_dir: str, output: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         local = os.path.join(directory, "model.onnx")
         onnx.save(converted, local)
-        storage.upload(local, output)
+        storage.copy(local, output)
 
 
 if __name__ == "__main__":

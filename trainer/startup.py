@@ -5,16 +5,18 @@ import sys
 import tempfile
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_QUIET = "3"  # errors become exceptions anyway
 
 
 def load_tensorflow() -> None:
     """Import TensorFlow; what it says meanwhile is shown only if it fails.
 
-    A log level in the environment means that somebody wants to see its messages: then all are.
+    A lower log level in the environment means that somebody wants to see its messages: then all
+    are.
     """
-    if _LOG_LEVEL in os.environ:
+    if os.environ.get(_LOG_LEVEL, _QUIET) != _QUIET:
         return
-    os.environ[_LOG_LEVEL] = "3"  # errors become exceptions anyway
+    os.environ[_LOG_LEVEL] = _QUIET  # which processes that we start inherit
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as said:

@@ -100,11 +100,11 @@ def write_text(uri: str, text: str) -> None:
     write_bytes(uri, text.encode())
 
 
-def upload(local: str, uri: str) -> None:
-    """Copy a local file to where it appears under its name complete or not at all."""
+def copy(source: str, uri: str) -> None:
+    """Copy a file to where it appears under its name complete or not at all."""
     tf.io.gfile.makedirs(os.path.dirname(uri) or ".")
     temporary = f"{uri}.tmp"
-    tf.io.gfile.copy(local, temporary, overwrite=True)
+    tf.io.gfile.copy(source, temporary, overwrite=True)
     tf.io.gfile.rename(temporary, uri, overwrite=True)
 
 
@@ -113,7 +113,7 @@ def upload_directory(local: str, uri: str, last: str) -> None:
     delete(join(uri, last))
     names = [os.path.relpath(path, local) for path in list_files(local)]
     for name in sorted(names, key=lambda name: (name == last, name)):
-        upload(os.path.join(local, name), join(uri, name))
+        copy(os.path.join(local, name), join(uri, name))
 
 
 def save_keras(model: keras.Model, uri: str, beside: Mapping[str, str] | None = None) -> None:
@@ -130,7 +130,7 @@ def save_keras(model: keras.Model, uri: str, beside: Mapping[str, str] | None = 
         with zipfile.ZipFile(local, "a") as archive:
             for name, text in (beside or {}).items():
                 archive.writestr(name, text)
-        upload(local, uri)
+        copy(local, uri)
 
 
 def load_keras(uri: str) -> keras.Model:

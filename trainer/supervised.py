@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from beam_features.schema.errors import InputError, JobError
+from beam_features.schema.errors import DivergedError, InputError
 from trainer.augment import N_DRAWS, augment_pairs
 from trainer.config import ResolvedConfig
 from trainer.data import Features, pair_batches, require_pairs, tile_batches
@@ -41,7 +41,7 @@ def train_supervised(
 
     Raises:
         InputError: the partitions hold fewer than two labels, or no pairs.
-        JobError: the loss is not finite.
+        DivergedError: the loss is not finite.
     """
     job = replace(job, precision="float32")
     class_weights = balanced_weights(_label_counts(features, partitions))
@@ -68,7 +68,7 @@ def train_supervised(
         numbered = batches.take(job.steps_per_epoch).enumerate(first).prefetch(tf.data.AUTOTUNE)
         loss = np.mean([float(step(batch, number)) for number, batch in numbered])
         if not np.isfinite(loss):
-            raise JobError(
+            raise DivergedError(
                 f"the loss of the supervised encoder is {loss}; train a job with a lower "
                 f"learning_rate than {job.learning_rate}"
             )

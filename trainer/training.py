@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from beam_features.schema.errors import InputError, JobError, Terminated
+from beam_features.schema.errors import DivergedError, InputError, Terminated
 from trainer import storage
 from trainer.augment import check_mixing
 from trainer.checkpoints import Checkpoints
@@ -59,8 +59,16 @@ _SECONDS_PER_HOST_CALL = 1.0  # so that SIGTERM is seen soon, and the host's sha
 _MOST_STEPS_PER_HOST_CALL = 32
 
 
+def _tell_nobody(epoch: int, recall_at_1: float | None) -> None:
+    """What `train` does with epochs unless it is told otherwise."""
+
+
 def train(
-    data: str, job_dir: str, config: TrainConfig, terminated: Callable[[], bool]
+    data: str,
+    job_dir: str,
+    config: TrainConfig,
+    terminated: Callable[[], bool],
+    report_epoch: Callable[[int, float | None], None] = _tell_nobody,
 ) -> dict[str, Any]:
     """Train, evaluate after each epoch, export; return what `metrics.json` holds.
 
@@ -69,11 +77,13 @@ def train(
         job_dir: where checkpoints, logs, export and metrics go.
         config: the settings; what they leave open is filled in from the data.
         terminated: asked while there is unsaved state whether to save and stop.
+        report_epoch: told the number of each epoch that is over, from 1, and its `recall_at_1`;
+            one that is over but not saved is told again after a restart.
 
     Raises:
         InputError: the data are unusable, or the job directory belongs to other settings.
-        JobError: the loss is not finite, the embedding has collapsed, the disk is full, or another
-            worker is gone.
+        DivergedError: the loss is not finite, or the embedding has collapsed.
+        JobError: the disk is full, or another worker is gone.
         Terminated: `terminated()` was true; the state is saved.
     """
     features = open_features(data)
@@ -96,7 +106,7 @@ def train(
         if resolved.validation_partitions:
             require_audible(features, resolved.validation_partitions, corrupt)
         run = _Run(features, job_dir, resolved, strategy, cluster, corrupt, terminated)
-        return run.to_the_end()
+        return run.to_the_end(report_epoch)
 
 
 def _false_opposite_share(scalars: Mapping[str, float]) -> float | None:
@@ -211,7 +221,7 @@ class _Run:
     def _epochs_reported(self) -> int:
         return int(self._state["epochs_reported"].numpy())
 
-    def to_the_end(self) -> dict[str, Any]:
+    def to_the_end(self, report_epoch: Callable[[int, float | None], None]) -> dict[str, Any]:
         """Train from the last checkpoint to the last epoch, export, and return the metrics."""
         replicas = self._strategy.num_replicas_in_sync
         others = f" of {replicas} on {self._cluster.workers} hosts"
@@ -223,7 +233,8 @@ class _Run:
         with unsaved_state(), self._progress_bar() as bar:
             while self._epochs_reported < self._config.epochs:
                 self._finish_epoch(bar)
-                self._report_epoch()  # first: a run that stops here must stop here again
+                recall = self._report_epoch()  # first: what stops here must stop here again
+                report_epoch(self._epochs_reported, recall)
                 self._checkpoints.save()
         return self._finish()
 
@@ -302,7 +313,7 @@ class _Run:
         took_s, waited_s = time.monotonic() - begin, float(waited)
         self._state["step"].assign_add(n_steps)
         if not math.isfinite(values["loss"]):
-            raise JobError(
+            raise DivergedError(
                 f"the loss is {values['loss']} at step {self._step}; choose another --job-dir and "
                 f"a lower learning_rate than {self._config.learning_rate}"
             )
@@ -335,8 +346,8 @@ class _Run:
         wait_for_all(self._exchange)  # none may leave while another saves
         raise Terminated(f"state saved at step {self._step} of {self._total_steps}")
 
-    def _report_epoch(self) -> None:
-        """Measure and report how good the embedding is after an epoch."""
+    def _report_epoch(self) -> float | None:
+        """Measure and report how good the embedding is after an epoch; return its recall."""
         epoch = self._step // self._config.steps_per_epoch
         embeddings = self._validation.embed()
         recall = self._validation.recall_at_1(embeddings)
@@ -357,12 +368,13 @@ class _Run:
         self._say(line)
         self._watch_for_collapse(spread)
         self._state["epochs_reported"].assign_add(1)
+        return recall
 
     def _watch_for_collapse(self, spread: dict[str, float]) -> None:
         """Warn at signs of collapse, and stop the run when they stay.
 
         Raises:
-            JobError: there was a sign after each of the last `PATIENCE` epochs.
+            DivergedError: there was a sign after each of the last `PATIENCE` epochs.
         """
         config, collapsed = self._config, self._state["collapsed_epochs"]
         sign = sign_of_collapse(spread, self._epoch_means, config.margin)
@@ -373,7 +385,7 @@ class _Run:
             self._say(f"warning: the embedding seems to collapse: {sign}")
         if collapsed >= PATIENCE:
             hard = config.loss == "triplet" and config.mining == "hard"
-            raise JobError(
+            raise DivergedError(
                 f"the embedding has collapsed: {sign}, and such signs for {PATIENCE} epochs; "
                 f"choose another --job-dir and a lower learning_rate than {config.learning_rate}"
                 f"{' or mining=semi_hard' if hard else ''}"

@@ -57,7 +57,7 @@ def write_table(uri: str, embedding_size: int, batches: Batches) -> int:
             for group in _row_groups(batches):
                 writer.write_table(pa.Table.from_batches(group, schema))
                 n_rows += sum(map(len, group))
-        storage.upload(local, uri)
+        storage.copy(local, uri)
     return n_rows
 
 

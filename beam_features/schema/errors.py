@@ -20,5 +20,9 @@ class JobError(RuntimeError):
     """The job ran and failed; the message names what and the remedy."""
 
 
+class DivergedError(JobError):
+    """The training went astray with its settings: others might do better, a retry would not."""
+
+
 class Terminated(Exception):  # noqa: N818 - a state, not a fault
     """The process was asked to stop by SIGTERM and has saved its state."""

@@ -23,14 +23,21 @@ def load_settings(
     Args:
         cls: a pydantic dataclass that forbids extra keys.
         config: path or URI of a YAML mapping, or None.
-        overrides: words such as ``margin=0.3`` or ``train_partitions=[fold1,fold2]``.
+        overrides: words such as ``margin=0.3`` or ``train_partitions=[fold1,fold2]``; of a key that
+            holds a mapping, ``space.margin=0.3`` sets one key in it.
         read_text: reads the file; each stage brings the storage it uses.
 
     Raises:
         InputError: the file is missing or no mapping, a key is unknown, a value does not fit.
     """
     values = _read_mapping(config, read_text) if config else {}
-    return build_settings(cls, values | _parse_overrides(overrides))
+    for key, value in _parse_overrides(overrides).items():
+        outer, dot, inner = key.partition(".")
+        if dot and isinstance(values.get(outer, {}), dict):
+            values[outer] = values.get(outer, {}) | {inner: value}
+        else:
+            values[key] = value
+    return build_settings(cls, values)
 
 
 def build_settings(cls: type[T], values: Mapping[str, Any]) -> T:

@@ -1,0 +1,49 @@
+"""``python -m tuning``: command line of the search."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from beam_features.schema.command import add_settings_arguments, run_command
+from beam_features.schema.settings import load_settings
+from trainer.startup import load_tensorflow
+from trainer.termination import unsaved_state, watch_sigterm
+from tuning.config import TuneConfig
+from tuning.role import read_role
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tuning",
+        description="Search the settings of the training, each trial being a training run.",
+        epilog="With KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT in the "
+        "environment, this process is the chief or a worker of a search on several machines.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--data", metavar="FEATURES", required=True, help="features directory")
+    parser.add_argument("--job-dir", metavar="JOB", required=True, help="directory for the results")
+    add_settings_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parsed = parse_arguments(arguments)
+    return run_command(lambda: _run(parsed), debug=parsed.debug)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    terminated = watch_sigterm()
+    role = read_role()
+    load_tensorflow()
+    from trainer import storage
+    from tuning.job import tune
+
+    config = load_settings(TuneConfig, parsed.config, parsed.set, storage.read_text)
+    with unsaved_state():  # so that a trial may save, and a chief tell its workers
+        tune(parsed.data, parsed.job_dir.rstrip("/"), config, role, terminated)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
