@@ -1,6 +1,7 @@
 """``python -m tuning``: command line of the search."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm()
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))  # Ctrl-C saves the trial, too
     role = read_role()
     load_tensorflow()
     from trainer import storage

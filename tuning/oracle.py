@@ -69,13 +69,19 @@ class RandomOracle(_Kept, keras_tuner.oracles.RandomSearchOracle):  # type: igno
 
 
 class BayesianOracle(_Kept, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]
-    """Bayesian optimisation: a Gaussian process, and its upper confidence bound."""
+    """Bayesian optimisation: a Gaussian process, and its upper confidence bound.
+
+    keras-tuner's tries the same values again where they look best; here other ones get a chance.
+    """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Choose values; what the process's fit says of few points is nobody's business."""
+        """Choose values that were not tried yet."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return dict(super().populate_space(trial_id))
+            warnings.simplefilter("ignore", ConvergenceWarning)  # from few points
+            chosen = dict(super().populate_space(trial_id))
+        if chosen["status"] == TrialStatus.RUNNING and self._duplicate(chosen["values"]):
+            return dict(self._random_populate_space())
+        return chosen
 
 
 class HyperbandOracle(_Kept, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]

@@ -82,7 +82,6 @@ def run_trial(
             if isinstance(told, End):
                 return _outcome(told)
             if terminated():
-                run.stop()
                 raise Terminated("the trial's state is saved; the same command goes on from there")
             last = told or last
             order = report(told)
@@ -124,7 +123,9 @@ class _Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
+        if any(raised):
+            self.stop()
         self._process.join(_LONGEST_EXIT_S)
         self._process.kill()
         self._process.join()

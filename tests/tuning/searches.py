@@ -1,0 +1,78 @@
+"""Searches as a user starts them, over small encoders on synthetic tiles."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+
+from tests.cluster import finish, free_ports
+from tests.processes import start
+
+FIXED = {
+    "encoder": "dense",
+    "encoder_width": 0.05,
+    "encoder_depth": 1,
+    "embedding_size": 8,
+    "projection_size": 4,
+    "loss": "triplet",
+    "mining": "semi_hard",
+    "learning_rate": 0.001,
+    "weight_decay": 0.0001,
+    "neighbourhood_s": 5.0,
+    "augment": [],
+    "batch_size": 16,
+    "epochs": 2,
+}
+MARGINS = "space.margin={low: 0.1, high: 1.0, scale: log}"
+
+
+def settings(*words: str, **fixed: object) -> list[str]:
+    """``key=value`` words: these, and what is fixed in the space."""
+    return [*words, *(f"space.{key}={json.dumps(value)}" for key, value in (FIXED | fixed).items())]
+
+
+def command(data: Path, job: Path, words: list[str]) -> list[object]:
+    return ["tuning", "--data", data, "--job-dir", job, "--set", *words]
+
+
+def trials_of(job: Path) -> pd.DataFrame:
+    return pd.read_csv(job / "trials.csv", dtype={"trial": str, "reason": str}).set_index("trial")
+
+
+class Cluster:
+    """A chief and workers of one search, on this machine."""
+
+    def __init__(self, data: Path, job: Path, words: list[str]) -> None:
+        self._command = command(data, job, words)
+        self._port = str(free_ports(1)[0])
+        self.job = job
+
+    def start(self, tuner_id: str) -> subprocess.Popen[str]:
+        """Start the member of this id; one with ``chief`` in it is the chief."""
+        return start(
+            *self._command,
+            KERASTUNER_TUNER_ID=tuner_id,
+            KERASTUNER_ORACLE_IP="127.0.0.1",
+            KERASTUNER_ORACLE_PORT=self._port,
+        )
+
+
+def said_until(process: subprocess.Popen[str], beginning: str) -> str:
+    """Read stderr up to a line that begins so; return all that was read."""
+    assert process.stderr
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(beginning):
+            return "".join(lines)
+    raise AssertionError(f"{beginning!r} was never said:\n{''.join(lines)}")
+
+
+def finish_all(*processes: subprocess.Popen[str]) -> list[subprocess.CompletedProcess[str]]:
+    """Wait for the end of each; whatever happens, none is left behind."""
+    try:
+        return [finish(process) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()

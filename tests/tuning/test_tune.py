@@ -1,0 +1,393 @@
+"""``python -m tuning`` in one process: what it leaves, how it goes on, what it refuses."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from beam_features.schema.errors import InputError
+from tests.cluster import free_ports
+from tests.processes import ROOT, error_line, run, start
+from tests.tuning.searches import FIXED, MARGINS, command, said_until, settings, trials_of
+from trainer.config import TrainConfig
+from tuning.config import TuneConfig
+from tuning.job import tune
+from tuning.role import Role
+
+TWO_ENCODERS = "space.encoder={choices: [dense, gru]}"
+SEARCH = [*settings(MARGINS, "trials=3"), TWO_ENCODERS]
+
+
+@pytest.fixture(scope="module")
+def searched(features_dir: Path, tmp_path_factory: pytest.TempPathFactory):
+    job = tmp_path_factory.mktemp("tune") / "job"
+    finished = run(*command(features_dir, job, SEARCH))
+    assert finished.returncode == 0, finished.stderr
+    return job, finished
+
+
+def test_a_search_leaves_what_the_design_promises(searched) -> None:
+    job, _ = searched
+    assert {path.name for path in job.iterdir()} == {
+        "best_config.yaml",
+        "config.yaml",
+        "metrics.json",
+        "search.json",
+        "trials",
+        "trials.csv",
+        "trials.png",
+    }
+    assert (job / "trials.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    for trial in "012":
+        metrics = json.loads((job / "trials" / trial / "metrics.json").read_text())
+        assert metrics["recall_at_1"] == trials_of(job).loc[trial, "recall_at_1"]
+        assert (job / "trials" / trial / "export" / "encoder.keras").exists()
+
+
+def test_the_table_has_a_row_per_trial(searched) -> None:
+    trials = trials_of(searched[0])
+    assert list(trials.index) == ["0", "1", "2"]
+    assert list(trials.columns) == [
+        *("status", "recall_at_1", "encoder", "margin", "epochs", "seconds", "worker", "reason")
+    ]
+    assert set(trials["status"]) == {"completed"}
+    assert trials["margin"].between(0.1, 1.0).all()
+    assert set(trials["epochs"]) == {2}
+    assert set(trials["encoder"]) <= {"dense", "gru"}
+
+
+def test_the_summary_ranks_trials_and_names_the_files(searched) -> None:
+    job, finished = searched
+    trials = trials_of(job)
+    lines = finished.stdout.splitlines()
+    assert lines[0].split()[:3] == ["trial", "status", "recall_at_1"]
+    assert lines[1].split()[0] == trials["recall_at_1"].idxmax()
+    assert f"{job}/best_config.yaml, for python -m trainer.train --config" in finished.stdout
+
+
+def test_the_best_settings_are_those_of_the_best_trial_and_train(
+    searched, features_dir: Path, tmp_path: Path
+) -> None:
+    job, _ = searched
+    best = trials_of(job)["recall_at_1"].idxmax()
+    settings_of_trial = yaml.safe_load((job / "trials" / best / "config.yaml").read_text())
+    assert yaml.safe_load((job / "best_config.yaml").read_text()) == settings_of_trial
+    trained = run(
+        *("trainer.train", "--data", features_dir, "--job-dir", tmp_path / "job"),
+        *("--config", job / "best_config.yaml"),
+    )
+    assert trained.returncode == 0, trained.stderr
+    there = yaml.safe_load((tmp_path / "job" / "config.yaml").read_text())
+    assert there == settings_of_trial
+
+
+def post(port: int, route: str, message: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/data/plugin/hparams/{route}",
+        json.dumps(message).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_tensorboard_shows_the_space_and_a_session_per_trial(searched) -> None:
+    """Asked over HTTP for what its parallel-coordinates view is drawn from."""
+    job, _ = searched
+    port = free_ports(1)[0]
+    server = start(
+        *("tensorboard.main", "--logdir", job / "trials", "--port", port),
+        *("--load_fast=false", "--host", "127.0.0.1"),
+    )
+    try:
+        for _ in range(120):
+            try:
+                experiment = post(port, "experiment", {"experimentName": ""})
+                if experiment:
+                    break
+            except OSError:
+                pass
+            time.sleep(0.5)
+        names = [one["name"] for one in experiment["hparamInfos"]]
+        assert names == ["encoder", "margin"]
+        margin = experiment["hparamInfos"][1]
+        assert margin["domainInterval"] == {"minValue": 0.1, "maxValue": 1.0}
+        groups = post(
+            port,
+            "session_groups",
+            {
+                "experimentName": "",
+                "allowedStatuses": ["STATUS_SUCCESS"],
+                "colParams": [{"metric": {"group": "", "tag": "recall_at_1"}}],
+                "startIndex": 0,
+                "sliceSize": 10,
+            },
+        )
+    finally:
+        server.kill()
+        server.communicate()
+    margins = sorted(group["hparams"]["margin"] for group in groups["sessionGroups"])
+    assert margins == sorted(trials_of(job)["margin"])
+    recalls = sorted(group["metricValues"][0]["value"] for group in groups["sessionGroups"])
+    assert recalls == pytest.approx(sorted(trials_of(job)["recall_at_1"]))
+
+
+def test_a_finished_search_has_nothing_to_do(searched, features_dir: Path) -> None:
+    job, finished = searched
+    before = {path: path.stat().st_mtime_ns for path in job.rglob("*")}
+    again = run(*command(features_dir, job, SEARCH))
+    assert again.returncode == 0
+    assert "finished already, nothing to do" in again.stderr
+    assert again.stdout == finished.stdout
+    assert {path: path.stat().st_mtime_ns for path in job.rglob("*")} == before
+
+
+def test_another_space_over_an_old_directory_is_refused_with_the_difference(
+    searched, features_dir: Path
+) -> None:
+    job, _ = searched
+    refused = run(*command(features_dir, job, [*SEARCH, "space.margin={low: 0.2, high: 1.0}"]))
+    assert refused.returncode == 2
+    line = error_line(refused)
+    assert f"{job} was made with other settings: space.margin" in line
+    assert '"low": 0.1' in line.partition(" there, ")[0]
+    assert '"low": 0.2' in line.partition(" there, ")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["space.margn=0.3"], "space: unknown key 'margn'; choose from: augment"),
+        (["space.encoder={choices: [dense, gur]}"], "space.encoder=gur: unknown encoder 'gur'"),
+        (["space.margin={low: 0.1, high: 9.0}"], r"space.margin=9.0: margin: .* not 9.0"),
+        (["space.batch_size={low: 16, high: 999}"], "space.batch_size=999: batch_size=999, but"),
+        (["space.validation_partitions=[]"], "recall_at_1 is measured on validation partitions"),
+        (["objective=loss"], "objective: .*recall_at_1.* not 'loss'"),
+        (["algorithm=hyperband", "space.epochs=null"], "epochs: "),
+        (["space.margin=0.3"], "space: nothing is searched"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_trial(
+    features_dir: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    def begin() -> None:
+        from beam_features.schema.settings import load_settings
+
+        config = load_settings(TuneConfig, None, [*settings(MARGINS), *words], str)
+        tune(str(features_dir), str(tmp_path / "job"), config, Role(), lambda: False)
+
+    with pytest.raises(InputError, match=message):
+        begin()
+    assert not (tmp_path / "job").exists()
+
+
+def test_the_default_space_fits_every_key_of_the_settings() -> None:
+    assert set(FIXED) <= set(TrainConfig.__dataclass_fields__)
+
+
+def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_where_it_was(features_dir: Path, tmp_path: Path) -> None:
+    """In its second trial; the first is not repeated, and the trial's process goes along."""
+    job = tmp_path / "job"
+    words = settings(MARGINS, "trials=2", epochs=60)
+    process = start(*command(features_dir, job, words))
+    said_until(process, "trial 0 completed")
+    said_until(process, "epoch 10/60")
+    trial = children_of(process)
+    assert len(trial) == 1
+    process.kill()
+    process.communicate()
+    psutil.wait_procs(trial, timeout=5)
+    assert not trial[0].is_running()
+    first = (job / "trials" / "0" / "metrics.json").stat().st_mtime_ns
+    finished = run(*command(features_dir, job, words))
+    assert finished.returncode == 0, finished.stderr
+    assert "going on after 1 trials" in finished.stderr
+    assert "trial 0:" not in finished.stderr
+    assert "going on from step " in finished.stderr
+    assert (job / "trials" / "0" / "metrics.json").stat().st_mtime_ns == first
+    assert list(trials_of(job)["status"]) == ["completed"] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_it_saves_the_trial_and_goes_on(
+    features_dir: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    job = tmp_path / "job"
+    words = settings(MARGINS, "trials=1", epochs=100)
+    process = start(*command(features_dir, job, words))
+    said_until(process, "epoch 10/100")
+    os.kill(process.pid, how)
+    sent = time.monotonic()
+    _, stderr = process.communicate(timeout=60)
+    assert time.monotonic() - sent < 20
+    assert process.returncode == 143
+    assert stderr.splitlines()[-1].startswith("stopped: the trial's state is saved")
+    finished = run(*command(features_dir, job, words))
+    assert finished.returncode == 0, finished.stderr
+    assert "going on from step " in finished.stderr
+
+
+@pytest.mark.slow
+def test_a_collapsed_trial_has_failed_and_the_search_goes_on(
+    features_dir: Path, tmp_path: Path
+) -> None:
+    """One learning rate of four trains; three failures in a row end nothing."""
+    job = tmp_path / "job"
+    words = settings(
+        "algorithm=random",
+        "trials=4",
+        "space.learning_rate={choices: [0.001, 1.0, 2.0, 3.0]}",
+        encoder="conv2d",
+        encoder_width=1.0,
+        encoder_depth=None,
+        mining="hard",
+        margin=4.0,
+        epochs=8,
+    )
+    finished = run(*command(features_dir, job, words))
+    assert finished.returncode == 0, finished.stderr
+    trials = trials_of(job).set_index("learning_rate")
+    assert dict(trials["status"]) == {0.001: "completed"} | dict.fromkeys((1, 2, 3), "failed")
+    for rate in (1.0, 2.0, 3.0):
+        assert trials.loc[rate, "reason"].startswith("the embedding has collapsed: ")
+    best = yaml.safe_load((job / "best_config.yaml").read_text())
+    assert best["learning_rate"] == 0.001
+
+
+@pytest.mark.slow
+def test_where_no_trial_completes_the_search_has_failed(features_dir: Path, tmp_path: Path) -> None:
+    words = settings(
+        MARGINS.replace("0.1", "3.0").replace("1.0", "4.0"),
+        "trials=1",
+        encoder="conv2d",
+        encoder_width=1.0,
+        encoder_depth=None,
+        mining="hard",
+        learning_rate=1.0,
+        epochs=8,
+    )
+    failed = run(*command(features_dir, tmp_path / "job", words))
+    assert failed.returncode == 1
+    assert "none of 1 trials has completed; the last: the embedding has collapsed" in (
+        error_line(failed)
+    )
+    assert not (tmp_path / "job" / "metrics.json").exists()
+
+
+@pytest.mark.slow
+def test_settings_that_do_not_fit_together_end_the_search_at_once(
+    features_dir: Path, tmp_path: Path
+) -> None:
+    """Each is right by itself, so only the trial that has both can tell."""
+    words = settings(
+        "trials=40",
+        "algorithm=random",
+        "space.projection_hidden={choices: [null, 16]}",
+        "space.projection_size={choices: [8, null]}",
+    )
+    del words[words.index("space.projection_size=4")]
+    refused = run(*command(features_dir, tmp_path / "job", words))
+    assert refused.returncode == 2, refused.stderr
+    assert ": projection_hidden=16 without a projection" in error_line(refused)
+    assert error_line(refused).startswith("error: trial ")
+
+
+@pytest.mark.slow
+def test_an_error_in_the_program_ends_the_search_at_once(
+    features_dir: Path, tmp_path: Path
+) -> None:
+    """In a copy of the program, whose export calls what does not exist."""
+    copy = tmp_path / "program"
+    for package in ("beam_features", "trainer", "tuning"):
+        shutil.copytree(ROOT / package, copy / package)
+    export = copy / "trainer" / "export.py"
+    text = export.read_text()
+    begin = text.index("def export_encoder(")
+    body = text.index('"""', text.index('"""', begin) + 3) + 3
+    export.write_text(f"{text[:body]}\n    encoder.no_such_method()\n{text[body:]}")
+    broken = subprocess.run(
+        [
+            *(sys.executable, "-m"),
+            *map(str, command(features_dir, tmp_path / "job", settings(MARGINS, "trials=9"))),
+        ],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert broken.returncode == 1
+    errors = [line for line in broken.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == [
+        "error: trial 0: AttributeError: 'Functional' object has no attribute 'no_such_method' "
+        "(its traceback is above)"
+    ]
+    assert "Traceback" in broken.stderr
+    assert not (tmp_path / "job" / "trials" / "1").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_trial_has_failed(features_dir: Path, tmp_path: Path) -> None:
+    """As by the kernel, when memory is short."""
+    job = tmp_path / "job"
+    process = start(*command(features_dir, job, settings(MARGINS, "trials=2", epochs=60)))
+    said_until(process, "epoch 5/60")
+    children_of(process)[0].kill()
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    trials = trials_of(job)
+    assert list(trials["status"]) == ["failed", "completed"]
+    assert trials.loc["0", "reason"].startswith("killed by SIGKILL, as are processes that take")
+
+
+@pytest.mark.slow
+def test_macro_f1_of_a_probe_on_the_validation_partition(
+    features_dir: Path, tmp_path: Path
+) -> None:
+    job = tmp_path / "job"
+    words = settings(MARGINS, "trials=2", "objective=macro_f1")
+    finished = run(*command(features_dir, job, words))
+    assert finished.returncode == 0, finished.stderr
+    for trial, row in trials_of(job).iterrows():
+        probe = job / "trials" / str(trial) / "classifier" / "trained-logistic" / "metrics.json"
+        scores = json.loads(probe.read_text())
+        assert row["macro_f1"] == scores["recording"]["macro_f1"]
+        assert scores["train_partitions"] == ["train"]
+        assert scores["test_partitions"] == ["validation"]
+
+
+@pytest.mark.slow
+def test_hyperband_trials_go_on_from_checkpoints(features_dir: Path, tmp_path: Path) -> None:
+    """Three epochs at most, one in two goes on: brackets of 1, then 3 (or 2 and 3) epochs."""
+    job = tmp_path / "job"
+    words = settings(MARGINS, "algorithm=hyperband", "halving_factor=3", epochs=3)
+    finished = run(*command(features_dir, job, words))
+    assert finished.returncode == 0, finished.stderr
+    trials = trials_of(job)
+    assert sorted(trials["epochs"].unique()) == [1, 3]
+    promoted = trials[(trials["epochs"] == 3) & trials["margin"].duplicated()]
+    assert len(promoted) == 1
+    said = finished.stderr.partition(f"trial {promoted.index[0]}: ")[2]
+    assert "going on from step 9 of 27" in said.partition("completed")[0]
+    steps = json.loads((job / "trials" / promoted.index[0] / "metrics.json").read_text())["steps"]
+    assert steps == 27
