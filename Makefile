@@ -3,10 +3,12 @@ PYTHON ?= python3
 DATASET ?= sample
 INPUT ?=
 CONFIG ?= configs/demo.yaml
+TUNE_CONFIG ?= configs/tune.yaml
 OUT ?= demo/$(DATASET)
-# More options for the two stages, such as FEATURE_OPTIONS='--max_failure_rate 0.2'.
+# More options for the stages, such as FEATURE_OPTIONS='--max_failure_rate 0.2'.
 FEATURE_OPTIONS ?=
 TRAIN_OPTIONS ?=
+TUNE_OPTIONS ?=
 TEST_PROCESSES ?= 2
 # Of `make ladder`: features with folds, where runs go, and options such as '--seeds 0 --rungs T3'.
 DATA ?= demo/esc50/features
@@ -17,7 +19,7 @@ PY := .venv/bin/python
 FEATURES = $(OUT)/features
 JOB = $(OUT)/job
 
-.PHONY: demo ladder test test-all lint lock clean
+.PHONY: demo demo-tune ladder test test-all lint lock clean
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
@@ -49,6 +51,16 @@ demo: .venv/installed
 	@echo "classifiers: $(JOB)/classifier"
 	@echo "report:      $(JOB)/report.html"
 	@echo "TensorBoard: .venv/bin/tensorboard --logdir $(JOB)/logs"
+
+# Searches margin and encoder on the same features; minutes on two cores.
+demo-tune: .venv/installed
+	@echo "== features: $(DATASET) to $(FEATURES)"
+	@$(PY) -m beam_features --dataset "$(DATASET)" $(if $(INPUT),--input "$(INPUT)") \
+	  --output "$(FEATURES)" --direct_num_workers=0 $(FEATURE_OPTIONS)
+	@echo "== search: $(TUNE_CONFIG) in $(OUT)/tune"
+	@$(PY) -m tuning --data "$(FEATURES)" --job-dir "$(OUT)/tune" --config "$(TUNE_CONFIG)" \
+	  $(TUNE_OPTIONS)
+	@echo "TensorBoard: .venv/bin/tensorboard --logdir $(OUT)/tune/trials"
 
 # Cross-validates the statistics, the untrained encoder, the original recipe, ours, and ours with
 # labels, over three seeds: hours on two cores. What is there is not done again.

@@ -73,3 +73,21 @@ def test_demo_on_the_sample_corpus_learns(tmp_path: Path) -> None:
     }
     per_tile = {name: score["tile"]["macro_f1"] for name, score in scores.items()}
     assert per_tile["trained"] > per_tile["random"] > per_tile["none"]
+
+
+@pytest.mark.slow
+def test_demo_tune_ends_with_the_table_and_the_figure(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finished = subprocess.run(
+        ["make", "demo-tune", f"OUT={out}", "TUNE_OPTIONS=--set trials=3 space.epochs=2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    table = finished.stdout[finished.stdout.index("trial    status  recall_at_1") :].splitlines()
+    recalls = [float(line.split()[2]) for line in table[1:4]]
+    assert recalls == sorted(recalls, reverse=True)
+    assert recalls[-1] > 0.5
+    assert (out / "tune" / "trials.png").stat().st_size > 10_000
+    assert f"tensorboard --logdir {out}/tune/trials" in finished.stdout

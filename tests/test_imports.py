@@ -10,10 +10,11 @@ import pytest
 
 from tests.processes import ROOT
 
-PACKAGES = ("beam_features", "trainer")
+PACKAGES = ("beam_features", "trainer", "tuning")
 ALLOWED = {  # what each package may import of the others
     "beam_features": ("beam_features",),
     "trainer": ("trainer", "beam_features.schema"),
+    "tuning": ("tuning", "trainer", "beam_features.schema"),
 }
 EXCEPTIONS = {  # modules that may import more, and what; see docs/decisions.md
     "trainer/recordings.py": (
@@ -72,6 +73,11 @@ def test_the_trainer_does_not_load_beam_or_codecs() -> None:
 def test_training_starts_without_what_draws_figures() -> None:
     loaded = loaded_after("import trainer.training")
     assert not loaded & {"seaborn"}  # Keras loads pandas, scikit-learn and some of matplotlib
+
+
+def test_a_trial_starts_without_the_search() -> None:
+    loaded = loaded_after("import tuning.trial")
+    assert not loaded & {"keras_tuner", "tensorflow", "grpc"}
 
 
 def test_embedding_loads_codecs_but_no_beam() -> None:

@@ -4,7 +4,6 @@ import io
 import math
 from collections.abc import Sequence
 
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -12,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from tuning.space import Domain, Range, as_cell
 
@@ -50,6 +50,8 @@ def trials_png(
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
     for (key, domain), axes in zip(domains, panels, strict=False):
         _panel(axes, shown[shown[key].notna()], key, domain, objective)
+    for axes in figure.axes[::columns]:
+        axes.set(ylabel=objective)
     for axes in list(panels):  # of a last row that is not full
         axes.remove()
     handles, names = _legend(figure.axes, shown["status"])
@@ -64,7 +66,11 @@ def _panel(axes: Axes, shown: pd.DataFrame, key: str, domain: Domain, objective:
         x = shown[key].astype(float)
         if domain.scale == "log":
             axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        elif domain.is_integer:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(*_padded(domain))
     else:
         names = [str(as_cell(choice)) for choice in domain.choices]
@@ -77,7 +83,6 @@ def _panel(axes: Axes, shown: pd.DataFrame, key: str, domain: Domain, objective:
             [_short(name) for name in names],
             rotation=30 if turned else 0,
             ha="right" if turned else "center",
-            size=8,
         )
         axes.set_xlim(-0.5, len(names) - 0.5)
     for status, (colour, mark) in _STYLES.items():
@@ -92,7 +97,8 @@ def _panel(axes: Axes, shown: pd.DataFrame, key: str, domain: Domain, objective:
             linewidths=0.5,
             label=status,
         )
-    axes.set(xlabel=key, ylabel=objective)
+    axes.tick_params(labelsize=9)
+    axes.set(xlabel=key)
     axes.grid(axis="y", color="#e6e6e6")
     axes.set_axisbelow(True)
 

@@ -28,8 +28,8 @@ MARGINS = "space.margin={low: 0.1, high: 1.0, scale: log}"
 
 
 def settings(*words: str, **fixed: object) -> list[str]:
-    """``key=value`` words: these, and what is fixed in the space."""
-    return [*words, *(f"space.{key}={json.dumps(value)}" for key, value in (FIXED | fixed).items())]
+    """``key=value`` words: what is fixed in the space, then these, which win."""
+    return [*(f"space.{key}={json.dumps(value)}" for key, value in (FIXED | fixed).items()), *words]
 
 
 def command(data: Path, job: Path, words: list[str]) -> list[object]:

@@ -305,7 +305,6 @@ def test_settings_that_do_not_fit_together_end_the_search_at_once(
         "space.projection_hidden={choices: [null, 16]}",
         "space.projection_size={choices: [8, null]}",
     )
-    del words[words.index("space.projection_size=4")]
     refused = run(*command(features_dir, tmp_path / "job", words))
     assert refused.returncode == 2, refused.stderr
     assert ": projection_hidden=16 without a projection" in error_line(refused)

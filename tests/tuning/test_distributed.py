@@ -1,0 +1,185 @@
+"""A chief and workers as processes on this machine, some of which vanish."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.processes import error_line
+from tests.tuning.searches import (
+    MARGINS,
+    Cluster,
+    finish_all,
+    said_until,
+    settings,
+    trials_of,
+)
+
+pytestmark = pytest.mark.slow
+
+QUICK = ("worker_deadline_s=8", "abandon_after_s=120")
+
+
+@pytest.fixture
+def cluster(features_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
+    """Build the cluster of a search; what it started does not outlive the test."""
+    built = []
+
+    def build(*words: str, **fixed: object) -> Cluster:
+        built.append(Cluster(features_dir, tmp_path / "job", settings(*QUICK, *words, **fixed)))
+        return built[-1]
+
+    yield build
+    for process in psutil.Process().children(recursive=True):
+        if "tuning" in " ".join(process.cmdline()):
+            process.kill()
+
+
+def begun(stderr: str) -> list[str]:
+    """Ids of the trials that a worker has begun."""
+    lines = [line for line in stderr.splitlines() if line.startswith("trial ")]
+    return [line.split()[1].rstrip(":") for line in lines if ": margin=" in line]
+
+
+def test_workers_wait_for_the_chief_share_the_trials_and_all_end(cluster) -> None:
+    """And a worker that comes when all is over leaves at once."""
+    search = cluster(MARGINS, "trials=4")
+    workers = [search.start(f"worker-{index}") for index in range(2)]
+    time.sleep(8)  # they are there before the chief
+    chief = search.start("chief")
+    ended = finish_all(chief, *workers)
+    assert [process.returncode for process in ended] == [0, 0, 0], [p.stderr for p in ended]
+    trials = trials_of(search.job)
+    assert list(trials["status"]) == ["completed"] * 4
+    assert set(trials["worker"]) == {"worker-0", "worker-1"}
+    assert sorted(begun(ended[1].stderr) + begun(ended[2].stderr)) == list("0123")
+    assert "best_config.yaml" in ended[0].stdout
+    late = search.start("worker-2")
+    begin = time.monotonic()
+    assert finish_all(late)[0].returncode == 0
+    assert time.monotonic() - begin < 60
+
+
+def test_a_worker_that_is_killed_loses_no_trial_and_holds_nobody_up(cluster) -> None:
+    """It never says good-bye, and nobody takes its place."""
+    search = cluster(MARGINS, "trials=2", epochs=80)
+    chief, victim = search.start("chief"), search.start("worker-0")
+    said_until(victim, "epoch 5/80")
+    other = search.start("worker-1")
+    said_until(other, "trial 1: ")
+    victim.kill()
+    ended = finish_all(chief, other, victim)
+    assert [process.returncode for process in ended[:2]] == [0, 0], [p.stderr for p in ended]
+    assert "worker worker-0 is not heard from; its trial 0 goes to another" in ended[0].stderr
+    trials = trials_of(search.job)
+    assert list(trials["status"]) == ["completed"] * 2
+    assert set(trials["worker"]) == {"worker-1"}
+    assert "going on from step " in ended[1].stderr
+
+
+def test_a_worker_that_comes_back_gets_its_own_trial(cluster) -> None:
+    search = cluster(MARGINS, "trials=2", "worker_deadline_s=100", epochs=80)
+    chief, victim = search.start("chief"), search.start("worker-0")
+    said_until(victim, "epoch 5/80")
+    victim.kill()
+    back = search.start("worker-0")
+    said_until(back, "trial 0: ")
+    ended = finish_all(chief, back, victim)
+    assert [process.returncode for process in ended[:2]] == [0, 0], [p.stderr for p in ended]
+    assert "is not heard from" not in ended[0].stderr
+    assert "going on from step " in ended[1].stderr
+    assert list(trials_of(search.job)["status"]) == ["completed"] * 2
+
+
+def test_a_worker_of_another_name_takes_the_trial_after_the_deadline(cluster) -> None:
+    search = cluster(MARGINS, "trials=1", epochs=80)
+    chief, victim = search.start("chief"), search.start("worker-0")
+    said_until(victim, "epoch 5/80")
+    victim.kill()
+    heir = search.start("worker-of-another-pod")
+    ended = finish_all(chief, heir, victim)
+    assert [process.returncode for process in ended[:2]] == [0, 0], [p.stderr for p in ended]
+    trials = trials_of(search.job)
+    assert list(trials["worker"]) == ["worker-of-another-pod"]
+    assert list(trials["status"]) == ["completed"]
+
+
+def test_a_stopped_worker_hands_its_trial_over_at_once(cluster) -> None:
+    """SIGTERM, as a pod gets before it is preempted."""
+    search = cluster(MARGINS, "trials=1", "worker_deadline_s=100", epochs=80)
+    chief, first = search.start("chief"), search.start("worker-0")
+    said_until(first, "epoch 5/80")
+    second = search.start("worker-1")
+    said_until(second, "worker worker-1, asking")
+    first.terminate()
+    ended = finish_all(chief, second, first)
+    assert [process.returncode for process in ended] == [0, 0, 143], [p.stderr for p in ended]
+    assert "going on from step " in ended[1].stderr
+
+
+def test_a_restarted_chief_goes_on_and_its_worker_notices_nothing(cluster) -> None:
+    search = cluster(MARGINS, "trials=2", epochs=80)
+    chief, worker = search.start("chief"), search.start("worker-0")
+    said_until(worker, "epoch 5/80")
+    chief.kill()
+    again = search.start("chief")
+    ended = finish_all(again, worker, chief)
+    assert [process.returncode for process in ended[:2]] == [0, 0], [p.stderr for p in ended]
+    assert "is not heard from" not in ended[0].stderr
+    assert begun("trial 0: margin=\n" + ended[1].stderr) == ["0", "1"]  # each once
+    assert list(trials_of(search.job)["status"]) == ["completed"] * 2
+
+
+def test_failures_in_a_row_end_nothing(cluster) -> None:
+    search = cluster(
+        "algorithm=random",
+        "trials=4",
+        "space.learning_rate={choices: [0.001, 1.0, 2.0, 3.0]}",
+        encoder="conv2d",
+        encoder_width=1.0,
+        encoder_depth=None,
+        mining="hard",
+        margin=4.0,
+        epochs=8,
+    )
+    ended = finish_all(search.start("chief"), search.start("worker-0"))
+    assert [process.returncode for process in ended] == [0, 0], [p.stderr for p in ended]
+    statuses = trials_of(search.job).set_index("learning_rate")["status"]
+    assert dict(statuses) == {0.001: "completed"} | dict.fromkeys((1.0, 2.0, 3.0), "failed")
+
+
+def test_a_bad_space_stops_everybody_with_exit_2(cluster) -> None:
+    """Found by a trial, since each value is right by itself."""
+    search = cluster(
+        "trials=40",
+        "algorithm=random",
+        "space.projection_hidden={choices: [null, 16]}",
+        "space.projection_size={choices: [8, null]}",
+        epochs=40,
+    )
+    ended = finish_all(*(search.start(name) for name in ("chief", "worker-0", "worker-1")))
+    assert [process.returncode for process in ended] == [2, 2, 2], [p.stderr for p in ended]
+    assert all("projection_hidden=16 without a projection" in error_line(p) for p in ended)
+
+
+def test_nobody_waits_for_ever(cluster) -> None:
+    search = cluster(MARGINS, "trials=2", "abandon_after_s=4")
+    lonely_worker = finish_all(search.start("worker-0"))[0]
+    assert lonely_worker.returncode == 1
+    assert "no chief answers at 127.0.0.1:" in error_line(lonely_worker)
+    lonely_chief = finish_all(search.start("chief"))[0]
+    assert lonely_chief.returncode == 1
+    assert "no worker was heard from for 4 s" in error_line(lonely_chief)
+
+
+def test_an_address_that_is_taken_is_refused(cluster) -> None:
+    search = cluster(MARGINS, "trials=2", "abandon_after_s=20")
+    first = search.start("chief")
+    said_until(first, "chief at 127.0.0.1:")
+    second = finish_all(search.start("chief"))[0]
+    first.kill()
+    finish_all(first)
+    assert second.returncode == 2
+    assert "cannot listen on 127.0.0.1:" in error_line(second)
