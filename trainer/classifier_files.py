@@ -11,7 +11,7 @@ from sklearn.metrics import classification_report, confusion_matrix
 
 from trainer import storage
 from trainer.figures import confusion_png
-from trainer.job import METRICS
+from trainer.job import CLASSIFIER, METRICS
 from trainer.labeller import MODEL, Labeller
 from trainer.posteriors import Posteriors
 
@@ -80,3 +80,15 @@ def _classification_report(posteriors: Posteriors, label_names: Sequence[str]) -
             zero_division=0,
         )
     )
+
+
+def read_runs(job_dir: str) -> dict[str, dict[str, Any]]:
+    """Results of all finished classifier runs of a job, by name such as ``none-logistic``."""
+    root = storage.join(job_dir, CLASSIFIER)
+    runs = {}
+    for name in storage.list_names(root, ""):
+        name = name.rstrip("/")  # as object storage lists directories
+        uri = storage.join(root, name, METRICS)
+        if storage.exists(uri):
+            runs[name] = json.loads(storage.read_text(uri))
+    return runs

@@ -242,7 +242,7 @@ def first_batches(
                 break
 
 
-def _tile_batch(strips: Sequence[Strip], silence: float) -> TileBatch:
+def _tile_batch(strips: Sequence[Strip], silent_level: float) -> TileBatch:
     log_mel = np.concatenate([strip.log_mel for strip in strips])
     return TileBatch(
         log_mel=log_mel,
@@ -251,7 +251,7 @@ def _tile_batch(strips: Sequence[Strip], silence: float) -> TileBatch:
         session_ids=[strip.session_id for strip in strips for _ in strip.labels],
         start_ms=[start for strip in strips for start in strip.start_ms],
         labels=[label for strip in strips for label in strip.labels],
-        audible=log_mel.max(axis=(1, 2)) > silence,
+        audible=log_mel.max(axis=(1, 2)) > silent_level,
     )
 
 

@@ -1,7 +1,6 @@
 """The classifier stage: vectors of tiles, a classifier, its scores, and files that show them."""
 
 import dataclasses
-import json
 from typing import Any, Literal
 
 import keras
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from beam_features.schema.errors import InputError
 from beam_features.schema.settings import build_settings
 from trainer import storage
-from trainer.classifier_files import write_results
+from trainer.classifier_files import read_runs, write_results
 from trainer.comparison import comparison_table
 from trainer.config import ClassifyConfig, ResolvedClassifyConfig, ResolvedConfig
 from trainer.data import Features, open_features
@@ -25,7 +24,7 @@ from trainer.embedding import (
 from trainer.encoders import build_encoder
 from trainer.evaluation_figures import log_evaluation
 from trainer.heads import HEADS, Classifiers
-from trainer.job import CLASSIFIER, ENCODER, METRICS, check_fingerprint, read_job_config
+from trainer.job import CLASSIFIER, ENCODER, check_fingerprint, read_job_config
 from trainer.labelled_rows import labelled, require_apart
 from trainer.labeller import Labeller
 from trainer.posteriors import Posteriors
@@ -102,13 +101,9 @@ def evaluate(
 
 def comparison(job_dir: str) -> str:
     """Table of all classifier runs of a job, in the order of `ENCODER_KINDS`."""
-    results = {}
-    for encoder in ENCODER_KINDS:
-        for head in HEADS:
-            uri = storage.join(job_dir, CLASSIFIER, f"{encoder}-{head}", METRICS)
-            if storage.exists(uri):
-                results[f"{encoder}-{head}"] = json.loads(storage.read_text(uri))
-    return comparison_table(results)
+    runs = read_runs(job_dir)
+    names = [f"{encoder}-{head}" for encoder in ENCODER_KINDS for head in HEADS]
+    return comparison_table({name: runs[name] for name in names if name in runs})
 
 
 def _resolve(

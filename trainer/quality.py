@@ -79,13 +79,6 @@ def knn_labels(
     return labels
 
 
-def knn_accuracy(
-    train_vectors: Vectors, train_labels: Ints, vectors: Vectors, labels: Ints, k: int = 5
-) -> float:
-    """Share of rows ``[n, size]`` that `knn_labels` gives their label ``[n]``."""
-    return float(np.mean(knn_labels(train_vectors, train_labels, vectors, k) == labels))
-
-
 def silhouette(vectors: Vectors, labels: Ints) -> float | None:
     """Mean over the rows of (b - a) / max(a, b), from -1 to 1; rows alone in their label have 0.
 

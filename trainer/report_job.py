@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix
 
 from beam_features.schema.errors import InputError
 from trainer import storage
+from trainer.classifier_files import read_runs
 from trainer.config import ResolvedConfig
 from trainer.data import Features, open_features
 from trainer.embedding import VectorTable, as_representation, recording_table, tile_table
@@ -97,18 +98,6 @@ def _collect(
         settings=storage.read_text(storage.join(job_dir, CONFIG)),
         versions=_versions(features),
     )
-
-
-def read_runs(job_dir: str) -> dict[str, dict[str, Any]]:
-    """Results of all finished classifier runs, by name: none, random, trained."""
-    root = storage.join(job_dir, CLASSIFIER)
-    runs = {}
-    for name in storage.list_names(root, ""):
-        name = name.rstrip("/")  # as object storage lists directories
-        uri = storage.join(root, name, METRICS)
-        if storage.exists(uri):
-            runs[name] = json.loads(storage.read_text(uri))
-    return runs
 
 
 def frequent_mistakes(

@@ -11,10 +11,11 @@ import pytest
 from beam_features.schema.errors import InputError
 from tests.processes import run
 from tests.trainer.synthetic import write_features
+from trainer.classifier_files import read_runs
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.evaluation import evaluate
 from trainer.figures import confusion_png
-from trainer.report_job import frequent_mistakes, read_runs, write_report
+from trainer.report_job import frequent_mistakes, write_report
 from trainer.report_page import Report, choose_run, render
 from trainer.training import train
 
