@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import tensorflow as tf
 import yaml
 
 from beam_features.schema.errors import InputError, JobError, Terminated
@@ -48,6 +49,7 @@ def tune(
             are gone.
         Terminated: `terminated()` was true; the state is saved.
     """
+    tf.config.set_visible_devices([], "GPU")  # they are for the trials, which are other processes
     if role.kind == "worker":
         _be_worker(data, job_dir, config, role, terminated)
         return
@@ -70,7 +72,7 @@ def tune(
             _be_chief(role, watch, terminated)
         else:
             source = LocalSearch(search, watch.trial_ended)
-            work(source, data, job_dir, config.objective, role.kind, terminated)
+            work(source, data, job_dir, role.kind, terminated)
             results.finish()
     print(results.summary(), flush=True)
 
@@ -154,7 +156,7 @@ def _be_worker(
         lambda: _is_done(job_dir),
     )
     say(f"worker {role.tuner_id}, asking the chief at {role.address}")
-    work(source, data, job_dir, config.objective, role.tuner_id, terminated)
+    work(source, data, job_dir, role.tuner_id, terminated)
 
 
 def _check(config: TuneConfig, space: Space, features: Features) -> None:

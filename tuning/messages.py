@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from beam_features.schema.errors import InputError, JobError
+from tuning.config import Objective
 
 Order = Literal["go on", "stop", "drop"]
 """What a worker shall do with its trial; dropped, it is somebody else's, or the search is over."""
@@ -25,12 +26,14 @@ class Assignment:
         trial_id: also the name of its directory.
         settings: of the training.
         searched: those of them that the search has chosen.
+        objective: what its value is.
         continues: id of the trial from whose checkpoint it goes on (hyperband).
     """
 
     trial_id: str
     settings: dict[str, Any]
     searched: dict[str, Any]
+    objective: Objective
     continues: str | None = None
 
 

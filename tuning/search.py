@@ -87,7 +87,8 @@ class Search:
         searched = {key: settings[key] for key in self._space.searched if key in values}
         if "tuner/epochs" in values:  # hyperband's share
             settings["epochs"] = searched["epochs"] = values["tuner/epochs"]
-        return Assignment(trial_id, settings, searched, values.get("tuner/trial_id"))
+        objective, before = self._config.objective, values.get("tuner/trial_id")
+        return Assignment(trial_id, settings, searched, objective, before)
 
     def ask(self, worker: Worker) -> Assignment | None:
         """Give out a trial, or the one that this worker has; None: there is none now."""

@@ -20,7 +20,6 @@ from beam_features.schema.settings import build_settings
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.startup import load_tensorflow
 from trainer.termination import watch_sigterm
-from tuning.config import Objective
 from tuning.messages import Assignment, Order, Outcome
 
 _POLL_S = 0.5
@@ -53,7 +52,6 @@ def run_trial(
     data: str,
     trials_dir: str,
     assignment: Assignment,
-    objective: Objective,
     report: Callable[[Epoch | None], Order],
     terminated: Callable[[], bool],
 ) -> Outcome | None:
@@ -63,7 +61,6 @@ def run_trial(
         data: features directory.
         trials_dir: where the trial's job directory is, named by its id.
         assignment: which trial, with which settings.
-        objective: what its value is.
         report: called after each epoch, and several times a second without one; tells whether to
             go on.
         terminated: whether this process is asked to stop.
@@ -76,7 +73,7 @@ def run_trial(
         Terminated: `terminated()` was true; the run's state is saved.
     """
     begin, last = time.monotonic(), Epoch(0, None)
-    with _Run.start(data, trials_dir, assignment, objective) as run:
+    with _Run.start(data, trials_dir, assignment) as run:
         while True:
             told = run.hear(_POLL_S)
             if isinstance(told, End):
@@ -110,11 +107,9 @@ class _Run:
         self._process, self._pipe = process, pipe
 
     @classmethod
-    def start(
-        cls, data: str, trials_dir: str, assignment: Assignment, objective: Objective
-    ) -> Self:
+    def start(cls, data: str, trials_dir: str, assignment: Assignment) -> Self:
         here, there = _Processes.Pipe(duplex=False)
-        arguments = (there, data, trials_dir, assignment, objective)
+        arguments = (there, data, trials_dir, assignment)
         process = _Processes.Process(target=_run, args=arguments, name=assignment.trial_id)
         process.start()
         there.close()  # so that the end of the process is the end of the pipe
@@ -175,15 +170,13 @@ def _post_mortem(exit_code: int) -> End:
     return End("broken", reason=f"the process of a trial ended with exit code {exit_code}")
 
 
-def _run(
-    pipe: Connection, data: str, trials_dir: str, assignment: Assignment, objective: Objective
-) -> None:
+def _run(pipe: Connection, data: str, trials_dir: str, assignment: Assignment) -> None:
     """Be the process of a trial."""
     terminated = watch_sigterm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
     threading.Thread(target=_go_with_parent, daemon=True).start()
     try:
-        end = _train(pipe, data, trials_dir, assignment, objective, terminated)
+        end = _train(pipe, data, trials_dir, assignment, terminated)
     except DivergedError as error:
         end = End("failed", reason=str(error))
     except InputError as error:
@@ -206,7 +199,6 @@ def _train(
     data: str,
     trials_dir: str,
     assignment: Assignment,
-    objective: Objective,
     terminated: Callable[[], bool],
 ) -> End:
     load_tensorflow()
@@ -222,12 +214,12 @@ def _train(
         copy_newest(before, storage.join(job_dir, CHECKPOINTS))
 
     def tell(epoch: int, recall_at_1: float | None) -> None:
-        pipe.send(Epoch(epoch, recall_at_1 if objective == "recall_at_1" else None))
+        pipe.send(Epoch(epoch, recall_at_1 if assignment.objective == "recall_at_1" else None))
 
     config = build_settings(TrainConfig, assignment.settings)
     metrics = train(data, job_dir, config, terminated, tell)
     value = metrics["recall_at_1"]
-    if objective == "macro_f1":
+    if assignment.objective == "macro_f1":
         value = _probe(data, job_dir)
     return End("completed", value, metrics["epochs"], metrics["seconds"])
 

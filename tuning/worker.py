@@ -7,7 +7,6 @@ from typing import Protocol
 from beam_features.schema.errors import JobError, Terminated
 from trainer import storage
 from trainer.progress import say
-from tuning.config import Objective
 from tuning.messages import Assignment, Leave, Order, Outcome
 from tuning.space import as_cell
 from tuning.trial import Epoch, run_trial
@@ -40,7 +39,6 @@ def work(
     source: Source,
     data: str,
     job_dir: str,
-    objective: Objective,
     name: str,
     terminated: Callable[[], bool],
 ) -> None:
@@ -50,7 +48,6 @@ def work(
         source: where they come from.
         data: features directory.
         job_dir: of the search.
-        objective: what a trial's value is.
         name: of this worker.
         terminated: whether this process is asked to stop.
 
@@ -76,7 +73,7 @@ def work(
             continue
         values = "  ".join(f"{key}={as_cell(value)}" for key, value in told.searched.items())
         say(f"trial {told.trial_id}: {values}")
-        outcome = _run_one(source, told, data, trials_dir, objective, terminated)
+        outcome = _run_one(source, told, data, trials_dir, terminated)
         if outcome is None:
             say(f"trial {told.trial_id} is dropped: another worker has it, or the search is over")
             time.sleep(_IDLE_S)
@@ -89,7 +86,6 @@ def _run_one(
     assignment: Assignment,
     data: str,
     trials_dir: str,
-    objective: Objective,
     terminated: Callable[[], bool],
 ) -> Outcome | None:
     def report(told: Epoch | None) -> Order:
@@ -97,7 +93,7 @@ def _run_one(
         return source.report(assignment.trial_id, epoch, value)
 
     try:
-        return run_trial(data, trials_dir, assignment, objective, report, terminated)
+        return run_trial(data, trials_dir, assignment, report, terminated)
     except (JobError, Terminated):
         source.release(assignment.trial_id)
         raise
