@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +19,8 @@ from tuning.space import Domain, Range, as_cell
 _DPI = 130
 _COLUMNS = 3
 _PANEL_INCH = (4.2, 3.2)
-_LONGEST_NAME = 24
+_PANEL_CHARACTERS = 54  # that fit below it side by side
+_NARROWEST = 12  # lines of names that are turned
 _STYLES = {  # colours for the colour-blind, and marks
     "completed": ("#0173b2", "o"),
     "stopped": ("#de8f05", "s"),
@@ -77,10 +79,11 @@ def _panel(axes: Axes, shown: pd.DataFrame, key: str, domain: Domain, objective:
         places = {name: place for place, name in enumerate(names)}
         jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(shown))
         x = shown[key].map(str).map(places).astype(float) + jitter
-        turned = max(map(len, names)) * len(names) > 28
+        width = _PANEL_CHARACTERS // len(names)
+        turned = any(len(word) > width for name in names for word in name.split())
         axes.set_xticks(
             range(len(names)),
-            [_short(name) for name in names],
+            [textwrap.fill(name, max(width, _NARROWEST), break_long_words=False) for name in names],
             rotation=30 if turned else 0,
             ha="right" if turned else "center",
         )
@@ -117,7 +120,3 @@ def _legend(panels: Sequence[Axes], statuses: "pd.Series[str]") -> tuple[list[Ar
     there = set(statuses)
     kept = [(handle, name) for handle, name in zip(handles, names, strict=True) if name in there]
     return [handle for handle, _ in kept], [name for _, name in kept]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

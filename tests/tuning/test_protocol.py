@@ -121,7 +121,5 @@ def test_waiting_for_a_chief_ends(address: str) -> None:
 
 
 def test_an_address_of_another_machine_is_refused(search: Search) -> None:
-    with pytest.raises(
-        InputError, match=r"cannot listen on 192.0.2.1:80; set KERASTUNER_"
-    ):
+    with pytest.raises(InputError, match=r"cannot listen on 192.0.2.1:80; set KERASTUNER_"):
         Chief(search, "192.0.2.1:80")
