@@ -1,16 +1,22 @@
 """The rendered local overlay, run: every Job's own command, variables, settings and volumes."""
 
+import contextlib
 import json
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import tensorflow as tf
 
+from beam_features.schema.settings import load_settings
 from tests.k8s.jobs import JobRun, run_to_the_end, run_until
-from tests.k8s.manifests import needs_kubectl, of_kind, rendered
+from tests.k8s.manifests import Template, needs_kubectl, of_kind, rendered
 from tests.k8s.node import Node
-from tests.processes import run
+from trainer.config import TrainConfig
+from trainer.storage import read_text
 
 pytestmark = needs_kubectl
 EPOCHS, STEPS_PER_EPOCH, TRIALS = 4, 9, 3
@@ -82,16 +88,37 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
     assert workers.ends_of(1) == [143, 0]
     trials = pd.read_csv(data / "search/trials.csv")
     assert trials.status.tolist() == ["completed"] * TRIALS
-    best = data / "search/best_config.yaml"
-    accepted = run(
-        "trainer.train",
-        "--data",
-        data / "features",
-        "--job-dir",
-        data / "best",
-        "--config",
-        best,
-        "--set",
-        "epochs=1",
-    )
-    assert accepted.returncode == 0, accepted.stderr
+    load_settings(TrainConfig, str(data / "search/best_config.yaml"), [], read_text)
+
+
+def test_tensorboard_is_ready_and_shows_what_is_on_the_volume(node: Node) -> None:
+    pod = Template(of_kind(rendered("local"), "Deployment")["tensorboard"])
+    (port,) = of_kind(rendered("local"), "Service")["tensorboard"]["spec"]["ports"]
+    address = f"127.0.0.1:{port['port']}"
+    if answers(address, "/"):
+        pytest.skip(f"something else listens at {address}")
+    logs = node.claim("data") / "job/logs/train"
+    with tf.summary.create_file_writer(str(logs)).as_default():
+        tf.summary.scalar("loss", 0.5, step=1)
+    board = node.start(pod, 0, 0)
+    try:
+        probe = pod.container["readinessProbe"]["httpGet"]["path"]
+        scalars = "/data/plugin/scalars/scalars?run=train&tag=loss"
+        deadline = time.monotonic() + 120
+        while not (answers(address, probe) and answers(address, scalars)):
+            assert board.exit_code is None, board.stderr
+            assert time.monotonic() < deadline, board.stderr
+            time.sleep(0.5)
+        ((_, step, loss),) = json.loads(answers(address, scalars))
+        assert (step, loss) == (1, 0.5)
+        board.terminate(disrupted=False)
+        board.process.wait(board.grace_s)
+    finally:
+        board.kill()
+
+
+def answers(address: str, path: str) -> str:
+    """What a web server says; nothing where it says no, or there is none."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{address}{path}") as answer:
+        return str(answer.read().decode())
+    return ""
