@@ -1,25 +1,36 @@
-"""Several workers of one command on this machine, found by TF_CONFIG."""
+"""Several workers of one command on this machine."""
 
+import contextlib
 import json
 import socket
 import subprocess
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 from tests.processes import start
 
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now."""
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
 
 
+def consecutive_ports(count: int) -> str:
+    """What is before the last digit, from 0, of ports that nobody listens on now."""
+    for tens in range(2000, 3000):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for last in range(count):
+                one = stack.enter_context(socket.socket())
+                one.bind(("127.0.0.1", 10 * tens + last))
+            return str(tens)
+    raise AssertionError("no such ports are free")
+
+
 def start_workers(*commands: Sequence[object]) -> list[subprocess.Popen[str]]:
-    """Start ``python -m command…`` for each worker."""
+    """Start ``python -m command…`` for each worker; TF_CONFIG tells it of the others."""
     hosts = [f"127.0.0.1:{port}" for port in free_ports(len(commands))]
     workers = []
     for index, command in enumerate(commands):

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from beam_features.schema.errors import InputError, JobError, Terminated
 
+_TF_CONFIG = "TF_CONFIG"
+_WORKERS, _ADDRESS, _INDEX = "DEM_WORKERS", "DEM_WORKER_ADDRESS", "JOB_COMPLETION_INDEX"
 _LOST = (  # what a collective operation raises when another worker is gone
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -40,13 +42,60 @@ class Cluster:
         return self.index == 0
 
 
+def tf_config_of_indexed_job(environment: Mapping[str, str]) -> str | None:
+    """Build TF_CONFIG from what a Pod of an Indexed Job of Kubernetes knows.
+
+    Args:
+        environment: of it, DEM_WORKERS is the number of Pods, DEM_WORKER_ADDRESS the ``host:port``
+            of each with ``{index}`` in place of its number, JOB_COMPLETION_INDEX the own number.
+
+    Returns:
+        The value, or None where TF_CONFIG or none of the first two is set.
+
+    Raises:
+        InputError: only some of them are set, or the numbers are none or do not fit.
+    """
+    values = {name: environment.get(name, "") for name in (_WORKERS, _ADDRESS, _INDEX)}
+    if environment.get(_TF_CONFIG) or not (values[_WORKERS] or values[_ADDRESS]):
+        return None
+    missing = [name for name, value in values.items() if not value]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)} must be set, too, to train on several hosts; {_INDEX} is set by "
+            "Kubernetes in Jobs with completionMode: Indexed"
+        )
+    for name in (_WORKERS, _INDEX):
+        if not values[name].isdecimal():
+            raise InputError(f"{name}={values[name]!r} is not a number")
+    workers, index, address = int(values[_WORKERS]), int(values[_INDEX]), values[_ADDRESS]
+    if index >= workers:
+        raise InputError(
+            f"{_INDEX}={index}, but {_WORKERS}={workers}; set it to the completions of the Job"
+        )
+    if "{index}" not in address and workers > 1:
+        raise InputError(
+            f"{_ADDRESS}={address!r} is the same for all; put {{index}} where they differ, as in "
+            "train-{index}.train:2222"
+        )
+    hosts = [address.replace("{index}", str(worker)) for worker in range(workers)]
+    task = {"type": "worker", "index": index}
+    return json.dumps({"cluster": {"worker": hosts}, "task": task})
+
+
+def join_indexed_job() -> None:
+    """Set TF_CONFIG, which is all that TensorFlow reads, in a Pod of an Indexed Job."""
+    value = tf_config_of_indexed_job(os.environ)
+    if value:
+        os.environ[_TF_CONFIG] = value
+
+
 def read_cluster() -> Cluster:
     """Read TF_CONFIG; without it, this process is alone.
 
     Raises:
         InputError: it is not what TensorFlow expects, or has other tasks than workers.
     """
-    text = os.environ.get("TF_CONFIG")
+    text = os.environ.get(_TF_CONFIG)
     if not text:
         return Cluster()
     try:

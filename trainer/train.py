@@ -34,8 +34,10 @@ def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm()
     load_tensorflow()
     from trainer import storage
+    from trainer.cluster import join_indexed_job
     from trainer.training import train
 
+    join_indexed_job()
     config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)
     train(parsed.data, parsed.job_dir.rstrip("/"), config, terminated)
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from beam_features.schema.errors import InputError
-from tests.cluster import finish, run_workers, start_workers
-from tests.processes import error_line, run
+from tests.cluster import consecutive_ports, finish, run_workers, start_workers
+from tests.processes import error_line, run, start
 from tests.trainer.test_train import train_command
-from trainer.cluster import Cluster, read_cluster
+from trainer.cluster import Cluster, read_cluster, tf_config_of_indexed_job
 from trainer.replication import make_strategy
 
 NAMES = ("semi_hard, active_mean, clipped", "infonce bilinear, clipped")
@@ -155,3 +155,63 @@ def test_what_does_not_fit_the_workers_is_told_before_they_meet(
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     with pytest.raises(InputError, match=message):
         make_strategy(replicas, batch_size)
+
+
+POD = {
+    "DEM_WORKERS": "2",
+    "DEM_WORKER_ADDRESS": "train-{index}.train:2222",
+    "JOB_COMPLETION_INDEX": "1",
+}
+
+
+def test_a_pod_of_an_indexed_job_knows_the_others_by_their_number() -> None:
+    value = tf_config_of_indexed_job(POD)
+    assert value is not None
+    assert json.loads(value) == {
+        "cluster": {"worker": ["train-0.train:2222", "train-1.train:2222"]},
+        "task": {"type": "worker", "index": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"JOB_COMPLETION_INDEX": "1"},  # Kubernetes sets it in every Indexed Job
+        POD | {"TF_CONFIG": "{}"},
+    ],
+)
+def test_without_addresses_or_with_tf_config_nothing_is_made_up(environment: dict) -> None:
+    assert tf_config_of_indexed_job(environment) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"JOB_COMPLETION_INDEX": ""}, "JOB_COMPLETION_INDEX must be set, too"),
+        ({"DEM_WORKERS": ""}, "DEM_WORKERS must be set, too"),
+        ({"DEM_WORKER_ADDRESS": ""}, "DEM_WORKER_ADDRESS must be set, too"),
+        ({"DEM_WORKERS": "two"}, "DEM_WORKERS='two' is not a number"),
+        ({"JOB_COMPLETION_INDEX": "2"}, "JOB_COMPLETION_INDEX=2, but DEM_WORKERS=2"),
+        ({"DEM_WORKER_ADDRESS": "train:2222"}, "'train:2222' is the same for all"),
+    ],
+)
+def test_a_wrong_pod_is_told(changed: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tf_config_of_indexed_job(POD | changed)
+
+
+@pytest.mark.slow
+def test_pods_of_an_indexed_job_train_together(features_dir: Path, tmp_path: Path) -> None:
+    address = f"127.0.0.1:{consecutive_ports(2)}{{index}}"
+    pods = [
+        start(
+            *train_command(features_dir, tmp_path),
+            **(POD | {"DEM_WORKER_ADDRESS": address, "JOB_COMPLETION_INDEX": str(index)}),
+        )
+        for index in range(2)
+    ]
+    for index, finished in enumerate([finish(pod) for pod in pods]):
+        assert finished.returncode == 0, finished.stderr
+        assert f"worker {index} of 2" in finished.stderr
+    assert (tmp_path / "metrics.json").exists()

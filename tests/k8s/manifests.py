@@ -1,0 +1,98 @@
+"""The manifests as kustomize renders them, and ways to find something in them."""
+
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.processes import ROOT
+
+Manifest = dict[str, Any]
+
+needs_kubectl = pytest.mark.skipif(
+    shutil.which("kubectl") is None, reason="kubectl, which renders the manifests, is not installed"
+)
+STAGES = ("features", "train", "classify", "tune", "tensorboard")
+COMPONENTS = ("spot", "kueue", "gcsfuse", "multi-host")
+OVERLAYS = ("local", "gke")
+RENDERINGS = (
+    *OVERLAYS,
+    *(f"{overlay}/{stage}" for overlay in OVERLAYS for stage in STAGES),
+    *(f"gke+{component}" for component in COMPONENTS),
+    "gke/train+kueue",
+    "gke+spot+gcsfuse+multi-host",
+)
+WHOLE = tuple(name for name in RENDERINGS if "/" not in name)  # not one stage alone
+
+
+@functools.cache
+def rendered(name: str) -> list[Manifest]:
+    """Render an overlay, such as ``gke`` or ``gke/train``, with components: ``gke+spot+kueue``."""
+    overlay, *components = name.split("+")
+    if not components:
+        return render(ROOT / "k8s" / "overlays" / overlay)
+    with tempfile.TemporaryDirectory() as directory:
+        k8s = os.path.relpath((ROOT / "k8s").resolve(), Path(directory).resolve())
+        own = {
+            "resources": [f"{k8s}/overlays/{overlay}"],
+            "components": [f"{k8s}/components/{component}" for component in components],
+        }
+        Path(directory, "kustomization.yaml").write_text(yaml.safe_dump(own))
+        return render(Path(directory))
+
+
+def render(directory: Path) -> list[Manifest]:
+    """Render a directory as ``kubectl apply -k`` would."""
+    finished = subprocess.run(
+        ["kubectl", "kustomize", str(directory)], capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert not finished.stderr, finished.stderr  # of what kustomize will drop
+    return list(yaml.safe_load_all(finished.stdout))
+
+
+def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
+    """All of a kind by name."""
+    found = [manifest for manifest in manifests if manifest["kind"] == kind]
+    by_name = {manifest["metadata"]["name"]: manifest for manifest in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+@dataclass(frozen=True)
+class Template:
+    """What a Job or Deployment makes Pods of; each of ours has one container."""
+
+    owner: Manifest
+
+    @property
+    def name(self) -> str:
+        return str(self.owner["metadata"]["name"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.owner["spec"]["template"]["metadata"]["labels"])
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return dict(self.owner["spec"]["template"]["spec"])
+
+    @property
+    def container(self) -> dict[str, Any]:
+        (container,) = self.spec["containers"]
+        return dict(container)
+
+
+def templates(manifests: list[Manifest]) -> Iterator[Template]:
+    """Of every Job and Deployment."""
+    for manifest in manifests:
+        if manifest["kind"] in ("Job", "Deployment"):
+            yield Template(manifest)

@@ -1,0 +1,124 @@
+"""The rendered local overlay, run: every Job's own command, variables, settings and volumes."""
+
+import contextlib
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from beam_features.schema.settings import load_settings
+from tests.k8s.jobs import JobRun, run_to_the_end, run_until
+from tests.k8s.manifests import Template, needs_kubectl, of_kind, rendered
+from tests.k8s.node import Node
+from trainer.config import TrainConfig
+from trainer.storage import read_text
+
+pytestmark = needs_kubectl
+EPOCHS, STEPS_PER_EPOCH, TRIALS = 4, 9, 3
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(rendered("local"), tmp_path)
+
+
+@pytest.fixture
+def started(node: Node) -> Iterator[Callable[[str], JobRun]]:
+    runs = []
+
+    def start(name: str) -> JobRun:
+        runs.append(JobRun(of_kind(rendered("local"), "Job")[name], node))
+        runs[-1].start()
+        return runs[-1]
+
+    yield start
+    for one in runs:
+        one.stop()
+
+
+def test_a_stage_without_its_input_fails_at_once(started: Callable[[str], JobRun]) -> None:
+    train = started("train")
+    with pytest.raises(AssertionError, match=r"dataset_info\.json"):
+        run_to_the_end(train)
+    assert (train.status, train.ends_of()) == ("failed", [2])
+
+
+@pytest.mark.slow
+def test_the_stages_one_after_another_with_pods_preempted_and_killed(
+    node: Node, started: Callable[[str], JobRun]
+) -> None:
+    data = node.claim("data")
+
+    run_to_the_end(started("features"))
+    assert json.loads((data / "features/dataset_info.json").read_text())["partitions"]
+
+    train = started("train")
+    run_until((data / "job/checkpoints/ckpt-1.index").exists, train, timeout_s=300)
+    train.pod().terminate(disrupted=True)
+    run_until(lambda: train.ends_of() == [143], train, timeout_s=60)
+    run_until((data / "job/checkpoints/ckpt-3.index").exists, train, timeout_s=300)
+    train.pod().kill()
+    run_to_the_end(train)
+    assert train.ends_of() == [143, 137, 0]
+    assert "going on from step" in train.ended[1].stderr
+    metrics = json.loads((data / "job/metrics.json").read_text())
+    assert metrics["steps"] == EPOCHS * STEPS_PER_EPOCH
+
+    run_to_the_end(started("classify"))
+    scores = json.loads((data / "job/classifier/trained-logistic/metrics.json").read_text())
+    assert scores["tile"]["macro_f1"] > 0.4  # one in eight by chance
+
+    chief, workers = started("tune-chief"), started("tune-workers")
+    run_until(
+        lambda: any(data.glob("search/trials/*/checkpoints/ckpt-1.index")),
+        chief,
+        workers,
+        timeout_s=300,
+    )
+    workers.pod(0).kill()
+    workers.pod(1).terminate(disrupted=True)
+    run_to_the_end(chief, workers)
+    assert chief.ends_of() == [0]
+    assert workers.ends_of(0) == [137, 0]
+    assert workers.ends_of(1) == [143, 0]
+    trials = pd.read_csv(data / "search/trials.csv")
+    assert trials.status.tolist() == ["completed"] * TRIALS
+    load_settings(TrainConfig, str(data / "search/best_config.yaml"), [], read_text)
+
+
+def test_tensorboard_is_ready_and_shows_what_is_on_the_volume(node: Node) -> None:
+    pod = Template(of_kind(rendered("local"), "Deployment")["tensorboard"])
+    (port,) = of_kind(rendered("local"), "Service")["tensorboard"]["spec"]["ports"]
+    address = f"127.0.0.1:{port['port']}"
+    if answers(address, "/"):
+        pytest.skip(f"something else listens at {address}")
+    logs = node.claim("data") / "job/logs/train"
+    with tf.summary.create_file_writer(str(logs)).as_default():
+        tf.summary.scalar("loss", 0.5, step=1)
+    board = node.start(pod, 0, 0)
+    try:
+        probe = pod.container["readinessProbe"]["httpGet"]["path"]
+        scalars = "/data/plugin/scalars/scalars?run=train&tag=loss"
+        deadline = time.monotonic() + 120
+        while not (answers(address, probe) and answers(address, scalars)):
+            assert board.exit_code is None, board.stderr
+            assert time.monotonic() < deadline, board.stderr
+            time.sleep(0.5)
+        ((_, step, loss),) = json.loads(answers(address, scalars))
+        assert (step, loss) == (1, 0.5)
+        board.terminate(disrupted=False)
+        board.process.wait(board.grace_s)
+    finally:
+        board.kill()
+
+
+def answers(address: str, path: str) -> str:
+    """What a web server says; nothing where it says no, or there is none."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{address}{path}") as answer:
+        return str(answer.read().decode())
+    return ""
