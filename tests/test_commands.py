@@ -15,6 +15,7 @@ COMMANDS = (
     "trainer.report",
     "trainer.embed",
     "trainer.export_onnx",
+    "tuning",
 )
 
 
