@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from tests.images.dockerfile import Stage, parse_dockerfile
 from tests.processes import ROOT
+from tests.test_commands import COMMANDS
 
 TARGETS = ("features", "trainer")
 DOCKERFILE = parse_dockerfile((ROOT / "Dockerfile").read_text())
@@ -111,9 +112,12 @@ def test_pip_is_held_to_a_lock_file_that_is_there() -> None:
         assert environment[name] == f"{workdir}/requirements.lock"
 
 
-def test_all_packages_of_the_project_are_copied() -> None:
+def test_the_packages_of_all_commands_are_copied() -> None:
+    """`tests/test_commands.py` asks each command for help; `make image-check` does so inside."""
     copied = {value.split()[0] for value in DOCKERFILE.stages["project"].values("COPY")}
-    assert {"beam_features", "trainer", "tuning"} <= copied
+    assert {command.split(".")[0] for command in COMMANDS} <= copied
+    (command,) = re.findall(r'"-m", "([\w.]+)"', DOCKERFILE.value("trainer", "CMD") or "")
+    assert command in COMMANDS
 
 
 @pytest.mark.parametrize("target", TARGETS)
