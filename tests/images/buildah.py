@@ -44,11 +44,9 @@ class Buildah:
         places = ["--root", directory / "storage", "--runroot", directory / "run"]
         self._command = ["buildah", "--storage-driver", "vfs", *map(str, places)]
 
-    def call(self, *words: str, timeout_s: float | None = None) -> str:
+    def call(self, *words: str) -> str:
         """Run a command of buildah; return what it printed."""
-        finished = subprocess.run(
-            [*self._command, *words], stdout=subprocess.PIPE, text=True, timeout=timeout_s
-        )
+        finished = subprocess.run([*self._command, *words], stdout=subprocess.PIPE, text=True)
         if finished.returncode:
             raise SystemExit(f"error: buildah {' '.join(words)}: exit {finished.returncode}")
         return finished.stdout.strip()
@@ -69,6 +67,7 @@ class Buildah:
     ) -> Image:
         """Build an image; pip in it reaches the index that this machine uses."""
         secret = self._directory / "pip.conf"
+        secret.touch(mode=0o600)  # the URL of an index may have a password in it
         secret.write_text(pip_configuration())
         words = ["bud", "--isolation", "chroot", "--tag", name, "--file", str(dockerfile)]
         words += ["--secret", f"id=pip,src={secret}"]

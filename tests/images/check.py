@@ -68,8 +68,7 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true", help="the trainer with CUDA, as it is pushed")
     parsed = parser.parse_args()
     _require(os.geteuid() == 0, "building and mounting need root")
-    for program in ("buildah", "unshare", "chroot"):
-        _require(shutil.which(program) is not None, f"no {program}: apt-get install {program}")
+    _require_program("buildah")
     directory = parsed.work_dir.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     buildah = Buildah(directory)
@@ -129,6 +128,7 @@ def _base_arguments(buildah: Buildah, directory: Path, *, stand_ins_only: bool) 
     for name, build in builders.items():
         if stand_ins_only or not buildah.can_pull(defaults[name]):
             print(f"{name}: {defaults[name]} cannot be pulled, so a stand-in takes its place")
+            _require_program("debootstrap")
             arguments[name] = build(buildah, directory)
     return arguments
 
@@ -146,6 +146,10 @@ def _built(
         yield Container(image, root, volume)
     finally:
         buildah.remove(container)
+
+
+def _require_program(name: str) -> None:
+    _require(shutil.which(name) is not None, f"there is no {name}: apt-get install {name}")
 
 
 def _require(condition: bool, otherwise: str) -> None:

@@ -159,3 +159,9 @@ def test_the_trainer_finds_the_driver_of_the_host() -> None:
 def test_nothing_private_or_generated_reaches_the_builder() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert {".git", ".venv", "build", "demo"} <= set(ignored)
+
+
+def test_what_is_tested_is_the_trainer() -> None:
+    assert DOCKERFILE.stages["test"].parent == "trainer"
+    assert DOCKERFILE.environment("test")["PYTHONSAFEPATH"] == '""'
+    assert DOCKERFILE.value("test", "USER") == DOCKERFILE.value("trainer", "USER")
