@@ -19,7 +19,7 @@ PY := .venv/bin/python
 FEATURES = $(OUT)/features
 JOB = $(OUT)/job
 
-.PHONY: demo demo-tune ladder test test-all lint lock clean
+.PHONY: demo demo-tune ladder test test-all lint lock image-check pin-base clean
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
@@ -82,6 +82,17 @@ test-all: lint
 lock: .venv/installed
 	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+# Build both images without a Docker engine and run the pipeline in them; as root, with buildah, and
+# debootstrap where the base images cannot be pulled. IMAGE_CHECK=--gpu: the trainer with CUDA.
+image-check: .venv/installed
+	$(PY) -m tests.images.check $(IMAGE_CHECK)
+
+# Pin the newest build of the base image's tag; needs Docker and its registry.
+pin-base:
+	@tag=$$(sed -n 's/^ARG BASE_IMAGE=\([^@]*\).*/\1/p' Dockerfile); \
+	digest=$$(docker buildx imagetools inspect "$$tag" --format '{{.Manifest.Digest}}') && \
+	sed -i "s|^ARG BASE_IMAGE=.*|ARG BASE_IMAGE=$$tag@$$digest|" Dockerfile && echo "$$tag@$$digest"
 
 clean:
 	rm -rf .venv demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache

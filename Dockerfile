@@ -1,0 +1,124 @@
+# Two images: `features`, launcher and worker of the feature job, and `trainer`, all that follows it;
+# and `test`, which is never pushed: the trainer's with what the tests need.
+# docs/images.md tells how to build them, docs/decisions.md why they are so.
+
+# Python's official image; `make pin-base` looks up the digest of its newest build.
+ARG BASE_IMAGE=docker.io/library/python:3.11.16-slim-bookworm@sha256:c425d915a89a6dcd3183b1797ad9bd8878caff5a417f6371c8df93c8ea8b727f
+# Beam's own image, of the version in requirements.lock and the Python of the base.
+ARG BEAM_IMAGE=docker.io/apache/beam_python3.11_sdk:2.77.0
+
+FROM ${BEAM_IMAGE} AS beam
+
+FROM ${BASE_IMAGE} AS packages
+WORKDIR /src
+COPY pyproject.toml requirements.lock ./
+# The metadata name the first two. Their text is put in later: it must not decide whether all is
+# installed again. For the same reason what is installed here finds this project elsewhere.
+RUN touch README.md LICENSE \
+    && python -m venv /opt/venv \
+    && echo /opt/project > /opt/venv/lib/python3.11/site-packages/project.pth
+# Of what is built, too: newer pips read the second of the two for that.
+ENV PATH=/opt/venv/bin:${PATH} \
+    PIP_CONSTRAINT=/src/requirements.lock \
+    PIP_BUILD_CONSTRAINT=/src/requirements.lock \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1
+
+# pip's configuration may be a secret of the build: it says which index to take.
+FROM packages AS features-packages
+# hadolint ignore=DL3013 # the constraints pin the versions
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    pip install '.[features]' imageio-ffmpeg \
+    && pip uninstall --yes deep-embedded-music \
+    && ln -s "$(python -c 'import imageio_ffmpeg as f; print(f.get_ffmpeg_exe())')" /opt/venv/bin/ffmpeg
+
+FROM packages AS trainer-packages
+# Without a GPU: --build-arg TRAINER_EXTRAS=train
+ARG TRAINER_EXTRAS=train,gpu
+# hadolint ignore=DL3013 # as above
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    pip install ".[${TRAINER_EXTRAS}]" imageio-ffmpeg \
+    && pip uninstall --yes deep-embedded-music \
+    && ln -s "$(python -c 'import imageio_ffmpeg as f; print(f.get_ffmpeg_exe())')" /opt/venv/bin/ffmpeg
+
+FROM packages AS project
+COPY setup.py README.md LICENSE ./
+COPY beam_features beam_features
+COPY trainer trainer
+COPY tuning tuning
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    pip install --no-deps --target /opt/project .
+
+FROM ${BASE_IMAGE} AS runtime
+# All that is written without being asked for goes to /tmp, so that the root can be read-only. The
+# working directory is not on Python's path: anybody may write there.
+ENV PATH=/opt/venv/bin:${PATH} \
+    HOME=/tmp \
+    MPLCONFIGDIR=/tmp/matplotlib-config \
+    NUMBA_CACHE_DIR=/tmp/numba-cache \
+    PYTHONSAFEPATH=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /tmp
+
+FROM runtime AS features
+COPY --from=beam /opt/apache/beam /opt/apache/beam
+COPY --from=features-packages /opt/venv /opt/venv
+COPY --from=project /opt/project /opt/project
+# Else Beam's boot makes another virtual environment at each start: writing to the root, and without
+# what is in this one.
+ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+ARG CREATED=""
+ARG REVISION=""
+ARG SOURCE=""
+ARG VERSION=""
+LABEL org.opencontainers.image.title=deep-embedded-music-features \
+      org.opencontainers.image.description="Launcher and Beam worker of the feature job" \
+      org.opencontainers.image.created=${CREATED} \
+      org.opencontainers.image.licenses=Apache-2.0 \
+      org.opencontainers.image.revision=${REVISION} \
+      org.opencontainers.image.source=${SOURCE} \
+      org.opencontainers.image.version=${VERSION}
+USER 10001:10001
+# What runners start workers by; a launcher names its command: python -m beam_features.
+ENTRYPOINT ["/opt/apache/beam/boot"]
+
+FROM runtime AS trainer
+COPY --from=trainer-packages /opt/venv /opt/venv
+COPY --from=project /opt/project /opt/project
+# Where GKE puts the driver, and what the container runtime of other hosts shall put in.
+ENV PATH=${PATH}:/usr/local/nvidia/bin \
+    LD_LIBRARY_PATH=/usr/local/nvidia/lib:/usr/local/nvidia/lib64 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    NVIDIA_VISIBLE_DEVICES=all
+ARG CREATED=""
+ARG REVISION=""
+ARG SOURCE=""
+ARG VERSION=""
+LABEL org.opencontainers.image.title=deep-embedded-music-trainer \
+      org.opencontainers.image.description="Training, classifiers, search, TensorBoard" \
+      org.opencontainers.image.created=${CREATED} \
+      org.opencontainers.image.licenses=Apache-2.0 \
+      org.opencontainers.image.revision=${REVISION} \
+      org.opencontainers.image.source=${SOURCE} \
+      org.opencontainers.image.version=${VERSION}
+USER 10001:10001
+CMD ["python", "-m", "trainer.train", "--help"]
+
+FROM trainer AS test
+USER 0:0
+# hadolint ignore=DL3008 # it is thrown away
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git make \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+# The tests' modules lie in the working directory; those of the project still come from the image.
+ENV PYTHONSAFEPATH=""
+# Where make looks for what it has installed.
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    pip install --no-cache-dir -c requirements.lock --editable '.[features,train,dev]' \
+    && ln -s /opt/venv .venv \
+    && touch .venv/installed \
+    && chown -R 10001:10001 .
+USER 10001:10001
+CMD ["make", "test"]
