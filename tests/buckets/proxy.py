@@ -9,9 +9,9 @@ metadata server of a machine in Google's cloud.
 
 import http.client
 import json
+import socket
 import ssl
 import struct
-import socket
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     tunnel = ""  # host at whose end we are
 
-    def do_CONNECT(self) -> None:  # noqa: N802 - the base class looks for this name
+    def do_CONNECT(self) -> None:
         """Be the host that is asked for, if it is one of Google's storage."""
         host = self.path.partition(":")[0]
         if host not in HOSTS:
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200 if path == "/" else 404, b"", _METADATA)
 
     def _answer_json(self, values: dict[str, Any]) -> None:
-        self._answer(200, json.dumps(values).encode(), [*_METADATA, *_JSON])
+        self._answer(200, json.dumps(values).encode(), [_METADATA[0], *_JSON])
 
     def _answer(
         self,
@@ -183,5 +183,5 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing; `Proxy.log` holds all."""
 
 
-_METADATA = [("Metadata-Flavor", "Google")]
+_METADATA = [("Metadata-Flavor", "Google"), ("Content-Type", "text/plain")]
 _JSON = [("Content-Type", "application/json; charset=UTF-8")]

@@ -1,5 +1,6 @@
 """Cloud storage on this machine: an emulator, the proxy in front of it, and how to get there."""
 
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ class StorageService:
         return self.proxy.faults.inject(*faults)
 
     def log_of(self, bucket: str, client: str | None = None) -> list[Exchange]:
-        """What was asked of a bucket so far, by TensorFlow (``tls``), others (``plain``), or all."""
+        """What TensorFlow (``tls``), others (``plain``) or all have asked of a bucket."""
         return [
             one
             for one in list(self.proxy.log)
@@ -63,6 +64,12 @@ class StorageService:
         parameters = {"uploadType": "media", "name": name}
         requests.post(url, content, params=parameters, timeout=30).raise_for_status()
 
+    def upload(self, directory: Path, bucket: str, prefix: str) -> str:
+        """Copy the files directly in a directory; return the URI of their place in the bucket."""
+        for path in sorted(directory.iterdir()):
+            self.write(bucket, f"{prefix}/{path.name}", path.read_bytes())
+        return f"gs://{bucket}/{prefix}"
+
     def _url(self, *parts: str) -> str:
         return "/".join([f"http://127.0.0.1:{self._emulator_port}/storage/v1", *parts])
 
@@ -72,6 +79,7 @@ def storage_service(directory: Path) -> Iterator[StorageService]:
     """Run it; `directory` takes the CA's certificate."""
     (port,) = free_ports(1)
     authority, tls = write_authority(directory, HOSTS)
+    logging.getLogger("gcp_storage_emulator").setLevel("ERROR")  # it warns of every deletion
     emulator = create_server("127.0.0.1", port, in_memory=True)
     with mock.patch.object(objects, "_media_upload", _with_empty_bodies(objects._media_upload)):
         emulator.start()
