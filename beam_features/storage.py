@@ -19,7 +19,7 @@ import requests
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.resumable_media import InvalidResponse
+from google.cloud.storage.exceptions import InvalidResponse
 
 from beam_features.schema.access import forbidden, is_remote, no_bucket, out_of_reach
 from beam_features.schema.errors import InputError, JobError
@@ -55,7 +55,7 @@ def naming(uri: str) -> Iterator[None]:
 def _named(uri: str, error: Exception) -> JobError:
     """Say what has happened to `uri`."""
     cause = _cause(error)
-    status = cause if isinstance(cause, int) else getattr(cause, "code", None)
+    status = _status(cause)
     if status in (401, 403):
         return forbidden(uri)
     if status == 404 and not _has_bucket(uri):
@@ -70,8 +70,17 @@ def _has_bucket(uri: str) -> bool:
     try:
         FileSystems.match([f"{scheme}://{path.partition('/')[0]}/no-such-object-*"])
     except _FAULTS as error:
-        return getattr(_cause(error), "code", None) != 404
+        return _status(_cause(error)) != 404
     return True
+
+
+def _status(cause: Exception | int) -> int | None:
+    """HTTP status that something has come from."""
+    if isinstance(cause, int):
+        return cause
+    if isinstance(cause, InvalidResponse):
+        return int(cause.response.status_code)
+    return getattr(cause, "code", None)
 
 
 def _cause(error: Exception) -> Exception | int:
