@@ -113,9 +113,11 @@ def test_tensorboard_shows_the_scalars_of_the_bucket(
         *("--host", "127.0.0.1", "--load_fast=false"),
     )
     steps = [STEPS_PER_EPOCH * epoch for epoch in range(1, EPOCHS + 1)]
+    points: list[list[float]] = []
     try:
         deadline = time.monotonic() + 120
-        while [step for _, step, _ in (points := recall_points(port))] != steps:
+        while [step for _, step, _ in points] != steps:
+            points = recall_points(port)
             assert time.monotonic() < deadline, f"TensorBoard shows {points}"
             time.sleep(0.5)
     finally:
