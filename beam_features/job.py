@@ -32,6 +32,7 @@ from beam_features.reading import ReadSettings
 from beam_features.recording import Listing, Recording, Rejection
 from beam_features.run import Run
 from beam_features.runners import cause_of
+from beam_features.schema.access import named_by_user
 from beam_features.schema.dataset_info import (
     DATASET_INFO,
     DatasetInfo,
@@ -75,8 +76,10 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
         JobError: a worker failed, or more recordings were rejected than `job.max_failure_rate`
             allows.
     """
-    _check_output(job.output)
-    listing = DATASETS[job.dataset](job.input)
+    with named_by_user():
+        _check_output(job.output)
+    with named_by_user():
+        listing = DATASETS[job.dataset](job.input)
     remote = [r.uri for r in listing.recordings if "://" in r.uri]
     for uri in {uri.partition("://")[0]: uri for uri in remote}.values():  # one of each scheme
         storage.check_uri(uri)
@@ -127,9 +130,10 @@ def _run_shards(
     if storage.exists(started):
         _check_same(job, json.loads(storage.read_text(started)), arguments)
     else:
-        _refuse_foreign_files(job)
-        storage.make_directory(incomplete)
-        storage.write_text(started, json.dumps(arguments, indent=2))
+        with named_by_user():
+            _refuse_foreign_files(job)
+            storage.make_directory(incomplete)
+            storage.write_text(started, json.dumps(arguments, indent=2))
     missing = [shard for shard in shards if not _is_made(job, shard)]
     _say(f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there")
     if missing:

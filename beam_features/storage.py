@@ -1,4 +1,8 @@
-"""Files on local disk and in object storage alike. The one module that knows Beam's filesystems."""
+"""Files on local disk and in object storage alike. The one module that knows Beam's filesystems.
+
+Google's client itself retries what may pass, such as a 503 or a connection that ends, over two
+minutes. What comes up here has outlived that.
+"""
 
 import glob
 import io
@@ -7,16 +11,122 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import BinaryIO, TextIO, cast
 
+import google.auth.exceptions
+import requests
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.cloud.storage.exceptions import InvalidResponse
 
-from beam_features.schema.errors import InputError
+from beam_features.schema.access import forbidden, is_remote, no_bucket, out_of_reach
+from beam_features.schema.errors import InputError, JobError
 
 _TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _TRIES = 5
+_FAULTS = (  # of object storage, or of the way there
+    BeamIOError,
+    GoogleAPIError,
+    InvalidResponse,
+    google.auth.exceptions.GoogleAuthError,
+    requests.RequestException,
+    ConnectionError,
+)
+
+
+@contextmanager
+def naming(uri: str) -> Iterator[None]:
+    """Name `uri` and the remedy where object storage refuses or fails below.
+
+    Raises:
+        RefusedError: a permission is missing, or the bucket.
+        JobError: it fails.
+    """
+    try:
+        yield
+    except _FAULTS as error:
+        if not is_remote(uri):
+            raise
+        raise _named(uri, error) from error
+
+
+def _named(uri: str, error: Exception) -> JobError:
+    """Say what has happened to `uri`."""
+    cause = _cause(error)
+    status = _status(cause)
+    if status in (401, 403):
+        return forbidden(uri)
+    if status == 404 and not _has_bucket(uri):
+        return no_bucket(uri)
+    why = f"HTTP status {cause}" if isinstance(cause, int) else str(cause).strip()
+    return out_of_reach(uri, (why or type(cause).__name__).splitlines()[0])
+
+
+def _has_bucket(uri: str) -> bool:
+    """Whether the bucket exists, told by whether it can be listed; true where we may not know."""
+    scheme, _, path = uri.partition("://")
+    try:
+        FileSystems.match([f"{scheme}://{path.partition('/')[0]}/no-such-object-*"])
+    except _FAULTS as error:
+        return _status(_cause(error)) != 404
+    return True
+
+
+def _status(cause: Exception | int) -> int | None:
+    """HTTP status that something has come from."""
+    if isinstance(cause, int):
+        return cause
+    if isinstance(cause, InvalidResponse):
+        return int(cause.response.status_code)
+    return getattr(cause, "code", None)
+
+
+def _cause(error: Exception) -> Exception | int:
+    """What Beam has wrapped: an exception of Google's client, or an HTTP status."""
+    while isinstance(error, BeamIOError) and error.exception_details:
+        details = [fault for fault in error.exception_details.values() if fault is not None]
+        if not details:
+            break
+        if isinstance(details[0], int):
+            return details[0]
+        error = details[0]
+    return error
+
+
+class _Watched(io.BufferedIOBase):
+    """A remote file that keeps the first error for whoever opened it.
+
+    A decoder written in C calls back for bytes; there an exception is lost, and the file seems to
+    have come to its end.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            return self._file.read(-1 if size is None else size)
+        except Exception as error:  # of whatever kind, it must not be lost
+            self.error = self.error or error
+            return b""
+
+    def read1(self, size: int = -1, /) -> bytes:
+        return self.read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def join(root: str, *names: str) -> str:
@@ -32,7 +142,8 @@ def list_files(root: str) -> list[str]:
 def list_sizes(root: str) -> dict[str, int]:
     """Bytes of each file that `list_files` gives, in its order."""
     pattern = join(glob.escape(root.rstrip("/")), "**")
-    (matched,) = FileSystems.match([pattern])
+    with naming(root):
+        (matched,) = FileSystems.match([pattern])
     sizes = {metadata.path: metadata.size_in_bytes for metadata in matched.metadata_list}
     return dict(sorted(sizes.items()))
 
@@ -86,17 +197,35 @@ def is_file(uri: str) -> bool:
 
 def exists(uri: str) -> bool:
     """Whether there is a file of that URI."""
-    return bool(FileSystems.exists(uri))
+    with naming(uri):
+        return bool(FileSystems.exists(uri))
 
 
 @contextmanager
 def open_binary(uri: str) -> Iterator[BinaryIO]:
-    """Open a file for reading, seekable, as it is stored."""
-    file = FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+    """Open a file for reading, seekable, as it is stored.
+
+    Raises:
+        FileNotFoundError: there is none.
+        JobError: object storage refuses or fails, now or while it is read.
+    """
+    with naming(uri):
+        try:
+            file = FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+        except NotFound as error:
+            raise FileNotFoundError(uri) from error
+    if not is_remote(uri):
+        with closing(file):
+            yield file
+        return
+    watched = _Watched(file)
     try:
-        yield file
+        with closing(file):
+            yield cast(BinaryIO, watched)
     finally:
-        file.close()
+        # Whatever else may be wrong follows from that.
+        if watched.error:
+            raise _named(uri, watched.error) from watched.error
 
 
 def read_text(uri: str) -> str:
@@ -135,15 +264,17 @@ def atomic_write(uri: str) -> Iterator[BinaryIO]:
     two that write to one name make a file that neither meant. `intended_name` recognises them.
     """
     temporary = f"{uri}.{uuid.uuid4().hex}.tmp"
-    file = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
-    try:
-        yield file
-    except BaseException:
+    with naming(uri):
+        file = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
+        try:
+            yield file
+        except BaseException:
+            with suppress(*_FAULTS):  # the first fault is the one to tell
+                file.close()
+                delete([temporary])
+            raise
         file.close()
-        delete([temporary])
-        raise
-    file.close()
-    rename(temporary, uri)
+        rename(temporary, uri)
 
 
 def intended_name(uri: str) -> str | None:
@@ -154,7 +285,8 @@ def intended_name(uri: str) -> str | None:
 
 def rename(source: str, target: str) -> None:
     """Move a file within one storage, over what is there; fails where the source is gone."""
-    FileSystems.rename([source], [target])
+    with naming(target):
+        FileSystems.rename([source], [target])
 
 
 def write_text(uri: str, text: str) -> None:
@@ -170,7 +302,8 @@ def delete(uris: Sequence[str]) -> None:
         if not present:
             return
         try:
-            FileSystems.delete(present)
+            with naming(uris[0]):
+                FileSystems.delete(present)
         except BeamIOError:
             if attempt == _TRIES - 1:
                 raise

@@ -5,6 +5,7 @@ import tempfile
 
 import tensorflow as tf
 
+from beam_features.schema.access import is_remote
 from beam_features.schema.errors import JobError
 from trainer import storage
 from trainer.progress import say
@@ -36,13 +37,17 @@ class Checkpoints:
         """Restore the newest checkpoint that can be read; return whether there was any.
 
         Raises:
-            JobError: there are checkpoints, but none can be read.
+            JobError: there are checkpoints, but none can be read; or the storage fails.
         """
         prefixes = _complete(self._directory)
         for prefix in prefixes:
             fault = _fault(prefix)
+            if fault and is_remote(prefix):
+                _require_files(prefix)  # else it is the storage that fails, not the checkpoint
+                fault = _fault(prefix)
             if fault is None:
-                self._state.restore(prefix).assert_existing_objects_matched()
+                with storage.naming(prefix):
+                    self._state.restore(prefix).assert_existing_objects_matched()
                 return True
             if self._is_chief:
                 say(f"warning: checkpoint {prefix} is damaged ({fault}); taking the one before")
@@ -73,8 +78,7 @@ def copy_newest(source: str, target: str) -> None:
     prefixes = _complete(source)
     if not prefixes:
         raise JobError(f"{source} holds no checkpoint to go on from; run its trial again")
-    name = prefixes[0].rpartition("/")[2]
-    files = [file for file in storage.list_names(source, "") if file.startswith(f"{name}.")]
+    files = _files(prefixes[0])
     for file in sorted(files, key=lambda file: file.endswith(".index")):  # which makes it complete
         storage.copy(storage.join(source, file), storage.join(target, file))
 
@@ -85,6 +89,25 @@ def _complete(directory: str) -> list[str]:
         int(match[1]) for match in map(_INDEX.match, storage.list_names(directory, "")) if match
     ]
     return [storage.join(directory, f"ckpt-{number}") for number in sorted(numbers, reverse=True)]
+
+
+def _files(prefix: str) -> list[str]:
+    """Names of the files of a checkpoint."""
+    directory, _, name = prefix.rpartition("/")
+    return [file for file in storage.list_names(directory, "") if file.startswith(f"{name}.")]
+
+
+def _require_files(prefix: str) -> None:
+    """Read the files of a checkpoint, whatever is in them.
+
+    TensorFlow's reader of checkpoints does not tell damage from an outage.
+
+    Raises:
+        JobError: the storage refuses or fails.
+    """
+    directory = prefix.rpartition("/")[0]
+    for file in _files(prefix):
+        storage.read_bytes(storage.join(directory, file))
 
 
 def _fault(prefix: str) -> str | None:

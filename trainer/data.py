@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from beam_features.schema.access import named_by_user
 from beam_features.schema.dataset_info import DATASET_INFO, DatasetInfo, parse_dataset_info
 from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import MAX_TILES_PER_STRIP, FeatureSpec
@@ -68,7 +69,8 @@ def open_features(uri: str) -> Features:
     """
     info_uri = storage.join(uri, DATASET_INFO)
     try:
-        text = storage.read_text(info_uri)
+        with named_by_user():
+            text = storage.read_text(info_uri)
     except FileNotFoundError as error:
         raise InputError(
             f"{info_uri} does not exist: {uri!r} holds no finished features; make them with "

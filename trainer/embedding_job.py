@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError, JobError
 from beam_features.schema.settings import describe_differences
 from beam_features.schema.strip import NO_LABEL
@@ -91,8 +92,9 @@ def _is_complete(output: str, arguments: dict[str, Any], *, overwrite: bool) -> 
     An output in which recordings failed is not complete: they may have been mended.
     """
     done = storage.join(output, EMBEDDINGS_INFO)
-    if overwrite or not storage.exists(done):
-        return False
+    with named_by_user():
+        if overwrite or not storage.exists(done):
+            return False
     there = json.loads(storage.read_text(done))
     if different := describe_differences(there["arguments"], arguments):
         raise InputError(
@@ -113,8 +115,9 @@ def _write_all(
 ) -> None:
     """Write the tables, then the marker."""
     started = storage.join(output, _INCOMPLETE)
-    _clear(output)
-    storage.write_text(started, json.dumps({"files": list(tables)}))
+    with named_by_user():
+        _clear(output)
+        storage.write_text(started, json.dumps({"files": list(tables)}))
     rows = {}
     for name, batches in tables.items():
         rows[name] = write_table(storage.join(output, name), model.embedding_size, batches)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError
 from beam_features.schema.settings import build_settings
 from trainer import storage
@@ -90,12 +91,15 @@ def evaluate(
         "label_names": list(names),
         **_measured(answers, test, names, resolved.seed),
     }
-    if directory is None:
-        name = f"{encoder}-{head}"
-        log_evaluation(job_dir, name, answers.asked, answers.recordings, names, resolved.seed)
-        directory = storage.join(job_dir, CLASSIFIER, name)
     labeller = Labeller(model, features.info.feature_spec, classifiers, head, names)
-    write_results(directory, labeller, answers.tiles, answers.recordings, answers.nearest, results)
+    with named_by_user():
+        if directory is None:
+            name = f"{encoder}-{head}"
+            log_evaluation(job_dir, name, answers.asked, answers.recordings, names, resolved.seed)
+            directory = storage.join(job_dir, CLASSIFIER, name)
+        write_results(
+            directory, labeller, answers.tiles, answers.recordings, answers.nearest, results
+        )
     return results
 
 

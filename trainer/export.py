@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import (
     FEATURE_SPEC,
@@ -95,13 +96,15 @@ def open_model(uri: str) -> ExportedModel:
     Raises:
         InputError: there is none, or it does not tell which features it is for.
     """
-    uri = model_uri(uri)
+    with named_by_user():
+        uri = model_uri(uri)
     if uri.endswith(".keras"):
         spec = keras_spec(uri)
         functions = WaveformEncoder(storage.load_keras(uri), spec)
     else:
         spec = _saved_model_spec(uri)
-        functions = tf.saved_model.load(uri)
+        with storage.naming(uri):
+            functions = tf.saved_model.load(uri)
     one_tile = functions.tiles(tf.zeros([1, *spec.tile_shape]))
     return ExportedModel(uri, spec, one_tile["embeddings"].shape[1], functions)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError
 from beam_features.schema.settings import build_settings, describe_differences
 from trainer import storage
@@ -86,19 +87,21 @@ def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:
     """Write the resolved settings.
 
     Raises:
-        InputError: the directory is that of a run with other settings.
+        InputError: the directory is that of a run with other settings, or storage refuses it.
     """
     check_job_dir(job_dir, config)
     uri = storage.join(job_dir, CONFIG)
-    if not storage.exists(uri):
-        storage.write_text(uri, yaml.safe_dump(_as_values(config), sort_keys=False))
+    with named_by_user():
+        if not storage.exists(uri):
+            storage.write_text(uri, yaml.safe_dump(_as_values(config), sort_keys=False))
 
 
 def check_job_dir(job_dir: str, config: ResolvedConfig) -> None:
     """Raise an InputError where the directory is that of a run with other settings."""
     uri = storage.join(job_dir, CONFIG)
-    if not storage.exists(uri):
-        return
+    with named_by_user():
+        if not storage.exists(uri):
+            return
     values = _as_values(config)
     # A run that spent its budget may go on with a higher one: it is no part of what is learned.
     any_budget = {"corrupt_records_budget": values["corrupt_records_budget"]}
@@ -123,7 +126,8 @@ def read_job_config(job_dir: str) -> ResolvedConfig:
     """
     uri = storage.join(job_dir, CONFIG)
     try:
-        values = yaml.safe_load(storage.read_text(uri))
+        with named_by_user():
+            values = yaml.safe_load(storage.read_text(uri))
     except FileNotFoundError as error:
         raise InputError(
             f"{uri} does not exist: {job_dir!r} holds no training run; start one with "

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import FEATURE_SPEC, FeatureSpec, dump_feature_spec
 from beam_features.schema.strip import NO_LABEL
@@ -71,7 +72,8 @@ class Labeller:
         directory = storage.join(run, MODEL)
         info_uri = storage.join(directory, MODEL_INFO)
         try:
-            info = json.loads(storage.read_text(info_uri))
+            with named_by_user():
+                info = json.loads(storage.read_text(info_uri))
         except FileNotFoundError as error:
             raise InputError(
                 f"{info_uri} does not exist; give a directory that python -m trainer.classify has "

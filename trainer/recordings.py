@@ -14,6 +14,7 @@ import numpy.typing as npt
 from beam_features.audio import AUDIO_SUFFIXES
 from beam_features.decoding import decode
 from beam_features.recording import RejectedRecording
+from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import FeatureSpec
 from trainer import storage
@@ -65,7 +66,9 @@ def find_recordings(inputs: Sequence[str], argument: str = "--input") -> dict[st
     """
     recordings: dict[str, str] = {}
     for uri in inputs:
-        if not storage.exists(uri):
+        with named_by_user():
+            there = storage.exists(uri)
+        if not there:
             raise InputError(f"{uri!r} does not exist; check {argument}")
         if not storage.is_directory(uri):
             recordings[uri] = uri

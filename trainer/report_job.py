@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
+from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError
 from trainer import storage
 from trainer.classifier_files import read_runs
@@ -52,7 +53,7 @@ def write_report(data: str, job_dir: str) -> str:
     check_fingerprint(job.fingerprint, features)
     report = _collect(features, job_dir, job, _read_metrics(job_dir))
     uri = storage.join(job_dir, REPORT)
-    with storage.writing(uri):
+    with named_by_user(), storage.writing(uri):
         storage.write_text(uri, render(report))
     return uri
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from beam_features.schema.errors import InputError, JobError
 from beam_features.schema.strip import Strip, decode_strip
+from trainer import storage
 
 _LENGTH_BYTES, _FRAME_BYTES = 8, 16  # of a TFRecord: its length, and all that is not data
 
@@ -28,7 +29,7 @@ class CorruptRecords:
         self._budget = budget
         self._places: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
-        self.error: JobError | None = None  # tf.data passes on no exception of ours
+        self.error: JobError | None = None  # ended the reading; tf.data passes on none of ours
 
     @property
     def count(self) -> int:
@@ -47,11 +48,10 @@ class CorruptRecords:
             self._places.add((uri, offset))
             place = f"corrupt record in {uri} at byte {offset}: {reason}"
             if self.count > self._budget:
-                self.error = JobError(
+                raise JobError(
                     f"{place}; {self.count} are more than corrupt_records_budget={self._budget}: "
                     "make the features again, or raise it"
                 )
-                raise self.error
             tqdm.write(f"warning: skipped {place}", file=sys.stderr)
 
 
@@ -59,15 +59,20 @@ def read_strips(uri: str, tile_shape: tuple[int, int], corrupt: CorruptRecords) 
     """All strips of a shard that can be read, in order.
 
     Raises:
-        JobError: more records are damaged than `corrupt` allows.
+        JobError: more records are damaged than `corrupt` allows, or the storage fails.
     """
-    for offset, record in _read_records(uri, corrupt):
-        try:
-            strip = decode_strip(record, tile_shape)
-        except (DecodeError, IndexError, InputError, ValueError) as error:
-            corrupt.add(uri, offset, " ".join(str(error).split()) or type(error).__name__)
-        else:
-            yield strip
+    try:
+        with storage.naming(uri):
+            for offset, record in _read_records(uri, corrupt):
+                try:
+                    strip = decode_strip(record, tile_shape)
+                except (DecodeError, IndexError, InputError, ValueError) as error:
+                    corrupt.add(uri, offset, " ".join(str(error).split()) or type(error).__name__)
+                else:
+                    yield strip
+    except JobError as error:
+        corrupt.error = error
+        raise
 
 
 def _read_records(uri: str, corrupt: CorruptRecords) -> Iterator[tuple[int, bytes]]:

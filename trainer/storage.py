@@ -1,6 +1,11 @@
-"""Small files on local disk and in object storage alike, through TensorFlow's filesystems."""
+"""Small files on local disk and in object storage alike, through TensorFlow's filesystems.
+
+TensorFlow itself retries what may pass, such as a 503 or a connection that ends: ten times, over
+three minutes. What comes up here has outlived that.
+"""
 
 import contextlib
+import json
 import os
 import tempfile
 import zipfile
@@ -9,7 +14,61 @@ from collections.abc import Iterator, Mapping
 import keras
 import tensorflow as tf
 
+from beam_features.schema.access import forbidden, is_remote, no_bucket, out_of_reach
 from beam_features.schema.errors import JobError
+
+_REFUSALS = (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError)
+_OUTAGES = (
+    tf.errors.AbortedError,  # what is left of a failure after TensorFlow's last retry
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
+
+
+@contextlib.contextmanager
+def naming(uri: str) -> Iterator[None]:
+    """Name `uri` and the remedy where storage refuses or fails below.
+
+    Files that are not there, and failures of local disks, pass unchanged.
+
+    Raises:
+        RefusedError: a permission is missing, or the bucket.
+        JobError: object storage fails.
+    """
+    try:
+        yield
+    except _REFUSALS as error:
+        raise forbidden(uri) from error
+    except tf.errors.NotFoundError as error:
+        if is_remote(uri) and not _has_bucket(uri):
+            raise no_bucket(uri) from error
+        raise
+    except _OUTAGES as error:
+        if is_remote(uri):
+            raise out_of_reach(uri, _reason(error)) from error
+        raise
+
+
+def _has_bucket(uri: str) -> bool:
+    """Whether the bucket exists; true where we may not know."""
+    scheme, _, path = uri.partition("://")
+    try:
+        return bool(tf.io.gfile.exists(f"{scheme}://{path.partition('/')[0]}/"))
+    except tf.errors.OpError:
+        return True
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in one line: of an answer with JSON in it, its message."""
+    text = str(error).strip() or type(error).__name__
+    before, with_body, body = text.partition(" with body '")
+    if with_body:
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            return f"{before}: {json.loads(body.rpartition(chr(39))[0])['error']['message']}"
+    return text.splitlines()[0]
 
 
 def join(root: str, *names: str) -> str:
@@ -19,24 +78,31 @@ def join(root: str, *names: str) -> str:
 
 def exists(uri: str) -> bool:
     """Whether there is a file or directory of that URI."""
-    return bool(tf.io.gfile.exists(uri))
+    with naming(uri):
+        return bool(tf.io.gfile.exists(uri))
 
 
 def is_directory(uri: str) -> bool:
     """Whether there is a directory of that URI."""
-    return bool(tf.io.gfile.isdir(uri))
+    try:
+        with naming(uri):  # tf.io.gfile.isdir takes an outage for a no
+            return bool(tf.io.gfile.stat(uri).is_directory)
+    except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError):
+        return False
 
 
 def delete(uri: str) -> None:
     """Delete a file, if there is one."""
     if exists(uri):
-        tf.io.gfile.remove(uri)
+        with naming(uri):
+            tf.io.gfile.remove(uri)
 
 
 def delete_tree(uri: str) -> None:
     """Delete a file, or a directory with all that is in it."""
     if is_directory(uri):
-        tf.io.gfile.rmtree(uri)
+        with naming(uri):
+            tf.io.gfile.rmtree(uri)
     else:
         delete(uri)
 
@@ -49,7 +115,8 @@ def writing(uri: str) -> Iterator[None]:
         JobError: the disk is full, say, or the permission is missing.
     """
     try:
-        yield
+        with naming(uri):
+            yield
     except (OSError, tf.errors.OpError) as error:
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise JobError(
@@ -60,39 +127,55 @@ def writing(uri: str) -> Iterator[None]:
 
 def read_text(uri: str) -> str:
     """Read a UTF-8 file; raises FileNotFoundError where there is none."""
-    if not exists(uri) or tf.io.gfile.isdir(uri):
+    if not exists(uri) or is_directory(uri):
         raise FileNotFoundError(uri)
-    with tf.io.gfile.GFile(uri) as file:
+    with naming(uri), tf.io.gfile.GFile(uri) as file:
         return str(file.read())
 
 
 def read_bytes(uri: str) -> bytes:
     """Read a file."""
-    with tf.io.gfile.GFile(uri, "rb") as file:
+    with naming(uri), tf.io.gfile.GFile(uri, "rb") as file:
         return bytes(file.read())
 
 
 def list_files(root: str) -> list[str]:
     """URIs of all files below a directory, at any depth, sorted."""
-    return sorted(
-        join(directory, name) for directory, _, names in tf.io.gfile.walk(root) for name in names
-    )
+    files = []
+    for name in list_names(root, ""):  # tf.io.gfile.walk takes an outage for an empty directory
+        uri = join(root, name.rstrip("/"))
+        # Object storage marks what is a directory; to ask for each would take long.
+        below = name.endswith("/") if is_remote(root) else is_directory(uri)
+        files += list_files(uri) if below else [uri]
+    return sorted(files)
 
 
 def list_names(directory: str, suffix: str) -> list[str]:
     """Names that end in `suffix`, directly in a directory; none where it does not exist."""
     if not is_directory(directory):
         return []
-    return sorted(name for name in tf.io.gfile.listdir(directory) if name.endswith(suffix))
+    with naming(directory):
+        return sorted(name for name in tf.io.gfile.listdir(directory) if name.endswith(suffix))
+
+
+def _make_parent(uri: str) -> None:
+    """Make the directory of a file where the storage has such a thing.
+
+    Object storage has none; TensorFlow would ask for the bucket again and again, for minutes where
+    there is no such bucket, and needs a permission for it that writing does not need.
+    """
+    if not is_remote(uri):
+        tf.io.gfile.makedirs(os.path.dirname(uri) or ".")
 
 
 def write_bytes(uri: str, data: bytes) -> None:
     """Write a file that appears under its name complete or not at all."""
-    tf.io.gfile.makedirs(os.path.dirname(uri) or ".")
     temporary = f"{uri}.tmp"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        file.write(data)
-    tf.io.gfile.rename(temporary, uri, overwrite=True)
+    with naming(uri):
+        _make_parent(uri)
+        with tf.io.gfile.GFile(temporary, "wb") as file:
+            file.write(data)
+        tf.io.gfile.rename(temporary, uri, overwrite=True)
 
 
 def write_text(uri: str, text: str) -> None:
@@ -102,10 +185,11 @@ def write_text(uri: str, text: str) -> None:
 
 def copy(source: str, uri: str) -> None:
     """Copy a file to where it appears under its name complete or not at all."""
-    tf.io.gfile.makedirs(os.path.dirname(uri) or ".")
     temporary = f"{uri}.tmp"
-    tf.io.gfile.copy(source, temporary, overwrite=True)
-    tf.io.gfile.rename(temporary, uri, overwrite=True)
+    with naming(uri):
+        _make_parent(uri)
+        tf.io.gfile.copy(source, temporary, overwrite=True)
+        tf.io.gfile.rename(temporary, uri, overwrite=True)
 
 
 def upload_directory(local: str, uri: str, last: str) -> None:
@@ -135,4 +219,5 @@ def save_keras(model: keras.Model, uri: str, beside: Mapping[str, str] | None = 
 
 def load_keras(uri: str) -> keras.Model:
     """Load a ``.keras`` file without running code that it might carry."""
-    return keras.models.load_model(uri, compile=False, safe_mode=True)
+    with naming(uri):
+        return keras.models.load_model(uri, compile=False, safe_mode=True)

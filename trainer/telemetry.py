@@ -42,18 +42,18 @@ class Telemetry:
         """`step`: how many steps the run has made; what is logged of later ones was lost."""
         self._directory, self._is_chief = directory, is_chief
         self._profile_steps, self._profiling = profile_steps, False
-        if is_chief:
-            with storage.writing(directory):
+        with storage.writing(directory):
+            if is_chief:
                 _log_start(directory, step)
-        self._writer = (
-            tf.summary.create_file_writer(directory)
-            if is_chief
-            else tf.summary.create_noop_writer()
-        )
+            self._writer = (
+                tf.summary.create_file_writer(directory)
+                if is_chief
+                else tf.summary.create_noop_writer()
+            )
 
     def log(self, scalars: Mapping[str, float], step: int) -> None:
         """Add a point to each curve."""
-        with self._writer.as_default(step=step):
+        with storage.writing(self._directory), self._writer.as_default(step=step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
 
@@ -144,7 +144,8 @@ def read_curves(directory: str, names: Sequence[str]) -> dict[str, Curve]:
     """Read scalars that were logged: steps and values ``[points]`` by name, of those that were."""
     if not storage.exists(directory):
         return {}
-    events = EventAccumulator(directory, size_guidance={"tensors": 0}).Reload()
+    with storage.naming(directory):
+        events = EventAccumulator(directory, size_guidance={"tensors": 0}).Reload()
     curves = {}
     for name in set(names) & set(events.Tags()["tensors"]):
         points = events.Tensors(name)

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 import yaml
 
+from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError, JobError, Terminated
 from beam_features.schema.settings import build_settings, describe_differences
 from trainer import storage
@@ -188,7 +189,9 @@ def _claim(job_dir: str, config: TuneConfig, space: Space, features: Features) -
     """
     uri = storage.join(job_dir, CONFIG)
     values = _settings(config, space, features)
-    if storage.exists(uri):
+    with named_by_user():
+        claimed = storage.exists(uri)
+    if claimed:
         there = yaml.safe_load(storage.read_text(uri))
         kept = {key: values[key] for key in _MAY_DIFFER}
         different = describe_differences(there | kept, values)
@@ -199,7 +202,7 @@ def _claim(job_dir: str, config: TuneConfig, space: Space, features: Features) -
         if there["trials"] == values["trials"] and _is_done(job_dir):
             return True
         storage.delete(storage.join(job_dir, METRICS))  # there are more trials to be made
-    with storage.writing(job_dir):
+    with named_by_user(), storage.writing(job_dir):
         storage.write_text(uri, yaml.safe_dump(values, sort_keys=False))
     return False
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError
 
 T = TypeVar("T")
@@ -66,7 +67,8 @@ def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_mapping(config: str, read_text: Callable[[str], str]) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(read_text(config))
+        with named_by_user():
+            values = yaml.safe_load(read_text(config))
     except FileNotFoundError as error:
         raise InputError(f"config {config!r} does not exist; check --config") from error
     except yaml.YAMLError as error:
