@@ -73,7 +73,7 @@ class Machine:
         self._calls = directory / "calls"
         self._programs = directory / "bin"
         self.workspace = directory / "workspace"
-        for each in (self._programs, self.workspace / "k8s/overlays/gke"):
+        for each in (self._programs, self.workspace / "k8s/overlays/gke/settings"):
             each.mkdir(parents=True)
         for name in ("docker", "gcloud", "kustomize", "sleep"):
             (self._programs / name).write_text(PROGRAM)

@@ -190,6 +190,8 @@ def test_the_bucket_overlay_has_gpus_and_the_local_one_has_none() -> None:
     assert with_gpu == {"gke": {"train", "tune-workers"}, "local": set()}
     for pod in pods_of("gke"):
         assert ("nodeSelector" in pod.spec) == (pod.name in with_gpu["gke"])
+        asked = {one["name"]: one.get("value") for one in pod.spec["containers"][0]["env"]}
+        assert asked.get("DEM_REQUIRED_GPUS") == ("1" if pod.name in with_gpu["gke"] else None)
 
 
 def test_training_has_shared_memory() -> None:
