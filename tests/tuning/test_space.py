@@ -1,15 +1,20 @@
 """The search space: domains, conditions, and what keras-tuner is told of them."""
 
+from pathlib import Path
 from typing import Any
 
 import keras_tuner
 import pytest
 
 from beam_features.schema.errors import InputError
-from beam_features.schema.settings import build_settings
+from beam_features.schema.settings import build_settings, load_settings
+from tests.processes import ROOT
 from trainer.config import TrainConfig
+from trainer.storage import read_text
+from tuning.config import TuneConfig
 from tuning.space import Choices, Range, as_cell, hyperparameters, read_space
 
+CONFIGS = ROOT / "configs"
 ALL_FIXED = {
     "encoder": "conv2d",
     "encoder_width": 1.0,
@@ -61,6 +66,13 @@ def test_every_sample_of_the_default_space_is_a_valid_setting() -> None:
             values.add(settings[key])
     assert seen["loss"] == {"triplet", "infonce"}
     assert len(seen["encoder"]) == 5
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("tune*.yaml")), ids=lambda path: path.stem)
+def test_the_searches_under_configs_are_valid(path: Path) -> None:
+    config = load_settings(TuneConfig, str(path), [], read_text)
+    for settings in sampled(read_space(config.space), 20):
+        build_settings(TrainConfig, settings)
 
 
 def test_a_value_fixes_a_key_and_a_mapping_replaces_its_domain() -> None:
