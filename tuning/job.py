@@ -148,13 +148,17 @@ def _last_word(search: Search, results: Results) -> Leave:
 def _be_worker(
     data: str, job_dir: str, config: TuneConfig, role: Role, terminated: Callable[[], bool]
 ) -> None:
+    features = open_features(data)  # what the chief refuses, its workers need not wait for
+    space = read_space(config.space)
+    _check(config, space, features)
+    build_oracle(config, space)
     source = RemoteSearch(
         role.address,
         Worker(role.tuner_id, new_instance()),
         config.worker_deadline_s,
         config.abandon_after_s,
         terminated,
-        lambda: _is_done(job_dir),
+        lambda: _is_done(job_dir) and _trials_of(job_dir) == config.trials,
     )
     say(f"worker {role.tuner_id}, asking the chief at {role.address}")
     work(source, data, job_dir, role.tuner_id, terminated)
@@ -220,6 +224,12 @@ def _settings(config: TuneConfig, space: Space, features: Features) -> dict[str,
         text = json.dumps(dataclasses.asdict(domain))
         settings[f"space.{key}"] = text
     return dict(json.loads(json.dumps(settings)))
+
+
+def _trials_of(job_dir: str) -> int | None:
+    """How many trials the search of a directory was asked for the last time."""
+    trials: int | None = yaml.safe_load(storage.read_text(storage.join(job_dir, CONFIG)))["trials"]
+    return trials
 
 
 def _is_done(job_dir: str) -> bool:

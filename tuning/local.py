@@ -17,6 +17,10 @@ class LocalSearch:
     after_trial: Callable[[str], None]
     """Called with the id of each trial that has ended."""
 
+    def __post_init__(self) -> None:
+        """Take the trials of workers that had part in the search before."""
+        self.search.take_over(WORKER)
+
     def ask(self) -> Assignment | Leave | None:
         """Ask for a trial; None: there is none now."""
         fatal = self.search.fatal

@@ -20,6 +20,8 @@ from tuning.search import Search
 _SERVICE = "deep_embedded_music.Search"
 _THREADS = 16
 _CALL_S = 10.0  # longest wait for one answer; a call is made again
+_REPORTS_PER_DEADLINE = 8
+_SHARE_OF_DEADLINE = 0.7  # without an answer for so long, a worker drops its trial by itself
 
 
 class Chief:
@@ -114,18 +116,19 @@ class RemoteSearch:
         """Tell that the trial goes on, and what an epoch of it brought.
 
         Without an epoch that is not more often than the deadline asks for. A chief that does not
-        answer may be back soon; after the deadline it may have given the trial to another.
+        answer may be back soon; but before it gives the trial to another, this worker drops it.
         """
         now = time.monotonic()
-        if epoch is None and now - self._last_report < self._deadline_s / 8:
+        if now - self._last_answer > _SHARE_OF_DEADLINE * self._deadline_s:
+            return "drop"
+        if epoch is None and now - self._last_report < self._deadline_s / _REPORTS_PER_DEADLINE:
             return "go on"
         self._last_report = now
         told = {"trial_id": trial_id, "epoch": epoch, "value": value}
         try:
             order: Order = self._call("report", told, wait=False)["order"]
         except grpc.RpcError:
-            lost = time.monotonic() - self._last_answer > self._deadline_s
-            return "drop" if lost else "go on"
+            return "go on"
         return order
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
@@ -185,7 +188,7 @@ class RemoteSearch:
             f"/{_SERVICE}/{name}", request_serializer=_dump, response_deserializer=json.loads
         )
         message = {**told, "worker": dataclasses.asdict(self._worker)}
-        timeout_s = min(_CALL_S, self._deadline_s / 2)
+        timeout_s = min(_CALL_S, self._deadline_s / (1 if wait else _REPORTS_PER_DEADLINE))
         answer: dict[str, Any] = call(message, timeout=timeout_s, wait_for_ready=wait)
         self._last_answer = time.monotonic()
         return answer

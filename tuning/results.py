@@ -26,7 +26,7 @@ BEST = "best_config.yaml"
 FIGURE = "trials.png"
 
 _BEFORE = ("trial", "status")  # columns
-_AFTER = ("epochs", "seconds", "worker", "reason")
+_AFTER = {"epochs_run": "epochs", "seconds": "seconds", "worker": "worker", "reason": "reason"}
 _SHOWN = 10  # trials in the summary
 
 
@@ -131,7 +131,7 @@ class Results:
         row[self._config.objective] = ended.get("value")
         row |= dict.fromkeys(self._space.searched)  # empty where a key does not matter
         row |= {key: as_cell(value) for key, value in chosen.items()}
-        return row | {key: ended.get(key) for key in _AFTER}
+        return row | {column: ended.get(field) for column, field in _AFTER.items()}
 
     def _write(self, name: str, text: str) -> None:
         uri = storage.join(self._job_dir, name)

@@ -4,16 +4,19 @@ A trial belongs to the worker that it was given to, as long as this one is heard
 an id, which a process that takes its place has too, and an instance, which is of the process.
 """
 
+import contextlib
 import dataclasses
 import json
 import threading
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keras_tuner.engine.trial import TrialStatus
 
+from beam_features.schema.errors import JobError
 from trainer import storage
 from tuning.config import TuneConfig
 from tuning.messages import Assignment, Order, Outcome, Worker
@@ -47,12 +50,19 @@ class Search:
         self._seen: dict[str, float] = {}
         self._losses: Counter[str] = Counter()
         self._curves: dict[str, dict[int, float]] = {}
+        self._epochs: dict[str, int] = {}  # the latest that a trial was heard to have ended
         self._exhausted = False
-        self.outcomes: dict[str, Outcome] = {}
+        self._outcomes: dict[str, Outcome] = {}
         self.fatal: Outcome | None = None
         self._last_contact = clock()
         if storage.exists(self._uri):
             self._restore(json.loads(storage.read_text(self._uri)))
+
+    @property
+    def outcomes(self) -> dict[str, Outcome]:
+        """How trials have ended, by id, in that order."""
+        with self._lock:
+            return dict(self._outcomes)
 
     @property
     def over(self) -> bool:
@@ -92,18 +102,16 @@ class Search:
 
     def ask(self, worker: Worker) -> Assignment | None:
         """Give out a trial, or the one that this worker has; None: there is none now."""
-        with self._lock:
-            self._instances[worker.tuner_id] = worker.instance
-            self._see(worker)
+        with self._lock, self._stopping_at_errors():
+            self._replace(worker)
             if self.fatal:
                 return None
             trial = self._oracle.create_trial(worker.tuner_id)
-            if trial.status != TrialStatus.RUNNING:
-                if trial.status == TrialStatus.STOPPED:
-                    self._exhausted = True
-                return None
-            self._save()
-            return self.assignment(trial.trial_id)
+            if trial.status == TrialStatus.RUNNING:
+                self._save()
+                return self.assignment(trial.trial_id)
+            self._exhausted = self._exhausted or trial.status == TrialStatus.STOPPED
+        return None
 
     def report(
         self, worker: Worker, trial_id: str, epoch: int | None = None, value: float | None = None
@@ -113,22 +121,25 @@ class Search:
             self._see(worker)
             if self.fatal or not self._owns(worker, trial_id):
                 return "drop"
+            if epoch is not None and epoch > self._epochs.get(trial_id, 0):
+                self._epochs[trial_id] = epoch
+                self._losses.pop(trial_id, None)  # who gets on is not what kills workers
             if epoch is None or value is None or not self._may_stop_early:
                 return "go on"
             curve = self._curves.setdefault(trial_id, {})
             curve[epoch] = value
             finished = [
                 self._curves[other]
-                for other, outcome in self.outcomes.items()
+                for other, outcome in self._outcomes.items()
                 if outcome.status == "completed" and other in self._curves
             ]
             return "stop" if cannot_win(curve, finished) else "go on"
 
     def end(self, worker: Worker, trial_id: str, outcome: Outcome) -> Order:
         """Take what came of a trial."""
-        with self._lock:
+        with self._lock, self._stopping_at_errors():
             self._see(worker)
-            if not self._owns(worker, trial_id):
+            if self.fatal or not self._owns(worker, trial_id):
                 return "drop"
             if outcome.ends_the_search:
                 self.fatal = outcome
@@ -137,7 +148,7 @@ class Search:
             else:
                 self._close(trial_id, outcome)
             self._save()
-            return "go on"
+        return "go on"
 
     def leave(self, worker: Worker) -> None:
         """Hear that a worker will not ask again."""
@@ -145,29 +156,65 @@ class Search:
             if self._instances.get(worker.tuner_id) == worker.instance:
                 self._seen.pop(worker.tuner_id, None)
 
+    def take_over(self, worker: Worker) -> None:
+        """Take the trials of all others, who are known to be gone."""
+        with self._lock:
+            for tuner_id in list(self._oracle.ongoing_trials):
+                if tuner_id != worker.tuner_id:
+                    self._oracle.take_back(tuner_id)
+
     def reap(self) -> dict[str, str]:
         """Take the trials of workers that are not heard from; return these ids, by worker's."""
-        with self._lock:
+        lost: dict[str, str] = {}
+        with self._lock, self._stopping_at_errors():
             oldest = self._clock() - self._config.worker_deadline_s
-            lost = {}
             for tuner_id in list(self._oracle.ongoing_trials):
                 if self._seen.setdefault(tuner_id, self._clock()) <= oldest:
                     lost[tuner_id] = self._lose(tuner_id)
             if lost:
                 self._save()
-            return lost
+        return lost
 
     def _lose(self, tuner_id: str) -> str:
         trial_id = str(self._oracle.ongoing_trials[tuner_id].trial_id)
-        self._losses[trial_id] += 1
         self._instances.pop(tuner_id, None)
         del self._seen[tuner_id]
-        if self._losses[trial_id] < _MOST_LOSSES:
+        if not self._count_loss(tuner_id, trial_id):
             self._oracle.take_back(tuner_id)
-        else:
-            reason = f"{_MOST_LOSSES} workers vanished while they ran it"
-            self._close(trial_id, Outcome("failed", reason=reason, worker=tuner_id))
         return trial_id
+
+    def _replace(self, worker: Worker) -> None:
+        """Let a process take the place of another of its id, and its trial."""
+        before = self._instances.get(worker.tuner_id, worker.instance)
+        self._instances[worker.tuner_id] = worker.instance
+        self._see(worker)
+        trial = self._oracle.ongoing_trials.get(worker.tuner_id)
+        if trial and before != worker.instance:
+            self._count_loss(worker.tuner_id, trial.trial_id)
+
+    def _count_loss(self, tuner_id: str, trial_id: str) -> bool:
+        """Count a process that is gone; return whether there were so many that the trial failed."""
+        self._losses[trial_id] += 1
+        if self._losses[trial_id] < _MOST_LOSSES:
+            return False
+        reason = f"{_MOST_LOSSES} workers vanished while they ran it, without an epoch more"
+        self._close(trial_id, Outcome("failed", reason=reason, worker=tuner_id))
+        return True
+
+    @contextlib.contextmanager
+    def _stopping_at_errors(self) -> Iterator[None]:
+        """Stop the search at an error of ours, of keras-tuner's or of the storage.
+
+        keras-tuner does not release its lock then, so nobody may ask it again.
+        """
+        try:
+            yield
+        except JobError as error:
+            self.fatal = Outcome("broken", reason=str(error))
+        except Exception as error:
+            traceback.print_exc()
+            reason = f"{type(error).__name__}: {error} (its traceback is in the chief's log)"
+            self.fatal = Outcome("broken", reason=reason)
 
     def _close(self, trial_id: str, outcome: Outcome) -> None:
         """Enter a trial's outcome, for good."""
@@ -180,7 +227,7 @@ class Search:
             trial.status = TrialStatus.COMPLETED
         trial.message = outcome.reason
         self._oracle.end_trial(trial)
-        self.outcomes[trial_id] = outcome
+        self._outcomes[trial_id] = outcome
 
     @property
     def _may_stop_early(self) -> bool:
@@ -207,15 +254,16 @@ class Search:
     def _save(self) -> None:
         state = {
             **self._oracle.dump(),
-            "outcomes": {key: dataclasses.asdict(one) for key, one in self.outcomes.items()},
+            "outcomes": {key: dataclasses.asdict(one) for key, one in self._outcomes.items()},
             "losses": dict(self._losses),
             "curves": self._curves,
         }
-        storage.write_text(self._uri, json.dumps(state) + "\n")
+        with storage.writing(self._uri):
+            storage.write_text(self._uri, json.dumps(state) + "\n")
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._oracle.restore(state)
-        self.outcomes = {key: Outcome(**one) for key, one in state["outcomes"].items()}
+        self._outcomes = {key: Outcome(**one) for key, one in state["outcomes"].items()}
         self._losses = Counter(state["losses"])
         self._curves = {
             trial_id: {int(epoch): value for epoch, value in curve.items()}

@@ -97,7 +97,9 @@ class Space:
         """All conditions of a key, also those of the keys in them."""
         found: Conditions = {}
         for parent, values in self.searched[key].when.items():
-            found |= self.conditions(parent) | {parent: values}
+            for name, allowed in (self.conditions(parent) | {parent: values}).items():
+                both = [value for value in found.get(name, allowed) if value in allowed]
+                found[name] = tuple(both)
         return found
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,6 +197,8 @@ def _resolve(merged: Mapping[str, Any]) -> Space:
             left = _conditions_left(key, domains[key], fixed, searched)
             if left is not None:
                 searched[key] = dataclasses.replace(domains[key], when=left)
+                if not all(Space(fixed, searched).conditions(key).values()):
+                    del searched[key]  # its conditions exclude each other
         open_keys -= set(ready)
     return Space(fixed, searched)
 

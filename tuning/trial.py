@@ -4,6 +4,7 @@ The process tells through a pipe what each epoch brought and how the run ended. 
 parent, however that one ends: two processes must not write into one directory.
 """
 
+import math
 import multiprocessing
 import os
 import signal
@@ -76,9 +77,9 @@ def run_trial(
     with _Run.start(data, trials_dir, assignment) as run:
         while True:
             told = run.hear(_POLL_S)
-            if isinstance(told, End):
+            if isinstance(told, End) and (told.kind == "completed" or not terminated()):
                 return _outcome(told)
-            if terminated():
+            if isinstance(told, End) or terminated():
                 raise Terminated("the trial's state is saved; the same command goes on from there")
             last = told or last
             order = report(told)
@@ -161,7 +162,7 @@ class _Run:
 
 def _post_mortem(exit_code: int) -> End:
     """What to think of a process that ended without a word."""
-    if exit_code == ExitCode.TERMINATED:
+    if exit_code in (ExitCode.TERMINATED, -signal.SIGTERM, -signal.SIGINT):
         raise Terminated("the trial was stopped, its state is saved; the same command goes on")
     if exit_code == -signal.SIGKILL:
         return End("failed", reason="killed by SIGKILL, as are processes that take too much memory")
@@ -221,6 +222,11 @@ def _train(
     value = metrics["recall_at_1"]
     if assignment.objective == "macro_f1":
         value = _probe(data, job_dir)
+    if not math.isfinite(value):
+        raise InputError(
+            f"{assignment.objective} is {value}: no context of the validation partitions has two "
+            "audible tiles; name others with --set space.validation_partitions=[…]"
+        )
     return End("completed", value, metrics["epochs"], metrics["seconds"])
 
 

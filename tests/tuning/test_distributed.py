@@ -164,6 +164,13 @@ def test_a_bad_space_stops_everybody_with_exit_2(cluster) -> None:
     assert all("projection_hidden=16 without a projection" in error_line(p) for p in ended)
 
 
+def test_a_space_that_the_chief_refuses_is_refused_by_its_workers(cluster) -> None:
+    search = cluster("space.margn=3")
+    ended = finish_all(search.start("chief"), search.start("worker-0"))
+    assert [process.returncode for process in ended] == [2, 2]
+    assert all("unknown key 'margn'" in error_line(process) for process in ended)
+
+
 def test_nobody_waits_for_ever(cluster) -> None:
     search = cluster(MARGINS, "trials=2", "abandon_after_s=4")
     lonely_worker = finish_all(search.start("worker-0"))[0]

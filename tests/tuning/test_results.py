@@ -62,7 +62,7 @@ def test_the_table_tells_all_of_each_trial(run_all, tmp_path: Path) -> None:
     text = (tmp_path / "trials.csv").read_text()
     assert text.splitlines()[0] == (
         "trial,status,recall_at_1,encoder,embedding_size,margin,augment,encoder_depth,"
-        "epochs,seconds,worker,reason"
+        "epochs_run,seconds,worker,reason"
     )
     trials = pd.read_csv(tmp_path / "trials.csv", dtype=str, na_filter=False).set_index("trial")
     assert list(trials["status"])[:4] == ["completed", "failed", "stopped", "completed"]

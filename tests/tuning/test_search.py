@@ -171,8 +171,60 @@ def test_a_trial_that_takes_its_workers_along_has_failed(begin, clock: Clock) ->
         assert search.ask(Worker(f"worker-{number}", "x")).trial_id == "0"
         clock.now += DEADLINE_S
         assert search.reap() == {f"worker-{number}": "0"}
-    assert search.outcomes["0"].reason == "3 workers vanished while they ran it"
+    assert search.outcomes["0"].reason.startswith("3 workers vanished while they ran it")
     assert search.over
+
+
+def test_a_worker_that_comes_back_again_and_again_has_failed_the_trial(begin) -> None:
+    search = begin(trials=2)
+    for number in range(3):
+        assert search.ask(Worker("anna", str(number))).trial_id == "0"
+    assert search.ask(Worker("anna", "3")).trial_id == "1"
+    assert search.outcomes["0"].status == "failed"
+
+
+def test_a_trial_that_gets_on_may_lose_any_number_of_workers(begin) -> None:
+    search = begin(trials=2)
+    for number in range(6):
+        worker = Worker("anna", str(number))
+        assert search.ask(worker).trial_id == "0"
+        search.report(worker, "0", number + 1, 0.5)
+    assert search.outcomes == {}
+
+
+def test_an_error_in_the_algorithm_stops_the_search_and_hangs_nobody(
+    begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """keras-tuner keeps its lock then."""
+    search = begin(trials=3)
+    search.ask(ANNA)
+
+    def fail(_: str) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(search._oracle, "populate_space", fail)
+    assert search.ask(BERT) is None
+    assert search.fatal.status == "broken"
+    assert search.fatal.reason.startswith("ZeroDivisionError: a bug")
+    assert search.ask(BERT) is None
+    assert search.report(ANNA, "0") == "drop"
+    assert search.end(ANNA, "0", completed(0.5)) == "drop"
+    assert not search.over
+
+
+def test_storage_that_cannot_be_written_stops_the_search(begin, tmp_path: Path) -> None:
+    search = begin(trials=3)
+    (tmp_path / f"{SEARCH}.tmp").mkdir()  # where the file is written before it is renamed
+    assert search.ask(ANNA) is None
+    assert search.fatal.status == "broken"
+    assert search.fatal.reason.startswith(f"cannot write to {tmp_path}/{SEARCH}: ")
+
+
+def test_who_goes_on_alone_takes_the_trials_of_all(begin) -> None:
+    first = begin(trials=1).ask(ANNA)
+    alone = begin(trials=1)
+    alone.take_over(BERT)
+    assert alone.ask(BERT) == first
 
 
 def test_a_released_trial_goes_to_the_next_at_once(begin) -> None:

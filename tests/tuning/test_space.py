@@ -111,6 +111,28 @@ def test_conditions_hold_through_those_of_their_keys() -> None:
         assert ("reducer" in settings) == allowed
 
 
+def test_conditions_on_the_same_key_must_all_hold() -> None:
+    """A GRU has no depth here, whatever the condition that comes through another key says."""
+    space = read_space(
+        {
+            "encoder": {"choices": ["conv1d", "conv2d", "gru"]},
+            "projection_hidden": {"choices": [None, 8], "when": {"encoder_width": [0.5]}},
+            "encoder_width": {"choices": [0.5, 1.0], "when": {"encoder": ["conv1d", "conv2d"]}},
+            "reducer": {
+                "choices": ["mean", "active_mean"],
+                "when": {"encoder": ["conv1d"], "encoder_width": [0.5]},
+            },
+            "positives": {
+                "choices": [["time"], ["sensor"]],
+                "when": {"encoder": ["gru"], "encoder_width": [0.5]},
+            },
+        }
+    )
+    assert space.conditions("projection_hidden")["encoder"] == ("conv1d", "conv2d")
+    assert space.conditions("reducer")["encoder"] == ("conv1d",)
+    assert "positives" not in space.searched  # there is no GRU with a width
+
+
 def test_choices_may_be_lists_and_null() -> None:
     augment = [[], ["gain"], ["gain", "noise"]]
     space = read_space(

@@ -58,11 +58,11 @@ def test_the_table_has_a_row_per_trial(searched) -> None:
     trials = trials_of(searched[0])
     assert list(trials.index) == ["0", "1", "2"]
     assert list(trials.columns) == [
-        *("status", "recall_at_1", "encoder", "margin", "epochs", "seconds", "worker", "reason")
+        *("status", "recall_at_1", "encoder", "margin", "epochs_run", "seconds", "worker", "reason")
     ]
     assert set(trials["status"]) == {"completed"}
     assert trials["margin"].between(0.1, 1.0).all()
-    assert set(trials["epochs"]) == {2}
+    assert set(trials["epochs_run"]) == {2}
     assert set(trials["encoder"]) <= {"dense", "gru"}
 
 
