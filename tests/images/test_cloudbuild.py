@@ -45,7 +45,7 @@ case "$*" in
 *"images scan"*) echo scan-1 ;;
 *list-vulnerabilities*) printf 'LOW\\n%s\\n' "${FOUND:-LOW}" ;;
 *inspect*) eval "last=\\${$#}"; echo "${last%:*}@DIGEST" ;;
-"build .") echo rendered ;;
+"build ..") echo rendered ;;
 esac
 """.replace("DIGEST", DIGEST)
 
