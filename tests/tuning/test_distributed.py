@@ -120,7 +120,7 @@ def test_a_stopped_worker_hands_its_trial_over_at_once(cluster) -> None:
 
 
 def test_a_restarted_chief_goes_on_and_its_worker_notices_nothing(cluster) -> None:
-    search = cluster(MARGINS, "trials=2", epochs=80)
+    search = cluster(MARGINS, "trials=2", "worker_deadline_s=100", epochs=80)
     chief, worker = search.start("chief"), search.start("worker-0")
     said_until(worker, "epoch 5/80")
     chief.kill()
