@@ -32,7 +32,7 @@ from beam_features.reading import ReadSettings
 from beam_features.recording import Listing, Recording, Rejection
 from beam_features.run import Run
 from beam_features.runners import cause_of
-from beam_features.schema.access import named_by_user
+from beam_features.schema.access import is_remote, named_by_user
 from beam_features.schema.dataset_info import (
     DATASET_INFO,
     DatasetInfo,
@@ -78,9 +78,8 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     """
     with named_by_user():
         _check_output(job.output)
-    with named_by_user():
         listing = DATASETS[job.dataset](job.input)
-    remote = [r.uri for r in listing.recordings if "://" in r.uri]
+    remote = [r.uri for r in listing.recordings if is_remote(r.uri)]
     for uri in {uri.partition("://")[0]: uri for uri in remote}.values():  # one of each scheme
         storage.check_uri(uri)
     check_unique(listing.recordings)

@@ -21,7 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud.storage.exceptions import InvalidResponse
 
-from beam_features.schema.access import forbidden, is_remote, no_bucket, out_of_reach
+from beam_features.schema.access import bucket_of, forbidden, is_remote, no_bucket, out_of_reach
 from beam_features.schema.errors import InputError, JobError
 
 _TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
@@ -66,9 +66,8 @@ def _named(uri: str, error: Exception) -> JobError:
 
 def _has_bucket(uri: str) -> bool:
     """Whether the bucket exists, told by whether it can be listed; true where we may not know."""
-    scheme, _, path = uri.partition("://")
     try:
-        FileSystems.match([f"{scheme}://{path.partition('/')[0]}/no-such-object-*"])
+        FileSystems.match([f"{bucket_of(uri)}/no-such-object-*"])
     except _FAULTS as error:
         return _status(_cause(error)) != 404
     return True
@@ -157,7 +156,7 @@ def list_obstacles(root: str) -> dict[str, tuple[str, str]]:
         Reason and detail by path, in order: directories that may not be read; symbolic links out
         of `root`, to directories within it (never followed, it could have no end), or to nothing.
     """
-    if "://" in root:
+    if is_remote(root):
         return {}
     home = os.path.realpath(root)
     obstacles: dict[str, tuple[str, str]] = {}
@@ -192,7 +191,7 @@ def check_uri(uri: str) -> None:
 
 def is_file(uri: str) -> bool:
     """Whether there is a file of that URI, and not a directory."""
-    return os.path.isfile(uri) if "://" not in uri else exists(uri)
+    return exists(uri) if is_remote(uri) else os.path.isfile(uri)
 
 
 def exists(uri: str) -> bool:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from beam_features.schema.command import add_settings_arguments, run_command
+from beam_features.schema.command import add_job_arguments, add_settings_arguments, run_command
 from beam_features.schema.settings import load_settings
 from trainer.config import ClassifyConfig
 from trainer.startup import load_tensorflow
@@ -20,8 +20,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
         epilog=f"python -m trainer.classify {_PREDICT} --help: label new audio with the result",
         allow_abbrev=False,
     )
-    parser.add_argument("--data", metavar="FEATURES", required=True, help="features directory")
-    parser.add_argument("--job-dir", metavar="JOB", required=True, help="directory of the training")
+    add_job_arguments(parser, "directory of the training")
     parser.add_argument(
         "--encoder",
         choices=("trained", "random", "none", "supervised"),

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from beam_features.schema.errors import InputError
-from beam_features.schema.settings import describe_differences
+from beam_features.schema.settings import as_yaml_values, describe_differences
 from trainer import storage
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.data import open_features
@@ -95,7 +95,7 @@ class CrossValidation:
             test_partitions=(split.test,),
         )
         done = storage.join(directory, "crossval.json")
-        settings = json.loads(json.dumps({"job_dir": job_dir, **asdict(config)}))
+        settings = as_yaml_values({"job_dir": job_dir, **asdict(config)})
         if storage.exists(done):
             if different := describe_differences(json.loads(storage.read_text(done)), settings):
                 raise InputError(

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from beam_features.schema.command import add_settings_arguments, run_command
+from beam_features.schema.command import add_job_arguments, add_settings_arguments, run_command
 from beam_features.schema.settings import load_settings
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.startup import load_tensorflow
@@ -18,8 +18,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Train encoders and classifiers by a dataset's own folds, and measure each.",
         allow_abbrev=False,
     )
-    parser.add_argument("--data", metavar="FEATURES", required=True, help="features directory")
-    parser.add_argument("--job-dir", metavar="JOB", required=True, help="directory for the results")
+    add_job_arguments(parser)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         "--inductive",

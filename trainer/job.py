@@ -1,14 +1,13 @@
 """The job directory: what lies where in it, and whose it is."""
 
 import dataclasses
-import json
 from typing import Any
 
 import yaml
 
 from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError
-from beam_features.schema.settings import build_settings, describe_differences
+from beam_features.schema.settings import as_yaml_values, build_settings, describe_differences
 from trainer import storage
 from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data import Features
@@ -114,8 +113,7 @@ def check_job_dir(job_dir: str, config: ResolvedConfig) -> None:
 
 
 def _as_values(config: ResolvedConfig) -> dict[str, Any]:
-    """Settings as YAML gives them back: tuples become lists."""
-    return dict(json.loads(json.dumps(dataclasses.asdict(config))))
+    return as_yaml_values(dataclasses.asdict(config))
 
 
 def read_job_config(job_dir: str) -> ResolvedConfig:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from beam_features.audio import AUDIO_SUFFIXES
 from beam_features.decoding import decode
 from beam_features.recording import RejectedRecording
-from beam_features.schema.access import named_by_user
+from beam_features.schema.access import is_remote, named_by_user
 from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import FeatureSpec
 from trainer import storage
@@ -92,4 +92,4 @@ def _is_audio(name: str) -> bool:
 
 def _open(uri: str) -> BinaryIO:
     """Open for reading and seeking; remote files are fetched first, since decoders seek a lot."""
-    return io.BytesIO(storage.read_bytes(uri)) if "://" in uri else open(uri, "rb")
+    return io.BytesIO(storage.read_bytes(uri)) if is_remote(uri) else open(uri, "rb")

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from beam_features.schema.command import run_command
+from beam_features.schema.command import add_job_arguments, run_command
 from trainer.startup import load_tensorflow
 
 
@@ -15,8 +15,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Write JOB/report.html: scores, figures, neighbours and settings on one page.",
         allow_abbrev=False,
     )
-    parser.add_argument("--data", metavar="FEATURES", required=True, help="features directory")
-    parser.add_argument("--job-dir", metavar="JOB", required=True, help="directory of the training")
+    add_job_arguments(parser, "directory of the training")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(arguments)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import keras
 import tensorflow as tf
 
-from beam_features.schema.access import forbidden, is_remote, no_bucket, out_of_reach
+from beam_features.schema.access import bucket_of, forbidden, is_remote, no_bucket, out_of_reach
 from beam_features.schema.errors import JobError
 
 _REFUSALS = (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError)
@@ -54,9 +54,8 @@ def naming(uri: str) -> Iterator[None]:
 
 def _has_bucket(uri: str) -> bool:
     """Whether the bucket exists; true where we may not know."""
-    scheme, _, path = uri.partition("://")
     try:
-        return bool(tf.io.gfile.exists(f"{scheme}://{path.partition('/')[0]}/"))
+        return bool(tf.io.gfile.exists(f"{bucket_of(uri)}/"))
     except tf.errors.OpError:
         return True
 

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from beam_features.schema.command import add_settings_arguments, run_command
+from beam_features.schema.command import add_job_arguments, add_settings_arguments, run_command
 from beam_features.schema.settings import load_settings
 from trainer.startup import load_tensorflow
 from trainer.termination import unsaved_state, watch_sigterm
@@ -22,8 +22,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "environment, this process is the chief or a worker of a search on several machines.",
         allow_abbrev=False,
     )
-    parser.add_argument("--data", metavar="FEATURES", required=True, help="features directory")
-    parser.add_argument("--job-dir", metavar="JOB", required=True, help="directory for the results")
+    add_job_arguments(parser)
     add_settings_arguments(parser)
     return parser.parse_args(arguments)
 

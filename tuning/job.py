@@ -11,7 +11,7 @@ import yaml
 
 from beam_features.schema.access import named_by_user
 from beam_features.schema.errors import InputError, JobError, Terminated
-from beam_features.schema.settings import build_settings, describe_differences
+from beam_features.schema.settings import as_yaml_values, build_settings, describe_differences
 from trainer import storage
 from trainer.config import TrainConfig
 from trainer.data import Features, open_features
@@ -19,7 +19,7 @@ from trainer.job import CONFIG, METRICS, resolve_config
 from trainer.progress import say
 from tuning.config import TuneConfig
 from tuning.local import LocalSearch
-from tuning.messages import Leave, Worker
+from tuning.messages import Leave, Outcome, Worker
 from tuning.oracle import build_oracle
 from tuning.protocol import Chief, RemoteSearch
 from tuning.results import Results
@@ -51,13 +51,13 @@ def tune(
         Terminated: `terminated()` was true; the state is saved.
     """
     tf.config.set_visible_devices([], "GPU")  # they are for the trials, which are other processes
-    if role.kind == "worker":
-        _be_worker(data, job_dir, config, role, terminated)
-        return
     features = open_features(data)
     space = read_space(config.space)
     _check(config, space, features)
     oracle = build_oracle(config, space)
+    if role.kind == "worker":  # it refuses by itself what the chief does, and need not wait for it
+        _be_worker(data, job_dir, config, role, terminated)
+        return
     if _claim(job_dir, config, space, features):
         say(f"{job_dir} is finished already, nothing to do")
     info = features.info
@@ -68,11 +68,11 @@ def tune(
         if search.outcomes:
             say(f"going on after {len(search.outcomes)} trials")
         results.log_space()
-        watch = _Watch(config, search, results)
+        watch = _Watch(config, search, results, set(search.outcomes))
         if role.kind == "chief":
             _be_chief(role, watch, terminated)
         else:
-            source = LocalSearch(search, watch.trial_ended)
+            source = LocalSearch(search, watch.tell_of_ended_trials)
             work(source, data, job_dir, role.kind, terminated)
             results.finish()
     print(results.summary(), flush=True)
@@ -85,15 +85,19 @@ class _Watch:
     config: TuneConfig
     search: Search
     results: Results
+    told: set[str]  # trials whose end is known
 
-    def trial_ended(self, trial_id: str) -> None:
-        """Tell how a trial has ended."""
-        outcome = self.search.outcomes.get(trial_id)
-        if outcome is None:
-            return
-        self.results.write()
+    def tell_of_ended_trials(self) -> None:
+        """Tell how trials have ended since the last time."""
+        outcomes = self.search.outcomes
+        for trial_id in [one for one in outcomes if one not in self.told]:
+            self.told.add(trial_id)
+            self.results.write()
+            self._tell(trial_id, outcomes[trial_id])
+
+    def _tell(self, trial_id: str, outcome: Outcome) -> None:
         best = self.results.best()
-        ended, most = len(self.search.outcomes), self.config.most_trials
+        ended, most = len(self.told), self.config.most_trials
         value = "" if outcome.value is None else f"  {self.config.objective} {outcome.value:.4f}"
         reason = f"  ({outcome.reason})" if outcome.reason else ""
         record = f"  best: trial {best}" if best else ""
@@ -106,15 +110,12 @@ def _be_chief(role: Role, watch: _Watch, terminated: Callable[[], bool]) -> None
     search, config = watch.search, watch.config
     chief = Chief(search, role.address)
     say(f"chief at {role.address}, waiting for workers")
-    told = set(search.outcomes)
     try:
         while not (search.over or search.fatal):
             time.sleep(_LOOK_S)
             for tuner_id, trial_id in search.reap().items():
                 say(f"worker {tuner_id} is not heard from; its trial {trial_id} goes to another")
-            for trial_id in [one for one in search.outcomes if one not in told]:
-                watch.trial_ended(trial_id)
-                told.add(trial_id)
+            watch.tell_of_ended_trials()
             if terminated():
                 raise Terminated("the search's state is saved; the same command goes on from there")
             if search.silent_s > config.abandon_after_s:
@@ -122,8 +123,7 @@ def _be_chief(role: Role, watch: _Watch, terminated: Callable[[], bool]) -> None
                     f"no worker was heard from for {config.abandon_after_s:.0f} s; start some, and "
                     "this command again: it goes on from there"
                 )
-        for trial_id in [one for one in search.outcomes if one not in told]:
-            watch.trial_ended(trial_id)
+        watch.tell_of_ended_trials()
         failure: Exception | None = None
         try:
             chief.closing = _last_word(search, watch.results)
@@ -148,10 +148,6 @@ def _last_word(search: Search, results: Results) -> Leave:
 def _be_worker(
     data: str, job_dir: str, config: TuneConfig, role: Role, terminated: Callable[[], bool]
 ) -> None:
-    features = open_features(data)  # what the chief refuses, its workers need not wait for
-    space = read_space(config.space)
-    _check(config, space, features)
-    build_oracle(config, space)
     source = RemoteSearch(
         role.address,
         Worker(role.tuner_id, new_instance()),
@@ -223,7 +219,7 @@ def _settings(config: TuneConfig, space: Space, features: Features) -> dict[str,
     for key, domain in space.searched.items():
         text = json.dumps(dataclasses.asdict(domain))
         settings[f"space.{key}"] = text
-    return dict(json.loads(json.dumps(settings)))
+    return as_yaml_values(settings)
 
 
 def _trials_of(job_dir: str) -> int | None:

@@ -14,8 +14,8 @@ class LocalSearch:
     """A `Search` as its only worker sees it."""
 
     search: Search
-    after_trial: Callable[[str], None]
-    """Called with the id of each trial that has ended."""
+    after_trial: Callable[[], None]
+    """Called when a trial has ended."""
 
     def __post_init__(self) -> None:
         """Take the trials of workers that had part in the search before."""
@@ -36,7 +36,7 @@ class LocalSearch:
     def end(self, trial_id: str, outcome: Outcome) -> None:
         """Tell what came of a trial."""
         self.search.end(WORKER, trial_id, outcome)
-        self.after_trial(trial_id)
+        self.after_trial()
 
     def release(self, trial_id: str) -> None:
         """Give a trial back unfinished."""

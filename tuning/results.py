@@ -11,12 +11,13 @@ import yaml
 from tensorboard.plugins.hparams import api as hparams
 
 from beam_features.schema.errors import JobError
-from beam_features.schema.settings import build_settings
+from beam_features.schema.settings import as_yaml_values, build_settings
 from trainer import storage
 from trainer.config import TrainConfig
 from trainer.data import Features
 from trainer.job import METRICS, resolve_config
 from tuning.config import TuneConfig
+from tuning.messages import Outcome
 from tuning.search import Search
 from tuning.space import Choices, Space, as_cell
 from tuning.worker import TRIALS
@@ -49,7 +50,7 @@ class Results:
             resolved = resolve_config(build_settings(TrainConfig, settings), self._features)
             value = self._search.outcomes[best].value
             head = f"# Trial {best} of a search: {self._config.objective} {value:.4f}\n"
-            values = json.loads(json.dumps(dataclasses.asdict(resolved)))
+            values = as_yaml_values(dataclasses.asdict(resolved))
             self._write(BEST, head + yaml.safe_dump(values, sort_keys=False))
 
     def finish(self) -> None:
@@ -93,7 +94,11 @@ class Results:
 
     def table(self) -> pd.DataFrame:
         """A row per trial, in the order of their start."""
-        rows = [self._row(*trial) for trial in self._search.trials().items()]
+        outcomes = self._search.outcomes
+        rows = [
+            self._row(trial_id, chosen, outcomes.get(trial_id))
+            for trial_id, chosen in self._search.trials().items()
+        ]
         trials = pd.DataFrame(rows, dtype=object)  # integers stay some beside empty cells
         return trials.astype({self._config.objective: float})
 
@@ -124,8 +129,9 @@ class Results:
         with storage.writing(directory), tf.summary.create_file_writer(directory).as_default():
             hparams.hparams_config(searched, [hparams.Metric(self._config.objective)])
 
-    def _row(self, trial_id: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        outcome = self._search.outcomes.get(trial_id)
+    def _row(
+        self, trial_id: str, chosen: Mapping[str, Any], outcome: Outcome | None
+    ) -> dict[str, Any]:
         ended = dataclasses.asdict(outcome) if outcome else {}
         row: dict[str, Any] = {"trial": trial_id, "status": ended.get("status", "running")}
         row[self._config.objective] = ended.get("value")

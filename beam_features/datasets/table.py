@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from beam_features import storage
 from beam_features.plan import split_by_hash
 from beam_features.recording import Listing, Recording
+from beam_features.schema.access import is_remote
 from beam_features.schema.errors import InputError
 
 _COLUMNS = ("uri", "label", "partition", "context_id", "session_id", "sensor_id", "offset_s")
@@ -68,7 +69,7 @@ def _recording(row: Mapping[str, str], directory: str, where: str) -> Recording:
     session_id = row.get("session_id", context_id)
     return Recording(
         recording_id=uri,
-        uri=uri if uri.startswith("/") or "://" in uri else storage.join(directory, uri),
+        uri=uri if uri.startswith("/") or is_remote(uri) else storage.join(directory, uri),
         label=row.get("label"),
         partition=_partition(row.get("partition") or split_by_hash(session_id), where),
         context_id=context_id,

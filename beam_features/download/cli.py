@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_features.download.catalogue import DATASETS
+from beam_features.schema.access import is_remote
 from beam_features.schema.command import run_command
 from beam_features.schema.errors import InputError, Terminated
 
@@ -49,7 +50,7 @@ def _run(known: argparse.Namespace) -> None:
         raise InputError(f"--retries must be at least 0, not {known.retries}")
     if known.base_url is not None and not known.base_url.startswith(("http://", "https://")):
         raise InputError(f"--base-url must begin with http:// or https://, not {known.base_url!r}")
-    if "://" in known.output:
+    if is_remote(known.output):
         raise InputError(
             f"--output takes a local directory, not {known.output!r}; copy the result from there"
         )

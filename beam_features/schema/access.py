@@ -15,6 +15,12 @@ def is_remote(uri: str) -> bool:
     return "://" in uri
 
 
+def bucket_of(uri: str) -> str:
+    """The bucket of a remote URI, such as ``gs://name``."""
+    scheme, _, path = uri.partition("://")
+    return f"{scheme}://{path.partition('/')[0]}"
+
+
 def forbidden(uri: str) -> RefusedError:
     """What to raise where a permission is missing."""
     remedy = (
@@ -28,9 +34,9 @@ def forbidden(uri: str) -> RefusedError:
 
 def no_bucket(uri: str) -> RefusedError:
     """What to raise where the bucket does not exist."""
-    scheme, _, path = uri.partition("://")
-    bucket = f"{scheme}://{path.partition('/')[0]}"
-    return RefusedError(f"there is no bucket {bucket} for {uri}; create it, or correct the URI")
+    return RefusedError(
+        f"there is no bucket {bucket_of(uri)} for {uri}; create it, or correct the URI"
+    )
 
 
 def out_of_reach(uri: str, why: str) -> JobError:

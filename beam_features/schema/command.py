@@ -8,6 +8,14 @@ from collections.abc import Callable
 from beam_features.schema.errors import ExitCode, InputError, JobError, Terminated
 
 
+def add_job_arguments(
+    parser: argparse.ArgumentParser, job_dir: str = "directory for the results"
+) -> None:
+    """Add ``--data`` and ``--job-dir``; `job_dir`: what the second is for."""
+    parser.add_argument("--data", metavar="FEATURES", required=True, help="features directory")
+    parser.add_argument("--job-dir", metavar="JOB", required=True, help=job_dir)
+
+
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--config``, ``--set`` and ``--debug``, spelled alike in every command."""
     parser.add_argument("--config", metavar="FILE.yaml", help="settings, one key per line")

@@ -1,6 +1,7 @@
 """Settings from a YAML file and ``key=value`` words into a validated frozen dataclass."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -49,6 +50,11 @@ def build_settings(cls: type[T], values: Mapping[str, Any]) -> T:
         known = sorted(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
         faults = [_describe(fault, known) for fault in error.errors()]
         raise InputError("; ".join(faults)) from error
+
+
+def as_yaml_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as YAML and JSON give them back: tuples become lists."""
+    return dict(json.loads(json.dumps(values)))
 
 
 def describe_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

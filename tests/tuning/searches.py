@@ -24,6 +24,26 @@ FIXED = {
     "batch_size": 16,
     "epochs": 2,
 }
+COLLAPSING = {
+    "encoder": "conv2d",
+    "encoder_width": 1.0,
+    "encoder_depth": None,
+    "mining": "hard",
+    "margin": 4.0,
+    "learning_rate": 1.0,
+    "epochs": 8,
+}
+FAILURES = (  # with it: one learning rate of four trains
+    "algorithm=random",
+    "trials=4",
+    "space.learning_rate={choices: [0.001, 1.0, 2.0, 3.0]}",
+)
+UNFITTING = (  # each value is right by itself, so only the trial that has both can tell
+    "trials=40",
+    "algorithm=random",
+    "space.projection_hidden={choices: [null, 16]}",
+    "space.projection_size={choices: [8, null]}",
+)
 MARGINS = "space.margin={low: 0.1, high: 1.0, scale: log}"
 
 

@@ -9,7 +9,10 @@ import pytest
 
 from tests.processes import error_line
 from tests.tuning.searches import (
+    COLLAPSING,
+    FAILURES,
     MARGINS,
+    UNFITTING,
     Cluster,
     finish_all,
     said_until,
@@ -133,17 +136,7 @@ def test_a_restarted_chief_goes_on_and_its_worker_notices_nothing(cluster) -> No
 
 
 def test_failures_in_a_row_end_nothing(cluster) -> None:
-    search = cluster(
-        "algorithm=random",
-        "trials=4",
-        "space.learning_rate={choices: [0.001, 1.0, 2.0, 3.0]}",
-        encoder="conv2d",
-        encoder_width=1.0,
-        encoder_depth=None,
-        mining="hard",
-        margin=4.0,
-        epochs=8,
-    )
+    search = cluster(*FAILURES, **COLLAPSING)
     ended = finish_all(search.start("chief"), search.start("worker-0"))
     assert [process.returncode for process in ended] == [0, 0], [p.stderr for p in ended]
     statuses = trials_of(search.job).set_index("learning_rate")["status"]
@@ -152,13 +145,7 @@ def test_failures_in_a_row_end_nothing(cluster) -> None:
 
 def test_a_bad_space_stops_everybody_with_exit_2(cluster) -> None:
     """Found by a trial, since each value is right by itself."""
-    search = cluster(
-        "trials=40",
-        "algorithm=random",
-        "space.projection_hidden={choices: [null, 16]}",
-        "space.projection_size={choices: [8, null]}",
-        epochs=40,
-    )
+    search = cluster(*UNFITTING, epochs=40)
     ended = finish_all(*(search.start(name) for name in ("chief", "worker-0", "worker-1")))
     assert [process.returncode for process in ended] == [2, 2, 2], [p.stderr for p in ended]
     assert all("projection_hidden=16 without a projection" in error_line(p) for p in ended)

@@ -18,7 +18,17 @@ import yaml
 from beam_features.schema.errors import InputError
 from tests.cluster import free_ports
 from tests.processes import ROOT, error_line, run, start
-from tests.tuning.searches import FIXED, MARGINS, command, said_until, settings, trials_of
+from tests.tuning.searches import (
+    COLLAPSING,
+    FAILURES,
+    FIXED,
+    MARGINS,
+    UNFITTING,
+    command,
+    said_until,
+    settings,
+    trials_of,
+)
 from trainer.config import TrainConfig
 from tuning.config import TuneConfig
 from tuning.job import tune
@@ -253,17 +263,7 @@ def test_a_collapsed_trial_has_failed_and_the_search_goes_on(
 ) -> None:
     """One learning rate of four trains; three failures in a row end nothing."""
     job = tmp_path / "job"
-    words = settings(
-        "algorithm=random",
-        "trials=4",
-        "space.learning_rate={choices: [0.001, 1.0, 2.0, 3.0]}",
-        encoder="conv2d",
-        encoder_width=1.0,
-        encoder_depth=None,
-        mining="hard",
-        margin=4.0,
-        epochs=8,
-    )
+    words = settings(*FAILURES, **COLLAPSING)
     finished = run(*command(features_dir, job, words))
     assert finished.returncode == 0, finished.stderr
     trials = trials_of(job).set_index("learning_rate")
@@ -276,16 +276,7 @@ def test_a_collapsed_trial_has_failed_and_the_search_goes_on(
 
 @pytest.mark.slow
 def test_where_no_trial_completes_the_search_has_failed(features_dir: Path, tmp_path: Path) -> None:
-    words = settings(
-        MARGINS.replace("0.1", "3.0").replace("1.0", "4.0"),
-        "trials=1",
-        encoder="conv2d",
-        encoder_width=1.0,
-        encoder_depth=None,
-        mining="hard",
-        learning_rate=1.0,
-        epochs=8,
-    )
+    words = settings(MARGINS.replace("0.1", "3.0").replace("1.0", "4.0"), "trials=1", **COLLAPSING)
     failed = run(*command(features_dir, tmp_path / "job", words))
     assert failed.returncode == 1
     assert "none of 1 trials has completed; the last: the embedding has collapsed" in (
@@ -299,12 +290,7 @@ def test_settings_that_do_not_fit_together_end_the_search_at_once(
     features_dir: Path, tmp_path: Path
 ) -> None:
     """Each is right by itself, so only the trial that has both can tell."""
-    words = settings(
-        "trials=40",
-        "algorithm=random",
-        "space.projection_hidden={choices: [null, 16]}",
-        "space.projection_size={choices: [8, null]}",
-    )
+    words = settings(*UNFITTING)
     refused = run(*command(features_dir, tmp_path / "job", words))
     assert refused.returncode == 2, refused.stderr
     assert ": projection_hidden=16 without a projection" in error_line(refused)
