@@ -139,10 +139,9 @@ def _be_chief(role: Role, watch: _Watch, terminated: Callable[[], bool]) -> None
 
 
 def _last_word(search: Search, results: Results) -> Leave:
-    if search.fatal:
-        return Leave(search.fatal.status, search.fatal.reason)
-    results.finish()
-    return Leave()
+    if search.fatal is None:
+        results.finish()
+    return search.fatal or Leave()
 
 
 def _be_worker(

@@ -23,10 +23,9 @@ class LocalSearch:
 
     def ask(self) -> Assignment | Leave | None:
         """Ask for a trial; None: there is none now."""
-        fatal = self.search.fatal
-        if fatal:
-            return Leave(fatal.status, fatal.reason)
         assignment = self.search.ask(WORKER)
+        if self.search.fatal:
+            return self.search.fatal
         return Leave() if assignment is None and self.search.over else assignment
 
     def report(self, trial_id: str, epoch: int | None, value: float | None) -> Order:

@@ -108,11 +108,9 @@ class Results:
         keys = [key for key in self._space.searched if trials[key].nunique() > 1]
         columns = [*_BEFORE, objective, *keys]
         ranked = trials.sort_values(objective, ascending=False, kind="stable", na_position="last")
-        text = (
-            ranked[columns]
-            .head(_SHOWN)
-            .to_string(index=False, na_rep="", float_format="{:.4g}".format)
-        )
+        shown = ranked[columns].head(_SHOWN).astype(object)
+        shown = shown.where(shown.notna(), "")  # to_string writes None whatever its na_rep
+        text = shown.to_string(index=False, float_format="{:.4g}".format)
         more = f"\n… and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else ""
         return (
             f"{text}{more}\n\nall trials: {storage.join(self._job_dir, TABLE)}, "

@@ -19,7 +19,7 @@ from keras_tuner.engine.trial import TrialStatus
 from beam_features.schema.errors import JobError
 from trainer import storage
 from tuning.config import TuneConfig
-from tuning.messages import Assignment, Order, Outcome, Worker
+from tuning.messages import Assignment, Leave, Order, Outcome, Worker
 from tuning.oracle import Oracle
 from tuning.space import Space
 from tuning.stopping import cannot_win
@@ -53,7 +53,7 @@ class Search:
         self._epochs: dict[str, int] = {}  # the latest that a trial was heard to have ended
         self._exhausted = False
         self._outcomes: dict[str, Outcome] = {}
-        self.fatal: Outcome | None = None
+        self.fatal: Leave | None = None  # what stopped the search
         self._last_contact = clock()
         if storage.exists(self._uri):
             self._restore(json.loads(storage.read_text(self._uri)))
@@ -142,7 +142,7 @@ class Search:
             if self.fatal or not self._owns(worker, trial_id):
                 return "drop"
             if outcome.ends_the_search:
-                self.fatal = outcome
+                self.fatal = Leave(outcome.status, outcome.reason)
             if outcome.status == "released" or outcome.ends_the_search:
                 self._oracle.take_back(worker.tuner_id)
             else:
@@ -210,11 +210,11 @@ class Search:
         try:
             yield
         except JobError as error:
-            self.fatal = Outcome("broken", reason=str(error))
+            self.fatal = Leave("broken", str(error))
         except Exception as error:
             traceback.print_exc()
             reason = f"{type(error).__name__}: {error} (its traceback is in the chief's log)"
-            self.fatal = Outcome("broken", reason=reason)
+            self.fatal = Leave("broken", reason)
 
     def _close(self, trial_id: str, outcome: Outcome) -> None:
         """Enter a trial's outcome, for good."""

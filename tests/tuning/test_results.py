@@ -114,6 +114,7 @@ def test_the_summary_shows_the_best_ten_and_only_what_differs(run_all) -> None:
     ]
     assert [line.split()[0] for line in summary[1:4]] == ["02", "03", "00"]
     assert summary[11] == "… and 1 more"
+    assert "None" not in "".join(summary[:11])
 
 
 def test_no_completed_trial_is_an_error_with_the_last_reason(run_all, tmp_path: Path) -> None:

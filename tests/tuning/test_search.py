@@ -9,7 +9,7 @@ import pytest
 from beam_features.schema.errors import InputError
 from tests.tuning.test_space import only
 from tuning.config import TuneConfig
-from tuning.messages import Outcome, Worker
+from tuning.messages import Leave, Outcome, Worker
 from tuning.oracle import build_oracle
 from tuning.search import SEARCH, Search
 from tuning.space import read_space
@@ -252,7 +252,7 @@ def test_bad_settings_and_bugs_end_the_search_but_burn_no_trial(begin, status: s
     first = search.ask(ANNA)
     search.ask(BERT)
     search.end(ANNA, "0", Outcome(status, reason="margin is bad"))
-    assert search.fatal == Outcome(status, reason="margin is bad")
+    assert search.fatal == Leave(status, "margin is bad")
     assert search.ask(ANNA) is None
     assert search.report(BERT, "1") == "drop"
     repaired = begin(trials=3)
