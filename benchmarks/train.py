@@ -41,11 +41,9 @@ from beam_features.schema.feature_spec import FeatureSpec
 from tests.beam_features.reference import librosa_log_mel
 from trainer.config import TrainConfig
 from trainer.data import Features, open_features, pair_batches
-from trainer.encoders import build_encoder, build_projector
-from trainer.losses import build_loss
-from trainer.optimizer import build_optimizer
-from trainer.precision import computing_in
-from trainer.replication import distribute, make_strategy, make_train_steps, trained_variables
+from trainer.job import resolve_config
+from trainer.learner import build_learner
+from trainer.replication import distribute, make_strategy, make_train_steps
 from trainer.resources import peak_memory_mib
 
 _CHANNELS = 4
@@ -209,24 +207,16 @@ class Steps:
         self, features: Features, config: TrainConfig, wrap: Callable[[Any], Any] = lambda x: x
     ) -> None:
         strategy = make_strategy(config.replicas or 1, config.batch_size)
-        spec = features.info.feature_spec
-        moments = features.info.moments(partitions_of(features))
+        info, names = features.info, tuple(partitions_of(features))
+        own = replace(config, train_partitions=names, validation_partitions=(), test_partitions=())
+        resolved = resolve_config(own, features)
         with strategy.scope():
-            with computing_in(config.precision):
-                encoder = wrap(
-                    build_encoder(
-                        config.architecture, spec.tile_shape, config.embedding_size, moments, 0
-                    )
-                )
-            projector = build_projector(encoder.output_shape[-1], config.projection_size)
-            loss = build_loss(config, projector.output_shape[-1])
-            optimizer = build_optimizer(config, trained_variables(encoder, projector, loss))
+            moments = info.moments(names)
+            learner = build_learner(resolved, info.feature_spec.tile_shape, moments)
+        learner = replace(learner, encoder=wrap(learner.encoder))
         self._train = make_train_steps(
             strategy,
-            encoder,
-            projector,
-            loss,
-            optimizer,
+            learner,
             clip_norm=config.clip_norm,
             augment=config.augment,
             seed=0,

@@ -10,13 +10,13 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from beam_features.schema.errors import InputError
 from trainer.augment import N_DRAWS, augment_pairs
 from trainer.cluster import read_cluster
-from trainer.losses import OPPOSITE_COUNTS, Loss, Scalars, count_false_opposites
+from trainer.learner import Learner
+from trainer.losses import OPPOSITE_COUNTS, Scalars, count_false_opposites
 from trainer.optimizer import clip_global_norm
 from trainer.precision import scaled
 
@@ -91,10 +91,7 @@ def _split_cpu(parts: int) -> None:
 
 def make_train_steps(
     strategy: tf.distribute.Strategy,
-    encoder: keras.Model,
-    projector: keras.Model,
-    loss: Loss,
-    optimizer: keras.optimizers.Optimizer,
+    learner: Learner,
     *,
     clip_norm: float | None,
     augment: Collection[str],
@@ -108,10 +105,9 @@ def make_train_steps(
     clipping, the ``learning_rate`` and the counts of opposites, true and false, by their labels,
     which reach nothing else; and the seconds for which the steps waited for batches.
     """
-    variables = trained_variables(encoder, projector, loss)
-    names = (*loss.scalars, *OPPOSITE_COUNTS, "gradient_norm", "learning_rate")
+    names = (*learner.loss.scalars, *OPPOSITE_COUNTS, "gradient_norm", "learning_rate")
 
-    encode = functools.partial(encoder, training=True)
+    encode = functools.partial(learner.encoder, training=True)
     if jit_compile:
         encode = tf.function(encode, jit_compile=True)
 
@@ -127,21 +123,17 @@ def make_train_steps(
         )
         sessions = _gather(batch["sessions"])
         with tf.GradientTape() as tape:
-            projections = projector(encode(tiles), training=True)
+            projections = learner.projector(encode(tiles), training=True)
             anchors, neighbours = tf.split(projections, 2)
-            scalars, opposite = loss.function(
+            scalars, opposite = learner.loss.function(
                 _gather(anchors), _gather(neighbours), sessions, seeds[1]
             )
             share = scalars["loss"] / strategy.num_replicas_in_sync
-            (target,) = scaled(optimizer, [share], up=True)
-        gradients = scaled(optimizer, tape.gradient(target, variables), up=False)
-        gradients = _sum_over_replicas(gradients)
-        clipped, scalars["gradient_norm"] = clip_global_norm(gradients, clip_norm)
+            (target,) = scaled(learner.optimizer, [share], up=True)
         scalars |= count_false_opposites(opposite, _gather(batch["labels"]))
-        scalars["learning_rate"] = tf.convert_to_tensor(optimizer.learning_rate)
-        # The optimizer sums over replicas once more, which each its share of the sum survives.
-        shares = [gradient / strategy.num_replicas_in_sync for gradient in clipped]
-        optimizer.apply(scaled(optimizer, shares, up=True), variables)
+        scalars["learning_rate"] = tf.convert_to_tensor(learner.optimizer.learning_rate)
+        gradients = tape.gradient(target, learner.trainable_variables)
+        scalars["gradient_norm"] = _apply(learner, gradients, clip_norm)
         return tf.stack([scalars[name] for name in names])
 
     @tf.function  # type: ignore[untyped-decorator]
@@ -176,18 +168,16 @@ def _timed_next(batches: Iterator[Any], after: tf.Tensor) -> tuple[Any, tf.Tenso
             return batch, tf.timestamp() - begin
 
 
-def trained_variables(
-    encoder: keras.Model, projector: keras.Model, loss: Loss
-) -> list[keras.Variable]:
-    """List everything that the optimizer changes."""
-    models = (encoder, projector, loss)
-    return [variable for model in models for variable in model.trainable_variables]
-
-
-def _sum_over_replicas(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Gradients of the global loss, from each replica's part of them."""
-    replica = tf.distribute.get_replica_context()
-    return list(replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients)))
+def _apply(learner: Learner, gradients: Sequence[tf.Tensor], clip_norm: float | None) -> tf.Tensor:
+    """Sum each replica's part of the gradients, clip, apply; return their norm before clipping."""
+    replica, optimizer = tf.distribute.get_replica_context(), learner.optimizer
+    gradients = scaled(optimizer, gradients, up=False)
+    gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
+    clipped, norm = clip_global_norm(gradients, clip_norm)
+    # The optimizer sums over replicas once more, which each its share of the sum survives.
+    shares = [gradient / replica.num_replicas_in_sync for gradient in clipped]
+    optimizer.apply(scaled(optimizer, shares, up=True), learner.trainable_variables)
+    return norm
 
 
 def _gather(rows: tf.Tensor) -> tf.Tensor:

@@ -32,7 +32,6 @@ from trainer.data import (
     require_pairs,
     require_shards,
 )
-from trainer.encoders import build_encoder, build_projector
 from trainer.export import export_encoder
 from trainer.job import (
     CHECKPOINTS,
@@ -43,11 +42,11 @@ from trainer.job import (
     claim_job_dir,
     resolve_config,
 )
-from trainer.losses import OPPOSITE_COUNTS, build_loss
-from trainer.optimizer import build_optimizer
-from trainer.precision import check_jit, computing_in, warnings_about
+from trainer.learner import build_learner
+from trainer.losses import OPPOSITE_COUNTS
+from trainer.precision import check_jit, warnings_about
 from trainer.progress import say
-from trainer.replication import distribute, make_strategy, make_train_steps, trained_variables
+from trainer.replication import distribute, make_strategy, make_train_steps
 from trainer.resources import peak_gpu_memory_mib, peak_memory_mib
 from trainer.shards import CorruptRecords
 from trainer.telemetry import Telemetry
@@ -133,22 +132,12 @@ class _Run:
         self._corrupt = corrupt
         self._exchange = make_exchange(strategy, cluster)
         self._total_steps = config.epochs * config.steps_per_epoch
+        info = features.info
         with strategy.scope():
-            with computing_in(config.precision):
-                self._encoder = build_encoder(
-                    config.architecture,
-                    features.info.feature_spec.tile_shape,
-                    config.embedding_size,
-                    features.info.moments(config.train_partitions),
-                    config.seed,
-                )
-            self._projector = build_projector(
-                self._encoder.output_shape[-1], config.projection_size, config.projection_hidden
-            )
-            self._loss = build_loss(config, self._projector.output_shape[-1])
-            self._summed = (*self._loss.scalars, *OPPOSITE_COUNTS)
-            variables = trained_variables(self._encoder, self._projector, self._loss)
-            self._optimizer = build_optimizer(config, variables)
+            moments = info.moments(config.train_partitions)
+            learner = build_learner(config, info.feature_spec.tile_shape, moments)
+        self._encoder = learner.encoder
+        self._summed = (*learner.loss.scalars, *OPPOSITE_COUNTS)
         self._check_start()
         self._state = {
             "step": tf.Variable(0, dtype=tf.int64),  # float16 may skip one of the optimizer's
@@ -161,21 +150,12 @@ class _Run:
             "seconds": tf.Variable(0.0, dtype=tf.float64),  # in training steps, over all restarts
             "input_wait_s": tf.Variable(0.0, dtype=tf.float64),  # of these, waiting for batches
         }
-        checkpoint = tf.train.Checkpoint(
-            encoder=self._encoder,
-            projector=self._projector,
-            loss=list(self._loss.layers),
-            optimizer=self._optimizer,
-            **self._state,
-        )
+        checkpoint = tf.train.Checkpoint(**learner.state, **self._state)
         directory = storage.join(job_dir, CHECKPOINTS)
         self._checkpoints = Checkpoints(checkpoint, directory, is_chief=cluster.is_chief)
         self._train_steps = make_train_steps(
             strategy,
-            self._encoder,
-            self._projector,
-            self._loss,
-            self._optimizer,
+            learner,
             clip_norm=config.clip_norm,
             augment=config.augment,
             seed=config.seed,
@@ -191,7 +171,7 @@ class _Run:
         if not resumed:
             self._telemetry.log_settings(config)
         self._validation = Validation(
-            features, config, self._encoder, self._projector, corrupt, self._stop_if_asked
+            features, config, learner.encoder, learner.projector, corrupt, self._stop_if_asked
         )
 
     def _check_start(self) -> None:

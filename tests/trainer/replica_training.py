@@ -18,8 +18,9 @@ from trainer.cluster import read_cluster
 from trainer.config import Architecture, Augmentation, TrainConfig
 from trainer.data import Features, open_features, pair_batches
 from trainer.encoders import build_encoder, build_projector
+from trainer.learner import Learner, trainable_variables
 from trainer.losses import build_loss
-from trainer.replication import distribute, make_strategy, make_train_steps, trained_variables
+from trainer.replication import distribute, make_strategy, make_train_steps
 
 STEPS = 3
 BATCH_SIZE = 16
@@ -68,16 +69,13 @@ def three_steps(
         )
         projector, loss = build_projector(8, 4), build_loss(config, 4)
         optimizer = keras.optimizers.SGD(0.1)
-        optimizer.build(trained_variables(encoder, projector, loss))
+        optimizer.build(trainable_variables(encoder, projector, loss))
     layers = (encoder, projector, *loss.layers)
     variables = [variable for layer in layers for variable in layer.variables]
     before = [variable.numpy() for variable in variables]
     steps = make_train_steps(
         strategy,
-        encoder,
-        projector,
-        loss,
-        optimizer,
+        Learner(encoder, projector, loss, optimizer),
         clip_norm=CLIP_NORM if name.endswith("clipped") else None,
         augment=get_args(Augmentation),
         seed=5,

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from beam_features.schema.errors import InputError
 from tests.processes import run
@@ -86,5 +87,6 @@ def test_batch_size_must_be_a_multiple_of_the_replicas() -> None:
 
 
 def test_too_many_replicas_are_refused() -> None:
+    tf.constant(0)  # TensorFlow runs from here on, and its devices stay what they are
     with pytest.raises(InputError, match="replicas=8, but 2 CPU devices are there; lower"):
         make_strategy(8, batch_size=16)
