@@ -90,9 +90,11 @@ class _Watch:
     def tell_of_ended_trials(self) -> None:
         """Tell how trials have ended since the last time."""
         outcomes = self.search.outcomes
-        for trial_id in [one for one in outcomes if one not in self.told]:
-            self.told.add(trial_id)
+        ended = [trial_id for trial_id in outcomes if trial_id not in self.told]
+        if ended:
             self.results.write()
+        for trial_id in ended:
+            self.told.add(trial_id)
             self._tell(trial_id, outcomes[trial_id])
 
     def _tell(self, trial_id: str, outcome: Outcome) -> None:
