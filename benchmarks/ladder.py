@@ -15,7 +15,7 @@ again.
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trainer.scores import Counts, Floats, accuracy, count, macro_f1
+
 _RESAMPLES = 2000
+_OURS = "T3 ours"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ RUNGS = (
     Rung("T0 log-mel mean + std", "ours", "none", ("inductive",)),
     Rung("T1 untrained encoder", "ours", "random", ("inductive",)),
     Rung("T2 original recipe", "original", "trained", ("inductive", "transductive")),
-    Rung("T3 ours", "ours", "trained", ("inductive", "transductive")),
+    Rung(_OURS, "ours", "trained", ("inductive", "transductive")),
     Rung("T6 trained with labels", "ours", "supervised", ("inductive",)),
 )
 
@@ -58,14 +61,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", nargs="+", default=[], help="for the training of every rung")
     parser.add_argument("--set-classifier", nargs="+", default=[])
     known = parser.parse_args(arguments)
-    lines = []
+    scores = {}
     for rung in RUNGS:
         for mode in rung.modes:
             if rung.name[:2] in known.rungs and mode in known.modes:
                 tables = [measure(rung, mode, seed, known) for seed in known.seeds]
-                lines.append(row(rung.name, mode, tables))
-                print(lines[-1], flush=True)
-    print("\n" + "\n".join([*HEADER, *lines]))
+                scores[rung.name, mode] = resampled_scores(tables)
+                print(scores_row(rung.name, mode, scores[rung.name, mode]), flush=True)
+    print()
+    print(*SCORES_HEADER, sep="\n")
+    print(*(scores_row(rung, mode, of_rung) for (rung, mode), of_rung in scores.items()), sep="\n")
+    gains = [
+        gains_row(rung, mode, scores[_OURS, mode], of_rung)
+        for (rung, mode), of_rung in scores.items()
+        if rung != _OURS and (_OURS, mode) in scores
+    ]
+    if gains:
+        print("\nIn points, paired over the recordings:\n")
+        print(*GAINS_HEADER, *gains, sep="\n")
 
 
 def measure(rung: Rung, mode: str, seed: int, known: argparse.Namespace) -> pd.DataFrame:
@@ -95,58 +108,70 @@ def read_predictions(home: Path, run: str) -> pd.DataFrame:
     return pd.concat(parts).sort_values("recording_id", ignore_index=True)
 
 
-HEADER = (
-    "| rung | mode | seeds | logistic accuracy | macro-F1 | 5-NN accuracy |",
-    "|---|---|---|---|---|---|",
+MEASURES: tuple[tuple[str, str, Callable[[Counts], Floats]], ...] = (
+    ("logistic accuracy", "predicted", accuracy),
+    ("macro-F1", "predicted", macro_f1),
+    ("5-NN accuracy", "knn_predicted", accuracy),
 )
+"""What is measured: its name, the column of the predictions, the score."""
+
+_NAMES = " | ".join(name for name, _, _ in MEASURES)
+_RULES = "|---" * len(MEASURES)
+SCORES_HEADER = (f"| rung | mode | seeds | {_NAMES} |", f"|---|---|---{_RULES}|")
+GAINS_HEADER = (f"| {_OURS} against | mode | {_NAMES} |", f"|---|---{_RULES}|")
 
 
-def row(name: str, mode: str, tables: Sequence[pd.DataFrame]) -> str:
-    """Lay out the means over seeds, with 95 % intervals over recordings and the seeds' range."""
-    truth = tables[0]["label"].to_numpy()
-    rows = resamples(len(truth))
-    cells = [
-        cell(np.stack([score(truth, table[column].to_numpy(), rows) for table in tables]))
-        for score, column in (
-            (accuracies, "predicted"),
-            (macro_f1s, "predicted"),
-            (accuracies, "knn_predicted"),
-        )
+def resampled_scores(tables: Sequence[pd.DataFrame]) -> list[Floats]:
+    """Score the predictions of each seed, by each of `MEASURES`: ``[seeds, 1 + resamples]``.
+
+    The first column has all recordings once, the others draw them with replacement; rungs that
+    were measured on the same recordings have the same draws, so their differences are paired.
+    """
+    n_recordings = len(tables[0])
+    draws = np.random.default_rng(0).integers(0, n_recordings, (_RESAMPLES, n_recordings))
+    weights = np.stack([np.ones(n_recordings), *map(_times_drawn, draws)])
+    return [
+        np.stack([measure(_counts(table, column).weighted(weights)) for table in tables])
+        for _, column, measure in MEASURES
     ]
-    return f"| {name} | {mode} | {len(tables)} | {' | '.join(cells)} |"
 
 
-def resamples(n: int) -> npt.NDArray[np.int64]:
-    """Rows ``[1 + resamples, n]``: all as they are, then draws with replacement."""
-    rng = np.random.default_rng(0)
-    return np.concatenate([np.arange(n)[None], rng.integers(0, n, (_RESAMPLES, n))])
+def _times_drawn(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    return np.bincount(rows, minlength=len(rows)).astype(np.float64)
 
 
-def accuracies(
-    truth: npt.NDArray[np.object_], predicted: npt.NDArray[np.object_], rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Share of right predictions of each resample."""
-    return np.asarray((truth == predicted)[rows].mean(axis=1))
+def _counts(table: pd.DataFrame, column: str) -> Counts:
+    names, codes = np.unique(
+        np.stack([table["label"].to_numpy(str), table[column].to_numpy(str)]), return_inverse=True
+    )
+    truth, predicted = codes.reshape(2, -1)
+    return count(truth, predicted, np.arange(len(table)), len(names))
 
 
-def macro_f1s(
-    truth: npt.NDArray[np.object_], predicted: npt.NDArray[np.object_], rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Mean F1 over the classes of each resample."""
-    scores = []
-    for name in np.unique(truth):
-        is_true, is_guess = (truth == name)[rows], (predicted == name)[rows]
-        both = (is_true & is_guess).sum(axis=1)
-        scores.append(2 * both / np.maximum((is_true.sum(axis=1) + is_guess.sum(axis=1)), 1))
-    return np.asarray(np.mean(scores, axis=0))
+def scores_row(rung: str, mode: str, scores: Sequence[Floats]) -> str:
+    """Lay out the means over seeds, with 95 % intervals over recordings and the seeds' range."""
+    cells = []
+    for of_seeds in scores:
+        mean, low, high = _mean_and_interval(of_seeds)
+        own = of_seeds[:, 0]
+        spread = f", seeds {own.min():.3f}–{own.max():.3f}" if len(own) > 1 else ""
+        cells.append(f"{mean:.3f} ({low:.3f}–{high:.3f}){spread}")
+    return f"| {rung} | {mode} | {len(scores[0])} | {' | '.join(cells)} |"
 
 
-def cell(scores: npt.NDArray[np.float64]) -> str:
-    """Mean over seeds ``[seeds, 1 + resamples]``, its interval, and the range of the seeds."""
-    low, high = np.percentile(scores[:, 1:].mean(axis=0), [2.5, 97.5])
-    own = scores[:, 0]
-    spread = f", seeds {own.min():.3f}–{own.max():.3f}" if len(own) > 1 else ""
-    return f"{own.mean():.3f} ({low:.3f}–{high:.3f}){spread}"
+def gains_row(rung: str, mode: str, ours: Sequence[Floats], other: Sequence[Floats]) -> str:
+    """Lay out how many points ours has more than a rung, with 95 % intervals of the difference."""
+    cells = []
+    for own, its in zip(ours, other, strict=True):
+        mean, low, high = 100 * _mean_and_interval(own - its)
+        cells.append(f"{mean:+.1f} ({low:+.1f} to {high:+.1f})")
+    return f"| {rung} | {mode} | {' | '.join(cells)} |"
+
+
+def _mean_and_interval(of_seeds: Floats) -> Floats:
+    """Mean over seeds of all recordings, and the 2.5 % and 97.5 % quantiles over resamples."""
+    means = of_seeds.mean(axis=0)
+    return np.array([means[0], *np.percentile(means[1:], [2.5, 97.5])])
 
 
 if __name__ == "__main__":
