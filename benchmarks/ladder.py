@@ -61,16 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", nargs="+", default=[], help="for the training of every rung")
     parser.add_argument("--set-classifier", nargs="+", default=[])
     known = parser.parse_args(arguments)
-    scores = {}
+    scores, rows = {}, []
     for rung in RUNGS:
         for mode in rung.modes:
             if rung.name[:2] in known.rungs and mode in known.modes:
                 tables = [measure(rung, mode, seed, known) for seed in known.seeds]
                 scores[rung.name, mode] = resampled_scores(tables)
-                print(scores_row(rung.name, mode, scores[rung.name, mode]), flush=True)
+                rows.append(scores_row(rung.name, mode, scores[rung.name, mode]))
+                print(rows[-1], flush=True)
     print()
-    print(*SCORES_HEADER, sep="\n")
-    print(*(scores_row(rung, mode, of_rung) for (rung, mode), of_rung in scores.items()), sep="\n")
+    print(*SCORES_HEADER, *rows, sep="\n")
     gains = [
         gains_row(rung, mode, scores[_OURS, mode], of_rung)
         for (rung, mode), of_rung in scores.items()
