@@ -9,7 +9,7 @@ from beam_features.schema.errors import JobError
 from beam_features.schema.strip import NO_LABEL
 from tests.trainer.synthetic import SPEC, relabel, write_features
 from trainer import storage
-from trainer.config import Architecture, TrainConfig
+from trainer.config import TrainConfig
 from trainer.data import open_features, retrieval_pool
 from trainer.embedding import as_representation, represent_all
 from trainer.encoders import build_encoder
@@ -32,7 +32,7 @@ def test_training_finds_the_song_behind_a_nuisance(
         encoder="dense",
         embedding_size=32,
         projection_size=16,
-        loss="infonce",
+        margin=0.2,
         batch_size=16,
         epochs=15,
         seed=2,
@@ -41,11 +41,13 @@ def test_training_finds_the_song_behind_a_nuisance(
     features = open_features(data)
     moments = features.info.moments(["train"])
     untrained = as_representation(
-        build_encoder(Architecture("dense"), SPEC.tile_shape, 32, moments, seed=2)
+        build_encoder(
+            config.architecture, SPEC.tile_shape, config.embedding_size, moments, config.seed
+        )
     )
     pool = retrieval_pool(features, ["validation"])
     before = recall_at_1(represent_all(untrained, pool.log_mel), pool.contexts)
-    assert before < 0.65
+    assert before < 0.6
     assert metrics["recall_at_1"] > before + 0.15
     assert "warning" not in capsys.readouterr().err  # of collapse
 
