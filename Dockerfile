@@ -44,6 +44,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 FROM packages AS project
 COPY setup.py README.md LICENSE ./
 COPY beam_features beam_features
+COPY dem dem
 COPY trainer trainer
 COPY tuning tuning
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \

@@ -21,8 +21,8 @@ from apache_beam.io.filesystems import FileSystems
 from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud.storage.exceptions import InvalidResponse
 
-from beam_features.schema.access import bucket_of, forbidden, is_remote, no_bucket, out_of_reach
-from beam_features.schema.errors import InputError, JobError
+from dem.access import bucket_of, forbidden, is_remote, no_bucket, out_of_reach
+from dem.errors import InputError, JobError
 
 _TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _TRIES = 5

@@ -26,7 +26,7 @@ import tensorflow as tf
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
 from trainer.config import Architecture
-from trainer.encoders import ENCODERS, build_encoder
+from trainer.model.encoders import ENCODERS, build_encoder
 
 TILE_SHAPE = FeatureSpec().tile_shape
 EMBEDDING_SIZE = 256

@@ -34,11 +34,11 @@ import psutil
 import soundfile
 import soxr
 
-from beam_features.audio import AUDIO_SUFFIXES
 from beam_features.datasets import sample
-from beam_features.log_mel import log_mel
-from beam_features.reading import ReadSettings, Tally, read_tiles
+from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
 from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.tiles.log_mel import log_mel
+from beam_features.tiles.read import ReadSettings, Tally, read_tiles
 from tests.beam_features.reference import librosa_log_mel
 
 SPEC = FeatureSpec()

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainer.scores import Counts, Floats, accuracy, count, macro_f1
+from trainer.metrics.scores import Counts, Floats, accuracy, count, macro_f1
 
 _RESAMPLES = 2000
 _OURS = "T3 ours"

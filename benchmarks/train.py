@@ -40,11 +40,12 @@ from beam_features.datasets import sample
 from beam_features.schema.feature_spec import FeatureSpec
 from tests.beam_features.reference import librosa_log_mel
 from trainer.config import TrainConfig
-from trainer.data import Features, open_features, pair_batches
-from trainer.job import resolve_config
-from trainer.learner import build_learner
-from trainer.replication import distribute, make_strategy, make_train_steps
-from trainer.resources import peak_memory_mib
+from trainer.data.features import Features, open_features
+from trainer.data.pairs import pair_batches
+from trainer.model.learner import build_learner
+from trainer.runtime.memory import peak_memory_mib
+from trainer.train.resolve import resolve_config
+from trainer.train.step import distribute, make_strategy, make_train_steps
 
 _CHANNELS = 4
 _SONGS_S = 30

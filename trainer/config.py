@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 Positive = Annotated[int, Field(gt=0)]
 Augmentation = Literal["shift", "mix", "noise", "gain", "time_mask", "mel_mask"]
@@ -18,7 +18,7 @@ class Architecture:
     """An encoder, and how much larger or smaller than usual it is.
 
     Attributes:
-        name: key of `trainer.encoders.ENCODERS`.
+        name: key of `trainer.model.encoders.ENCODERS`.
         width: by what the numbers of channels or units are multiplied, rounded to multiples of 8.
         depth: number of convolutions (of recurrent or dense layers, where there are none); None:
             the usual one.

@@ -9,10 +9,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from beam_features.schema.command import run_command
-from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import FEATURE_SPEC, dump_feature_spec
-from trainer.startup import load_tensorflow
+from dem.command import run_command
+from dem.errors import InputError
+from trainer.runtime.startup import load_tensorflow
 
 _OPSET = 18
 
@@ -52,11 +52,11 @@ def export_onnx(job_dir: str, output: str) -> None:
     import numpy as np
     import tensorflow as tf
 
-    from trainer import storage
-    from trainer.export import keras_spec
-    from trainer.front_end import dft_power
-    from trainer.job import ENCODER
-    from trainer.waveform import WaveformEncoder
+    from trainer.model.export import keras_spec
+    from trainer.model.front_end import dft_power
+    from trainer.model.waveform import WaveformEncoder
+    from trainer.runtime import storage
+    from trainer.runtime.job_dir import ENCODER
 
     uri = storage.join(job_dir, ENCODER)
     if not storage.exists(uri):

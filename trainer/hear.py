@@ -7,7 +7,7 @@ import math
 
 import tensorflow as tf
 
-from trainer.export import ExportedModel, open_model
+from trainer.model.export import ExportedModel, open_model
 
 _LONGEST_HOP_S = 0.050  # HEAR's tolerance for the onset of an event
 

@@ -5,12 +5,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from beam_features.schema.command import add_job_arguments, add_settings_arguments, run_command
-from beam_features.schema.settings import load_settings
-from trainer.startup import load_tensorflow
-from trainer.termination import unsaved_state, watch_sigterm
+from dem.command import add_job_arguments, add_settings_arguments, run_command
+from dem.settings import load_settings
+from trainer.runtime.startup import load_tensorflow
+from trainer.runtime.termination import unsaved_state, watch_sigterm
 from tuning.config import TuneConfig
-from tuning.role import read_role
+from tuning.workers.role import read_role
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -38,8 +38,8 @@ def _run(parsed: argparse.Namespace) -> None:
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))  # Ctrl-C saves the trial, too
     role = read_role()
     load_tensorflow()
-    from trainer import storage
-    from tuning.job import tune
+    from trainer.runtime import storage
+    from tuning.run import tune
 
     config = load_settings(TuneConfig, parsed.config, parsed.set, storage.read_text)
     with unsaved_state():  # so that a trial may save, and a chief tell its workers

@@ -16,8 +16,8 @@ import yaml
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from beam_features.schema.errors import InputError
-from beam_features.schema.settings import build_settings
+from dem.errors import InputError
+from dem.settings import build_settings
 from trainer.config import TrainConfig
 
 _SIGNIFICANT_DIGITS = 4  # of values from ranges

@@ -10,9 +10,9 @@ import re
 from dataclasses import replace
 
 from beam_features import storage
-from beam_features.plan import split_by_hash
+from beam_features.datasets.split import split_by_hash
 from beam_features.recording import Listing, Recording, Rejection
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 _FOLDS = (1, 2, 3, 4)
 _SEGMENT_S = 10.0

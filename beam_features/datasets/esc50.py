@@ -5,7 +5,7 @@ import io
 
 from beam_features import storage
 from beam_features.recording import Listing, Recording
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 _META = "meta/esc50.csv"
 _COLUMNS = {"filename", "fold", "category", "src_file"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from beam_features import storage
 from beam_features.recording import Listing, Recording
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 _TRACKS = "fma_metadata/tracks.csv"
 _SUBSETS = {  # each holds those before it; tracks.csv names the smallest that a track is in

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from beam_features import storage
-from beam_features.audio import AUDIO_SUFFIXES
-from beam_features.plan import split_by_hash
+from beam_features.datasets.split import split_by_hash
 from beam_features.recording import Listing, Recording, Rejection
-from beam_features.schema.errors import InputError
+from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
+from dem.errors import InputError
 
 
 def list_recordings(root: str) -> Listing:

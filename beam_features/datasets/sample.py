@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_features.recording import Listing, Recording
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 SAMPLE_RATE_HZ = 16_000
 SONG_S = 12.0

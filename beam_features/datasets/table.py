@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from beam_features import storage
-from beam_features.plan import split_by_hash
+from beam_features.datasets.split import split_by_hash
 from beam_features.recording import Listing, Recording
-from beam_features.schema.access import is_remote
-from beam_features.schema.errors import InputError
+from dem.access import is_remote
+from dem.errors import InputError
 
 _COLUMNS = ("uri", "label", "partition", "context_id", "session_id", "sensor_id", "offset_s")
 

@@ -1,8 +1,80 @@
-"""Entry point of ``python -m beam_features.download``."""
+"""``python -m beam_features.download``: command line of the download.
 
+Heavy imports wait until the arguments are valid.
+"""
+
+import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from beam_features.download.cli import main
+from beam_features.download.catalogue import DATASETS
+from dem.access import is_remote
+from dem.command import run_command
+from dem.errors import InputError, Terminated
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_features.download",
+        description="Fetch a public dataset, check it and unpack it for the feature job. "
+        "Started again after a break, it goes on where it stopped.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("dataset", choices=DATASETS, help="what to fetch")
+    parser.add_argument("--output", metavar="DIR", required=True, help="local directory")
+    parser.add_argument(
+        "--keep-archives",
+        action="store_true",
+        help="keep the zip files in DIR/<dataset>-archives; otherwise each goes once unpacked",
+    )
+    parser.add_argument(
+        "--base-url", metavar="URL", help="mirror that holds the archives under their names"
+    )
+    parser.add_argument(
+        "--retries",
+        metavar="N",
+        type=int,
+        default=5,
+        help="how often to go on after a broken connection, per archive (default 5)",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    known = parse_arguments(arguments)
+    return run_command(lambda: _run(known), debug=known.debug)
+
+
+def _run(known: argparse.Namespace) -> None:
+    if known.retries < 0:
+        raise InputError(f"--retries must be at least 0, not {known.retries}")
+    if known.base_url is not None and not known.base_url.startswith(("http://", "https://")):
+        raise InputError(f"--base-url must begin with http:// or https://, not {known.base_url!r}")
+    if is_remote(known.output):
+        raise InputError(
+            f"--output takes a local directory, not {known.output!r}; copy the result from there"
+        )
+    output = Path(known.output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--output takes a directory, but {known.output!r} is a file")
+
+    from beam_features.download.dataset import download
+
+    try:
+        download(
+            DATASETS[known.dataset],
+            output,
+            base_url=known.base_url,
+            retries=known.retries,
+            keep_archives=known.keep_archives,
+        )
+    except KeyboardInterrupt as error:
+        raise Terminated("interrupted; run the same command again, it goes on from here") from error
+
 
 if __name__ == "__main__":
     sys.exit(main())

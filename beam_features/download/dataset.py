@@ -7,7 +7,7 @@ from pathlib import Path
 from beam_features.download.catalogue import Archive, Dataset
 from beam_features.download.fetch import fetch
 from beam_features.download.unpack import unpack
-from beam_features.schema.errors import InputError, JobError
+from dem.errors import InputError, JobError
 
 _DONE = ".unpacked"  # in the staging directory: an empty file per unpacked archive
 

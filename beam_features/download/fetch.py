@@ -10,7 +10,7 @@ import requests
 from tqdm import tqdm
 
 from beam_features.download.catalogue import Archive
-from beam_features.schema.errors import JobError
+from dem.errors import JobError
 
 _CHUNK_BYTES = 1 << 16  # what a kill may lose
 _TIMEOUT_S = 30

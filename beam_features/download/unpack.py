@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from beam_features.schema.errors import JobError
+from dem.errors import JobError
 
 
 def unpack(archive: Path, directory: Path, roots: Collection[str]) -> None:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import LOG_MEL_DTYPE, SCHEMA_VERSION
+from dem.errors import InputError
 
 DATASET_INFO = "dataset_info.json"
 

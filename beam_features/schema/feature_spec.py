@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 MAX_TILES_PER_STRIP = 64
 FEATURE_SPEC = "feature_spec.json"  # in an exported model

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 SCHEMA_VERSION = 1
 NO_LABEL = -1

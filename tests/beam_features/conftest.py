@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from beam_features.cli import main
+from beam_features.__main__ import main
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import Strip, decode_strip
 

@@ -16,10 +16,10 @@ import pytest
 
 from beam_features.datasets.esc50 import list_recordings
 from beam_features.download import fetch as fetch_module
+from beam_features.download.__main__ import main
 from beam_features.download.catalogue import DATASETS, Archive, Dataset
-from beam_features.download.cli import main
 from beam_features.download.dataset import download
-from beam_features.schema.errors import InputError, JobError
+from dem.errors import InputError, JobError
 from tests.processes import error_line, run, start
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from beam_features.cli import main
+from beam_features.__main__ import main
 
 SONGS = 12
 PATIENCE_S = 60

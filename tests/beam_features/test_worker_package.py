@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from apache_beam.runners.portability.stager import Stager
 
-from beam_features.runners import beam_options
+from beam_features.job.runners import beam_options
 from tests.processes import ROOT
 
 IN_BEAMS_IMAGE = {"apache-beam", "google-cloud-storage", "google-crc32c"}

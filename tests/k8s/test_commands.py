@@ -3,20 +3,20 @@
 import pytest
 from tensorboard import default, program
 
-from beam_features.cli import parse_arguments as parse_features
-from beam_features.runners import beam_options
-from beam_features.schema.settings import load_settings
+from beam_features.__main__ import parse_arguments as parse_features
+from beam_features.job.runners import beam_options
+from dem.settings import load_settings
 from tests.k8s.containers import INDEX_FIELD, command_line, environment
 from tests.k8s.manifests import RENDERINGS, Template, needs_kubectl, of_kind, rendered, templates
 from tests.processes import ROOT
-from trainer.classify import parse_arguments as parse_classify
-from trainer.cluster import tf_config_of_indexed_job
+from trainer.classify.__main__ import parse_arguments as parse_classify
 from trainer.config import TrainConfig
-from trainer.train import parse_arguments as parse_train
+from trainer.train.__main__ import parse_arguments as parse_train
+from trainer.train.cluster import tf_config_of_indexed_job
 from tuning.__main__ import parse_arguments as parse_tune
 from tuning.config import TuneConfig
-from tuning.role import Role, read_role
 from tuning.space import read_space
+from tuning.workers.role import Role, read_role
 
 pytestmark = needs_kubectl
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.synthetic import write_features
-from trainer.data import Features, open_features
+from trainer.data.features import Features, open_features
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import numpy as np
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
 from trainer.config import Architecture
-from trainer.encoders import build_encoder
+from trainer.model.encoders import build_encoder
 
 
 def make_encoder(spec: FeatureSpec) -> keras.Model:

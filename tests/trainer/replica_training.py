@@ -14,13 +14,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.cluster import read_cluster
 from trainer.config import Architecture, Augmentation, TrainConfig
-from trainer.data import Features, open_features, pair_batches
-from trainer.encoders import build_encoder, build_projector
-from trainer.learner import Learner, trainable_variables
-from trainer.losses import build_loss
-from trainer.replication import distribute, make_strategy, make_train_steps
+from trainer.data.features import Features, open_features
+from trainer.data.pairs import pair_batches
+from trainer.model.encoders import build_encoder, build_projector
+from trainer.model.learner import Learner, trainable_variables
+from trainer.model.losses import build_loss
+from trainer.train.cluster import read_cluster
+from trainer.train.step import distribute, make_strategy, make_train_steps
 
 STEPS = 3
 BATCH_SIZE = 16

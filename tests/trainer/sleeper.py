@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from trainer.termination import unsaved_state, watch_sigterm
+from trainer.runtime.termination import unsaved_state, watch_sigterm
 
 
 def main(when: str) -> None:

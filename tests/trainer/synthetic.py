@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from beam_features.job.tfrecord import frame_record
 from beam_features.schema.dataset_info import (
     DATASET_INFO,
     DatasetInfo,
@@ -15,8 +16,7 @@ from beam_features.schema.dataset_info import (
 )
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import NO_LABEL, SCHEMA_VERSION, Strip, encode_strip
-from beam_features.tfrecord import frame_record
-from trainer.shards import CorruptRecords, read_strips
+from trainer.data.shards import CorruptRecords, read_strips
 
 SPEC = FeatureSpec(n_mels=16, tile_s=0.16)  # tiles of 16 x 16
 LABELS = ("bell", "drum", "flute")

@@ -1,7 +1,7 @@
 import pytest
 
-from beam_features.schema.errors import InputError
-from beam_features.schema.settings import load_settings
+from dem.errors import InputError
+from dem.settings import load_settings
 from trainer.config import ClassifyConfig, TrainConfig
 
 

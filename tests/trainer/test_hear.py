@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from beam_features.schema.feature_spec import FeatureSpec
 from tests.trainer.models import make_encoder
-from trainer.export import export_encoder
 from trainer.hear import HearModel, get_scene_embeddings, get_timestamp_embeddings, load_model
+from trainer.model.export import export_encoder
 
 
 def job_of(spec: FeatureSpec, directory: Path) -> str:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from beam_features.schema.settings import load_settings
+from dem.settings import load_settings
 from trainer.config import TrainConfig
-from trainer.encoders import ENCODERS
-from trainer.storage import read_text
-from trainer.training import train
+from trainer.model.encoders import ENCODERS
+from trainer.runtime.storage import read_text
+from trainer.train.run import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

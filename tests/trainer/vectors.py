@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trainer.embedding import VectorTable
+from trainer.model.vectors import VectorTable
 
 LABEL_NAMES = ("bell", "drum", "flute")
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.trainer.synthetic import write_features
 from trainer.config import TrainConfig
-from trainer.training import train
+from trainer.train.run import train
 
 
 @pytest.fixture(scope="module")

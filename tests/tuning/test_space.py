@@ -6,11 +6,11 @@ from typing import Any
 import keras_tuner
 import pytest
 
-from beam_features.schema.errors import InputError
-from beam_features.schema.settings import build_settings, load_settings
+from dem.errors import InputError
+from dem.settings import build_settings, load_settings
 from tests.processes import ROOT
 from trainer.config import TrainConfig
-from trainer.storage import read_text
+from trainer.runtime.storage import read_text
 from tuning.config import TuneConfig
 from tuning.space import Choices, Range, as_cell, hyperparameters, read_space
 

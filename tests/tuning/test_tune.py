@@ -15,7 +15,7 @@ import psutil
 import pytest
 import yaml
 
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 from tests.cluster import free_ports
 from tests.processes import ROOT, error_line, run, start
 from tests.tuning.searches import (
@@ -31,8 +31,8 @@ from tests.tuning.searches import (
 )
 from trainer.config import TrainConfig
 from tuning.config import TuneConfig
-from tuning.job import tune
-from tuning.role import Role
+from tuning.run import tune
+from tuning.workers.role import Role
 
 TWO_ENCODERS = "space.encoder={choices: [dense, gru]}"
 SEARCH = [*settings(MARGINS, "trials=3"), TWO_ENCODERS]
@@ -191,7 +191,7 @@ def test_what_cannot_work_is_refused_before_any_trial(
     features_dir: Path, tmp_path: Path, words: list[str], message: str
 ) -> None:
     def begin() -> None:
-        from beam_features.schema.settings import load_settings
+        from dem.settings import load_settings
 
         config = load_settings(TuneConfig, None, [*settings(MARGINS), *words], str)
         tune(str(features_dir), str(tmp_path / "job"), config, Role(), lambda: False)

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from beam_features.cli import main
+from beam_features.__main__ import main
 from beam_features.datasets.dcase2018_task5 import list_recordings
-from beam_features.log_mel import log_mel
-from beam_features.plan import check_contexts, split_by_hash
+from beam_features.datasets.split import split_by_hash
+from beam_features.job.plan import check_contexts
 from beam_features.recording import Recording, Rejection
 from beam_features.schema.dataset_info import parse_dataset_info
-from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.tiles.log_mel import log_mel
+from dem.errors import InputError
 from tests.beam_features.datasets.conftest import DEVELOPMENT_SET, write_lines
 from tests.processes import ROOT
 
@@ -287,8 +288,10 @@ def test_strips_join_segments_and_end_at_gaps(heard, read_strips):
 @pytest.mark.parametrize("channels", ["mean", "all"])
 def test_the_trainer_finds_the_same_instant_at_the_other_node(heard, tmp_path, channels):
     """Node 1 heard tiles 10 to 29 and 40 to 49 of session 1, node 2 tiles 10 to 19."""
-    from trainer.data import Features, pair_batches, require_pairs, side_by_side
-    from trainer.shards import CorruptRecords, read_strips
+    from trainer.data.checks import require_pairs
+    from trainer.data.features import Features
+    from trainer.data.pairs import pair_batches, side_by_side
+    from trainer.data.shards import CorruptRecords, read_strips
 
     root, output = heard
     if channels == "all":

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from beam_features.audio import AUDIO_SUFFIXES
-from beam_features.cli import main
+from beam_features.__main__ import main
 from beam_features.datasets import DATASETS
 from beam_features.datasets.table import list_recordings
+from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
 from tests.beam_features.datasets.conftest import write_lines, write_node
 from tests.processes import ROOT
 

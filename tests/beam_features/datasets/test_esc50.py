@@ -6,7 +6,7 @@ import pytest
 
 from beam_features.datasets.esc50 import list_recordings
 from beam_features.recording import Recording
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 HEADER = "filename,fold,target,category,esc10,src_file,take\n"
 

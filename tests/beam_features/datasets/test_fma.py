@@ -6,7 +6,7 @@ import pytest
 
 from beam_features.datasets.fma import list_recordings
 from beam_features.recording import Recording
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 COLUMNS = [  # of the real table: repeated names, the wanted ones in between
     ("", "", "track_id"),

@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from beam_features.audio import AUDIO_SUFFIXES
 from beam_features.datasets.folder import list_recordings
-from beam_features.plan import split_by_hash
+from beam_features.datasets.split import split_by_hash
 from beam_features.recording import Rejection
-from beam_features.schema.errors import InputError
+from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
+from dem.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
 

@@ -13,7 +13,7 @@ from beam_features.datasets.sample import (
     list_recordings,
     synthesise,
 )
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 URIS = [f"sample:0/{style}/{index:02d}" for style in STYLES for index in (0, 21)]
 

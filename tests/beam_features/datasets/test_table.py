@@ -2,10 +2,11 @@
 
 import pytest
 
+from beam_features.datasets.split import split_by_hash
 from beam_features.datasets.table import list_recordings
-from beam_features.plan import check_contexts, split_by_hash
+from beam_features.job.plan import check_contexts
 from beam_features.recording import Recording
-from beam_features.schema.errors import InputError
+from dem.errors import InputError
 
 KNOWN = "uri, label, partition, context_id, session_id, sensor_id, offset_s"
 

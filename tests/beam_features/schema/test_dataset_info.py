@@ -13,8 +13,8 @@ from beam_features.schema.dataset_info import (
     dump_dataset_info,
     parse_dataset_info,
 )
-from beam_features.schema.errors import InputError
 from beam_features.schema.feature_spec import FeatureSpec
+from dem.errors import InputError
 
 SPEC = FeatureSpec(n_mels=5)
 

@@ -4,13 +4,9 @@ import dataclasses
 
 import pytest
 
-from beam_features.schema.errors import InputError
-from beam_features.schema.feature_spec import (
-    FeatureSpec,
-    dump_feature_spec,
-    parse_feature_spec,
-)
-from beam_features.schema.settings import build_settings
+from beam_features.schema.feature_spec import FeatureSpec, dump_feature_spec, parse_feature_spec
+from dem.errors import InputError
+from dem.settings import build_settings
 
 CHANGED = {
     "sample_rate_hz": 8_000,

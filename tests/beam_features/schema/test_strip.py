@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_features.schema.errors import InputError
-from beam_features.schema.strip import (
-    SCHEMA_VERSION,
-    Strip,
-    decode_strip,
-    encode_strip,
-)
+from beam_features.schema.strip import SCHEMA_VERSION, Strip, decode_strip, encode_strip
+from dem.errors import InputError
 
 TILE_SHAPE = (4, 5)
 

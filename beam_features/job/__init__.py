@@ -1,0 +1,1 @@
+"""The Beam job: plan, graph, runners, shards, progress."""

@@ -1,0 +1,141 @@
+"""Which context goes into which shard: decided before anything is read, the same on every run.
+
+A shard is the unit of work. It depends on nothing but its recordings and the settings, so shards
+can be made in any order, on any machine, and those that a killed job finished need not be redone.
+"""
+
+import heapq
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from beam_features.datasets.split import sha256_of
+from beam_features.recording import Recording
+from dem.errors import InputError
+
+Context = tuple[Recording, ...]
+"""Recordings of one context in time order."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One output file and the contexts that go into it."""
+
+    partition: str
+    index: int
+    total: int
+    contexts: tuple[Context, ...]
+
+    @property
+    def name(self) -> str:
+        """File name, such as ``train-00001-of-00004.tfrecord``."""
+        return f"{self.partition}-{self.index:05d}-of-{self.total:05d}.tfrecord"
+
+
+def shard_pattern(partition: str, total: int) -> str:
+    """Pattern of a partition's file names, such as ``train-*-of-00004.tfrecord``."""
+    return f"{partition}-*-of-{total:05d}.tfrecord"
+
+
+_FEWEST_SHARDS = 4
+_RECORDINGS_PER_SHARD = 100
+
+
+def plan_shards(
+    recordings: Iterable[Recording], shards_per_partition: int | None = None
+) -> list[Shard]:
+    """Spread each partition's contexts evenly over at most `shards_per_partition` shards.
+
+    Contexts are ordered by the sha256 of their id, so that every shard is a mixture. Those of a
+    session that several sensors heard stay together, side by side: a reader finds the same instant
+    at another sensor without a search. Where no number is given it grows with the recordings: a
+    kill should cost little, and many workers should find work.
+    """
+    partitions: dict[str, dict[str, list[Recording]]] = defaultdict(lambda: defaultdict(list))
+    for recording in recordings:
+        partitions[recording.partition][recording.context_id].append(recording)
+    return [
+        shard
+        for partition, contexts in sorted(partitions.items())
+        for shard in _plan_partition(partition, contexts, shards_per_partition)
+    ]
+
+
+def _plan_partition(
+    partition: str, contexts: dict[str, list[Recording]], wanted: int | None
+) -> list[Shard]:
+    in_time = [
+        tuple(sorted(contexts[name], key=lambda r: (r.offset_s, r.recording_id)))
+        for name in sorted(contexts, key=sha256_of)
+    ]
+    units = _units(in_time)
+    if wanted is None:
+        recordings = sum(len(context) for context in in_time)
+        wanted = max(_FEWEST_SHARDS, math.ceil(recordings / _RECORDINGS_PER_SHARD))
+    shares = _balanced([sum(map(len, unit)) for unit in units], min(wanted, len(units)))
+    return [
+        Shard(partition, index, len(shares), tuple(itertools.chain(*(units[u] for u in share))))
+        for index, share in enumerate(shares)
+    ]
+
+
+def _units(contexts: Sequence[Context]) -> list[tuple[Context, ...]]:
+    """Group contexts that one shard must hold: all of a session of several sensors, or just one.
+
+    Units come in the order of the sha256 of their name.
+    """
+    sensors: dict[str, set[str]] = defaultdict(set)
+    for context in contexts:
+        sensors[context[0].session_id].add(context[0].sensor_id)
+    units: dict[str, list[Context]] = defaultdict(list)
+    for context in contexts:
+        first = context[0]
+        several = len(sensors[first.session_id]) > 1
+        units[first.session_id if several else first.context_id].append(context)
+    return [tuple(units[name]) for name in sorted(units, key=sha256_of)]
+
+
+def _balanced(sizes: Sequence[int], total: int) -> list[list[int]]:
+    """Share out numbered units, the largest first, each to the least loaded of `total` shares.
+
+    The largest share is that of the largest unit, or within a third of the best possible (Graham
+    1969, https://doi.org/10.1137/0117039). Units of a share are in the order of their numbers.
+    """
+    shares: list[list[int]] = [[] for _ in range(total)]
+    loads = [(0, index) for index in range(total)]
+    for unit in sorted(range(len(sizes)), key=lambda unit: -sizes[unit]):
+        load, index = heapq.heappop(loads)
+        shares[index].append(unit)
+        heapq.heappush(loads, (load + sizes[unit], index))
+    return [sorted(share) for share in shares]
+
+
+def check_unique(recordings: Sequence[Recording]) -> None:
+    """Refuse two recordings of one id: scores per recording would mix them."""
+    seen: set[str] = set()
+    for recording in recordings:
+        if recording.recording_id in seen:
+            raise InputError(
+                f"two recordings have the id {recording.recording_id!r}; remove one of them"
+            )
+        seen.add(recording.recording_id)
+
+
+def check_contexts(recordings: Iterable[Recording]) -> None:
+    """Refuse a context in two partitions, which leaks, or of two sessions or sensors."""
+    first: dict[str, Recording] = {}
+    for recording in recordings:
+        other = first.setdefault(recording.context_id, recording)
+        for name, here, there in (
+            ("partition", recording.partition, other.partition),
+            ("session", recording.session_id, other.session_id),
+            ("sensor", recording.sensor_id, other.sensor_id),
+        ):
+            if here != there:
+                raise InputError(
+                    f"context {recording.context_id!r} has recordings of two {name}s, {there!r} "
+                    f"({other.recording_id!r}) and {here!r} ({recording.recording_id!r}); "
+                    f"a context is in one {name}"
+                )

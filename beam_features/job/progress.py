@@ -1,0 +1,74 @@
+"""What a run has done so far, told while it runs: by the summaries that its shards leave.
+
+These lie in the output, so it is the same on every runner.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from beam_features import storage
+from beam_features.job.shard_writer import ShardSummary
+
+_FIRST_INTERVAL_S = 10.0
+_LATER_INTERVAL = 0.05  # of the time that has passed: a line for every 5 %
+
+
+@dataclass
+class Progress:
+    """Shards of this run that are finished, and what is in them."""
+
+    wanted: frozenset[str]  # URIs of the summaries that this run is to make
+    begin: float = field(default_factory=time.monotonic)
+    shards: int = 0
+    seconds: float = 0.0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    _seen: set[str] = field(default_factory=set)
+
+    def look(self, directory: str) -> bool:
+        """Read the summaries that are new in `directory`; whether there were any."""
+        new = (self.wanted & set(storage.list_files(directory))) - self._seen
+        for uri in sorted(new):
+            summary = ShardSummary.parse(storage.read_text(uri))
+            self.shards += 1
+            self.seconds += summary.seconds
+            self.bytes_read += summary.bytes_read
+            self.bytes_written += summary.bytes_written
+        self._seen |= new
+        return bool(new)
+
+    def line(self) -> str:
+        """Say it in one line."""
+        elapsed_s = time.monotonic() - self.begin
+        return (
+            f"{self.shards} of {len(self.wanted)} shards, {self.seconds / 3600:.2f} h of audio in "
+            f"{elapsed_s:.0f} s ({self.seconds / elapsed_s:.0f} times real time), "
+            f"{self.bytes_read / 1e6:.1f} MB read, {self.bytes_written / 1e6:.1f} MB written"
+        )
+
+
+@contextmanager
+def told(progress: Progress, directory: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Say how far the run is, from time to time, while the body runs, and once at its end."""
+    done = threading.Event()
+
+    def watch() -> None:
+        interval_s = _FIRST_INTERVAL_S
+        while not done.wait(interval_s):
+            if progress.look(directory):
+                say(progress.line())
+            passed_s = time.monotonic() - progress.begin
+            interval_s = max(_FIRST_INTERVAL_S, _LATER_INTERVAL * passed_s)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+    progress.look(directory)
+    say(progress.line())

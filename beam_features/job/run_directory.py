@@ -1,0 +1,118 @@
+"""One start of the job: its plan in a file that launcher and workers share, and its right to write.
+
+``OUTPUT/incomplete/run-<id>/`` holds ``plan.jsonl``, a line per shard that the run is to make, and
+what its workers have not finished. The Beam graph carries places in that file, so that its size
+does not grow with the recordings.
+
+Workers may outlive a killed launcher, those of a cluster by hours. So a run begins by deleting the
+directories of all others: without its plan a worker neither starts a shard nor puts one in place.
+"""
+
+import dataclasses
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from beam_features import storage
+from beam_features.job.plan import Shard
+from beam_features.recording import Recording
+from dem.errors import JobError
+
+_RUN = re.compile(r"(run-[0-9a-f]{32})/.+", re.DOTALL)
+_PLAN = "plan.jsonl"
+
+Place = tuple[int, int]  # offset and length in bytes
+
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """A line of the plan: a shard and the ids of the labels that its recordings have."""
+
+    shard: Shard
+    label_ids: Mapping[str, int]
+
+    def dump(self) -> str:
+        """Serialise to one line of JSON, in ASCII since names of files may be no valid UTF-8."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def parse(cls, line: str | bytes) -> "PlannedShard":
+        """Parse what `dump` gave."""
+        fields = json.loads(line)
+        shard = fields["shard"]
+        shard["contexts"] = tuple(
+            tuple(Recording(**recording) for recording in context) for context in shard["contexts"]
+        )
+        return cls(Shard(**shard), fields["label_ids"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the job; launcher and workers hold it alike."""
+
+    incomplete: str
+    name: str
+
+    @classmethod
+    def begin(cls, incomplete: str) -> "Run":
+        """Take `incomplete` over from the runs before, whose workers can then finish nothing."""
+        names = (uri.removeprefix(incomplete + "/") for uri in storage.list_files(incomplete))
+        others = {match[1] for name in names if (match := _RUN.fullmatch(name))}
+        for other in sorted(others):
+            storage.delete([storage.join(incomplete, other, _PLAN)])
+            storage.delete_directory(storage.join(incomplete, other))
+        return cls(incomplete, f"run-{uuid.uuid4().hex}")
+
+    def write_plan(self, shards: Sequence[Shard], label_ids: Mapping[str, int]) -> list[Place]:
+        """Write the plan; return where in it each shard stands."""
+        places, offset = [], 0
+        with storage.atomic_write(self._plan_uri) as file:
+            for shard in shards:
+                planned = PlannedShard(shard, _label_ids_of(shard, label_ids))
+                line = planned.dump().encode() + b"\n"
+                file.write(line)
+                places.append((offset, len(line)))
+                offset += len(line)
+        return places
+
+    def read_plan(self, place: Place) -> PlannedShard:
+        """Read the shard at a place in the plan."""
+        self.check_current()
+        return PlannedShard.parse(storage.read_range(self._plan_uri, *place))
+
+    @contextmanager
+    def scratch(self) -> Iterator[str]:
+        """Give a directory for one try at a shard, since a runner may try one twice at once."""
+        uri = storage.join(self.uri, uuid.uuid4().hex)
+        try:
+            yield uri
+        finally:
+            storage.delete_directory(uri)
+            if not storage.exists(self._plan_uri):  # and a write made anew what was deleted
+                storage.delete_empty_directories(self.uri, self.incomplete)
+
+    def check_current(self) -> None:
+        """Stop where another run has taken over, or the job is complete.
+
+        Raises:
+            JobError: the plan is gone.
+        """
+        if not storage.exists(self._plan_uri):
+            raise JobError(f"{self._plan_uri} is gone: another run has taken over from this one")
+
+    @property
+    def uri(self) -> str:
+        """The directory of the run."""
+        return storage.join(self.incomplete, self.name)
+
+    @property
+    def _plan_uri(self) -> str:
+        return storage.join(self.uri, _PLAN)
+
+
+def _label_ids_of(shard: Shard, label_ids: Mapping[str, int]) -> dict[str, int]:
+    labels = {recording.label for context in shard.contexts for recording in context}
+    return {label: label_ids[label] for label in labels if label is not None}

@@ -1,0 +1,72 @@
+"""From an open file to samples at the wanted rate: the decoders in turn, checks, resampling."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_features.schema.audio import ffmpeg, libsndfile
+from beam_features.schema.audio.libsndfile import Audio
+from beam_features.schema.audio.rejection import RejectedRecording
+from beam_features.schema.audio.signal import Measured, checked, resampled, select_channels
+from beam_features.schema.feature_spec import FeatureSpec
+
+_FORMAT_UNKNOWN = ("not_audio", "unsupported_codec", "unknown_length")
+
+T = TypeVar("T")
+Float32 = npt.NDArray[np.float32]
+Decoder = Callable[[BinaryIO], AbstractContextManager[Audio]]
+
+
+def by_any_decoder(read: Callable[[Decoder], Iterator[T]]) -> Iterator[T]:
+    """Read by libsndfile; what it does not know may be for ffmpeg, where that is installed.
+
+    Args:
+        read: reads a recording by a decoder; where it rejects it, it has given nothing before.
+
+    Raises:
+        RejectedRecording: no decoder can.
+    """
+    try:
+        yield from read(libsndfile.open_audio)
+    except RejectedRecording as rejection:
+        if rejection.reason not in _FORMAT_UNKNOWN or not ffmpeg.is_installed():
+            raise
+        try:
+            yield from read(ffmpeg.open_audio)
+        except RejectedRecording as by_ffmpeg:
+            raise rejection if by_ffmpeg.reason == rejection.reason else by_ffmpeg from None
+
+
+def samples_of(
+    sound: Audio,
+    spec: FeatureSpec,
+    max_duration_s: float | None = None,
+    measured: Measured | None = None,
+) -> Iterator[Float32]:
+    """Give blocks ``[n, n_channels]`` at ``spec.sample_rate_hz`` of the channels that are wanted.
+
+    Raises:
+        RejectedRecording: see `beam_features.schema.audio.signal.checked`.
+    """
+    rate_hz = sound.sample_rate_hz
+    blocks = checked(sound.blocks, rate_hz, max_duration_s, measured or Measured())
+    return resampled(select_channels(blocks, spec), rate_hz, spec)
+
+
+def decode(file: BinaryIO, spec: FeatureSpec) -> Float32:
+    """Decode a whole recording: ``[n_samples, n_channels]`` at ``spec.sample_rate_hz``.
+
+    Raises:
+        RejectedRecording: it cannot be used.
+    """
+
+    def read(decoder: Decoder) -> Iterator[Float32]:
+        file.seek(0)
+        with decoder(file) as sound:
+            yield np.concatenate(list(samples_of(sound, spec)))
+
+    (samples,) = by_any_decoder(read)
+    return samples

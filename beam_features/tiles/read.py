@@ -1,0 +1,138 @@
+"""One recording, from its URI to tiles, or to the reason why there are none."""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_features import storage
+from beam_features.datasets import sample
+from beam_features.schema.audio.decode import Decoder, by_any_decoder, samples_of
+from beam_features.schema.audio.libsndfile import Audio
+from beam_features.schema.audio.rejection import RejectedRecording
+from beam_features.schema.audio.signal import Measured, checked
+from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.tiles.cut import tiles_of
+from dem.errors import JobError
+
+_HELD_BYTES = 64 << 20  # of tiles: 43 minutes of mono with the default settings
+_FAULTS_OF_A_FILE = (
+    *(errno.EIO, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.ESTALE, errno.ENXIO, errno.ENODEV),
+)
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """What the tiles of a recording follow from, besides the recording."""
+
+    spec: FeatureSpec
+    max_duration_s: float | None = None  # recordings that last longer are rejected
+
+
+@dataclass
+class Tally:
+    """What was read, over all recordings that were used."""
+
+    recordings: int = 0
+    silent: int = 0  # of the recordings, those whose samples are all equal
+    seconds: float = 0.0
+    n_bytes: int = 0
+
+
+def read_tiles(uri: str, settings: ReadSettings, tally: Tally) -> Iterator[Float32]:
+    """Decode, resample and cut a recording, in memory that does not grow with its length.
+
+    Args:
+        uri: of the recording.
+        settings: what to make of it.
+        tally: is raised once the recording has been read to its end.
+
+    Yields:
+        Blocks ``[n_channels, n_tiles, tile_frames, n_mels]``.
+
+    Raises:
+        RejectedRecording: it cannot be used; always before the first block.
+        JobError: it changed while it was read.
+    """
+
+    def read(decoder: Decoder) -> Iterator[Float32]:
+        measured = Measured()
+        with _open(uri, decoder) as (sound, n_bytes):
+            samples = samples_of(sound, settings.spec, settings.max_duration_s, measured)
+            yield from hold(tiles_of(samples, settings.spec), partial(read_through, decoder), uri)
+            tally.recordings += 1
+            tally.silent += measured.is_constant
+            tally.seconds += measured.frames / sound.sample_rate_hz
+            tally.n_bytes += n_bytes
+
+    def read_through(decoder: Decoder) -> None:
+        with _open(uri, decoder) as (sound, _):
+            for _ in checked(
+                sound.blocks, sound.sample_rate_hz, settings.max_duration_s, Measured()
+            ):
+                pass
+
+    yield from by_any_decoder(read)
+
+
+def hold(
+    blocks: Iterable[Float32],
+    read_through: Callable[[], None],
+    uri: str,
+    held_bytes: int = _HELD_BYTES,
+) -> Iterator[Float32]:
+    """Hold tiles back until their recording is known to be good to its end.
+
+    What has gone into a shard cannot be taken back, and damage may show at the very end. Of a
+    recording too long to be held, `read_through` finds out.
+
+    Raises:
+        RejectedRecording: from `blocks` or `read_through`; always before the first block is given.
+        JobError: `blocks` fail where `read_through` did not.
+    """
+    blocks = iter(blocks)
+    held: list[Float32] = []
+    n_bytes = 0
+    for block in blocks:
+        held.append(block)
+        n_bytes += block.nbytes
+        if n_bytes > held_bytes:
+            read_through()
+            break
+    while held:
+        yield held.pop(0)
+    try:
+        yield from blocks
+    except RejectedRecording as rejection:
+        raise JobError(f"{uri} changed while it was read ({rejection}); run again") from rejection
+
+
+@contextmanager
+def _open(uri: str, decoder: Decoder) -> Iterator[tuple[Audio, int]]:
+    """Open a recording and tell its size in bytes."""
+    if sample.is_sample(uri):
+        samples = sample.synthesise(uri)[:, np.newaxis]
+        yield Audio(sample.SAMPLE_RATE_HZ, iter([samples])), 0
+        return
+    try:
+        with storage.open_binary(uri) as file:
+            n_bytes = file.seek(0, 2)
+            file.seek(0)
+            with decoder(file) as sound:
+                yield sound, n_bytes
+    except FileNotFoundError as error:
+        raise RejectedRecording("read", "missing", "there is no such file") from error
+    except PermissionError as error:
+        raise RejectedRecording("read", "unreadable", "permission denied") from error
+    except OSError as error:
+        if error.errno not in _FAULTS_OF_A_FILE:  # of the storage as a whole, or of a full disk
+            raise
+        raise RejectedRecording("read", "unreadable", os.strerror(error.errno)) from error

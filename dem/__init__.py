@@ -1,0 +1,1 @@
+"""The command ``dem``, and what every stage shares: settings, errors, storage, logging."""

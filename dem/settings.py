@@ -1,0 +1,107 @@
+"""Settings from a YAML file and ``key=value`` words into a validated frozen dataclass."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from dem.access import named_by_user
+from dem.errors import InputError
+
+T = TypeVar("T")
+
+
+def load_settings(
+    cls: type[T],
+    config: str | None,
+    overrides: Sequence[str],
+    read_text: Callable[[str], str],
+) -> T:
+    """Build `cls` from the YAML file `config`, then from the ``key=value`` words, which win.
+
+    Args:
+        cls: a pydantic dataclass that forbids extra keys.
+        config: path or URI of a YAML mapping, or None.
+        overrides: words such as ``margin=0.3`` or ``train_partitions=[fold1,fold2]``; of a key that
+            holds a mapping, ``space.margin=0.3`` sets one key in it.
+        read_text: reads the file; each stage brings the storage it uses.
+
+    Raises:
+        InputError: the file is missing or no mapping, a key is unknown, a value does not fit.
+    """
+    values = _read_mapping(config, read_text) if config else {}
+    for key, value in _parse_overrides(overrides).items():
+        outer, dot, inner = key.partition(".")
+        if dot and isinstance(values.get(outer, {}), dict):
+            values[outer] = values.get(outer, {}) | {inner: value}
+        else:
+            values[key] = value
+    return build_settings(cls, values)
+
+
+def build_settings(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Validate `values` into `cls`, or raise an InputError of one line that names each fault."""
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        known = sorted(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+        faults = [_describe(fault, known) for fault in error.errors()]
+        raise InputError("; ".join(faults)) from error
+
+
+def as_yaml_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as YAML and JSON give them back: tuples become lists."""
+    return dict(json.loads(json.dumps(values)))
+
+
+def describe_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Name the keys in which two nested mappings differ, with both values; empty if in none."""
+    before, now = _flatten(there), _flatten(here)
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    return ", ".join(f"{key} {before.get(key)} there, {now.get(key)} here" for key in keys)
+
+
+def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value) if isinstance(value, Mapping) else {key: value}
+    return flat
+
+
+def _read_mapping(config: str, read_text: Callable[[str], str]) -> dict[str, Any]:
+    try:
+        with named_by_user():
+            values = yaml.safe_load(read_text(config))
+    except FileNotFoundError as error:
+        raise InputError(f"config {config!r} does not exist; check --config") from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"config {config!r} is not valid YAML: {reason}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"config {config!r} must hold 'key: value' lines, not {values!r}")
+    return values
+
+
+def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    values = {}
+    for word in overrides:
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            raise InputError(f"--set takes key=value, not {word!r}")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {key}: {value!r} is not a YAML value") from error
+    return values
+
+
+def _describe(fault: Any, known: Sequence[str]) -> str:
+    name = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown key {name!r}; choose from: {', '.join(known)}"
+    if fault["type"] == "value_error":  # raised by our own checks, which name the value themselves
+        return str(fault["ctx"]["error"])
+    return f"{name}: {fault['msg']}, not {fault['input']!r}"

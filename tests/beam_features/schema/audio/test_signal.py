@@ -1,0 +1,137 @@
+"""Streams of samples: channels, checks, resampling; the cut into blocks leaves no trace."""
+
+import numpy as np
+import pytest
+import soxr
+
+from beam_features.schema.audio.rejection import RejectedRecording
+from beam_features.schema.audio.signal import (
+    Measured,
+    checked,
+    filled_up,
+    resampled,
+    select_channels,
+)
+from beam_features.schema.feature_spec import FeatureSpec
+from tests.beam_features.encoded import RATE_HZ, tone
+
+SPEC = FeatureSpec()
+
+
+def blocks_of(samples: np.ndarray, *cuts: int) -> list[np.ndarray]:
+    """``[n]`` or ``[n, n_channels]`` as float32 blocks."""
+    columns = samples.astype(np.float32).reshape(len(samples), -1)
+    return np.split(columns, cuts)
+
+
+def two_channels() -> np.ndarray:
+    return np.stack([tone(), tone(frequency_hz=1000.0)], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"),
+    [
+        ("mean", two_channels().mean(axis=1, keepdims=True)),
+        ("first", two_channels()[:, :1]),
+        ("all", two_channels()),
+    ],
+)
+def test_channels(channels, expected):
+    spec = FeatureSpec(channels=channels)
+    selected = np.concatenate(list(select_channels(blocks_of(two_channels(), 10_000), spec)))
+    np.testing.assert_allclose(selected, expected, atol=1e-7)
+
+
+def peak_hz(samples: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(np.fft.rfftfreq(len(samples), 1 / RATE_HZ)[spectrum.argmax()])
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100, 48_000])
+def test_resampling_keeps_length_frequency_and_level(rate_hz):
+    blocks = blocks_of(tone(2.0, rate_hz, 1000.0), 5, 7_000, 7_001)
+    samples = np.concatenate(list(resampled(blocks, rate_hz, SPEC)))[:, 0]
+    assert samples.shape == (2 * RATE_HZ,)
+    assert peak_hz(samples) == pytest.approx(1000.0, abs=0.5)  # the bins are 0.5 Hz wide
+    inner = slice(RATE_HZ // 4, -RATE_HZ // 4)
+    np.testing.assert_allclose(samples[inner], tone(2.0, RATE_HZ, 1000.0)[inner], atol=1e-3)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100, 48_000])
+def test_resampling_blocks_equals_resampling_the_whole(rate_hz):
+    samples = np.random.default_rng(0).normal(0, 0.1, (3 * rate_hz, 2)).astype(np.float32)
+    whole = soxr.resample(samples, rate_hz, RATE_HZ, quality="HQ")
+    blocks = resampled(blocks_of(samples, 1, 2_000, 50_000), rate_hz, SPEC)
+    np.testing.assert_array_equal(np.concatenate(list(blocks)), whole)
+
+
+def test_resampling_removes_what_the_new_rate_cannot_hold():
+    """10 kHz would fold to 6 kHz; HQ is specified to about -100 dB."""
+    (*blocks,) = resampled(blocks_of(tone(1.0, 44_100, 10_000.0)), 44_100, SPEC)
+    assert np.abs(np.concatenate(blocks)[800:-800]).max() < 1e-4
+
+
+def test_equal_rates_are_not_resampled():
+    blocks = blocks_of(tone(), 100)
+    assert [a is b for a, b in zip(resampled(blocks, RATE_HZ, SPEC), blocks, strict=True)] == [
+        True
+    ] * 2
+
+
+def measure(samples: np.ndarray, *cuts: int, max_duration_s: float | None = None) -> Measured:
+    measured = Measured()
+    blocks = blocks_of(samples, *cuts)
+    passed = list(checked(blocks, RATE_HZ, max_duration_s, measured))
+    np.testing.assert_array_equal(np.concatenate(passed), np.concatenate(blocks))
+    return measured
+
+
+def test_measured():
+    measured = measure(tone(), 10_000, 20_000)
+    assert measured.frames == 2 * RATE_HZ
+    assert (measured.low, measured.high) == (pytest.approx(-0.25), pytest.approx(0.25))
+    assert not measured.is_constant
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_equal_samples_are_constant(value):
+    assert measure(np.full(1000, value), 500).is_constant
+    assert not measure(np.append(np.full(1000, value), value + 1e-3), 500).is_constant
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers_are_rejected(value):
+    samples = two_channels()
+    samples[[24_000, 25_000], 1] = value
+    with pytest.raises(RejectedRecording, match=r"not_finite: the sample at 1\.500 s is NaN"):
+        measure(samples, 10_000, 20_000)
+
+
+def test_no_samples_are_rejected():
+    with pytest.raises(RejectedRecording, match="no_samples: the file holds a header and no"):
+        list(checked([], RATE_HZ, None, Measured()))
+
+
+def test_too_long_is_rejected_as_soon_as_it_is_known():
+    assert measure(tone(), 10_000, max_duration_s=2.0).frames == 2 * RATE_HZ
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(RATE_HZ)
+            yield np.zeros((RATE_HZ, 1), np.float32)
+
+    with pytest.raises(
+        RejectedRecording, match="too_long: it lasts longer than --max_duration_s 5"
+    ):
+        list(checked(endless(), RATE_HZ, 5.0, Measured()))
+    assert sum(taken) == 6 * RATE_HZ
+
+
+@pytest.mark.parametrize(("n_samples", "expected"), [(50, 100), (99, 100), (100, 100), (250, 250)])
+def test_filled_up(n_samples, expected):
+    samples = np.ones((n_samples, 2), np.float32)
+    filled = np.concatenate(list(filled_up(np.split(samples, [20]), 100)))
+    assert filled.shape == (expected, 2)
+    assert filled.sum() == 2 * n_samples
+    np.testing.assert_array_equal(filled[:n_samples], samples)

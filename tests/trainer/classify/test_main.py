@@ -1,0 +1,135 @@
+"""The classifier command on a trained job, and what it writes."""
+
+import io
+import json
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import joblib
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.processes import error_line, run
+from tests.trainer.synthetic import LABELS, SPEC, write_features
+from trainer.data.features import open_features
+from trainer.model.vectors import as_representation, log_mel_statistics, tile_table
+
+FILES = {
+    "classification_report.txt",
+    "confusion_matrix.png",
+    "metrics.json",
+    "model",
+    "predictions.csv",
+}
+
+
+def classify(features: Path, job: Path, encoder: str) -> CompletedProcess[str]:
+    return run("trainer.classify", "--data", features, "--job-dir", job, "--encoder", encoder)
+
+
+@pytest.fixture(scope="module")
+def job(features_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    job = tmp_path_factory.mktemp("classify") / "job"
+    settings = ("batch_size=16", "epochs=2", "embedding_size=8", "margin=1.0")
+    finished = run("trainer.train", "--data", features_dir, "--job-dir", job, "--set", *settings)
+    assert finished.returncode == 0, finished.stderr
+    return job
+
+
+@pytest.fixture(scope="module")
+def tables(features_dir: Path, job: Path) -> list[str]:
+    printed = []
+    for encoder in ("trained", "none", "random"):
+        finished = classify(features_dir, job, encoder)
+        assert finished.returncode == 0, finished.stderr
+        printed.append(finished.stdout)
+    return printed
+
+
+@pytest.mark.parametrize("encoder", ["none", "random", "trained"])
+def test_scores_are_those_of_the_predictions(job: Path, tables: list[str], encoder: str) -> None:
+    directory = job / "classifier" / f"{encoder}-logistic"
+    assert {path.name for path in directory.iterdir()} == FILES
+    metrics = json.loads((directory / "metrics.json").read_text())
+    predictions = pd.read_csv(directory / "predictions.csv")
+    assert sorted(predictions["recording_id"]) == sorted(f"test/{i}" for i in range(12))
+    truth, predicted = predictions["label"], predictions["predicted"]
+    assert metrics["recording"]["accuracy"] == accuracy_score(truth, predicted)
+    assert metrics["recording"]["macro_f1"] == f1_score(truth, predicted, average="macro")
+    assert metrics["recording"]["per_class"].keys() == set(LABELS)
+    assert sum(c["support"] for c in metrics["tile"]["per_class"].values()) == 72
+    posteriors = predictions[[f"p_{name}" for name in LABELS]]
+    assert posteriors.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    assert (posteriors.idxmax(axis=1).str.removeprefix("p_") == predicted).all()
+
+
+def test_the_table_grows_with_each_run(tables: list[str]) -> None:
+    rows = [[line.split()[0] for line in table.splitlines()[2:]] for table in tables]
+    assert rows == [
+        ["trained-logistic"],
+        ["none-logistic", "trained-logistic"],
+        ["none-logistic", "random-logistic", "trained-logistic"],
+    ]
+
+
+def test_the_confusion_matrix_is_a_picture(job: Path, tables: list[str]) -> None:
+    png = (job / "classifier" / "none-logistic" / "confusion_matrix.png").read_bytes()
+    height, width, _ = plt.imread(io.BytesIO(png)).shape
+    assert height > 400
+    assert width > 400
+
+
+def test_tensorboard_shows_each_run_once(job: Path, tables: list[str]) -> None:
+    assert {path.name for path in (job / "logs" / "classifier").iterdir()} == {
+        "none-logistic",
+        "random-logistic",
+        "trained-logistic",
+    }
+    directory = job / "logs" / "classifier" / "none-logistic"
+    tags = EventAccumulator(str(directory), {"tensors": 0}).Reload().Tags()["tensors"]
+    names = ("pca_by_label", "tsne_by_label", "label_distances", "confusion_matrix")
+    assert sorted(tags) == sorted(f"figures/{name}" for name in names)
+
+
+def test_the_saved_classifier_gives_the_saved_posteriors(
+    features_dir: Path, job: Path, tables: list[str]
+) -> None:
+    directory = job / "classifier" / "none-logistic"
+    saved = joblib.load(directory / "model" / "classifier.joblib")
+    assert saved["label_names"] == LABELS
+    represent = as_representation(log_mel_statistics(SPEC.tile_shape))
+    tiles = tile_table(open_features(str(features_dir)), ["test"], represent)
+    posteriors = saved["classifier"].predict_proba(tiles.vectors)
+    predictions = pd.read_csv(directory / "predictions.csv", index_col="recording_id")
+    for name in ("test/0", "test/7"):
+        mean = posteriors[tiles.recording_ids == name].mean(axis=0)
+        expected = predictions.loc[name, [f"p_{label}" for label in LABELS]]
+        assert mean == pytest.approx(expected.to_numpy(float), abs=1e-5)
+
+
+def test_unlabelled_data_are_refused(tmp_path: Path, job: Path) -> None:
+    songs = {"train": 24, "validation": 3, "test": 3}
+    unlabelled = write_features(tmp_path / "features", songs, labelled=False)
+    refused = classify(unlabelled, job, "none")
+    assert refused.returncode == 2
+    assert "has no labels, so there is nothing to classify" in error_line(refused)
+
+
+def test_features_of_other_settings_are_refused(tmp_path: Path, job: Path) -> None:
+    from beam_features.schema.feature_spec import FeatureSpec
+
+    other = write_features(
+        tmp_path / "features", {"train": 9}, spec=FeatureSpec(n_mels=8, tile_s=0.16)
+    )
+    refused = classify(other, job, "trained")
+    assert refused.returncode == 2
+    assert "the model is for features of fingerprint" in error_line(refused)
+
+
+def test_a_directory_without_a_run_is_refused(features_dir: Path, tmp_path: Path) -> None:
+    refused = classify(features_dir, tmp_path, "none")
+    assert refused.returncode == 2
+    assert "holds no training run" in error_line(refused)

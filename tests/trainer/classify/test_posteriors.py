@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from trainer.classify.posteriors import Posteriors, per_recording, per_tile
+
+
+def tiles_of_two_sensors() -> Posteriors:
+    """Recordings b and a, each with tiles of two sensors, shard by shard."""
+    return Posteriors(
+        probabilities=np.array([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]),
+        truth=np.array([1, 0, 1, 1, 0]),
+        recording_ids=np.array(["b", "a", "b", "b", "a"]),
+    )
+
+
+def test_a_recording_has_the_mean_of_the_tiles_of_all_its_sensors() -> None:
+    """b: (0.9 + 0.2 + 0.4) / 3 = 0.5; a: (0.3 + 0.7) / 2 = 0.5."""
+    recordings = per_recording(tiles_of_two_sensors())
+    assert recordings.recording_ids.tolist() == ["a", "b"]
+    assert recordings.truth.tolist() == [0, 1]
+    np.testing.assert_allclose(recordings.probabilities, 0.5)
+
+
+def test_tiles_stay_as_they_are() -> None:
+    tiles = tiles_of_two_sensors()
+    assert per_tile(tiles) is tiles
+
+
+def test_macro_f1_is_that_of_scikit_learn() -> None:
+    tiles = tiles_of_two_sensors()
+    expected = f1_score(tiles.truth, tiles.predicted, average="macro")
+    assert tiles.macro_f1 == pytest.approx(expected)

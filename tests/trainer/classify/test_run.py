@@ -1,0 +1,249 @@
+"""What a classifier run may be measured on, and what its scores are."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from beam_features.schema.dataset_info import DATASET_INFO, dump_dataset_info
+from tests.trainer.synthetic import LABELS, SHARDS, SPEC, shuffle_labels, write_features
+from trainer.classify.__main__ import main
+from trainer.classify.logistic_head import LogisticHead
+from trainer.classify.run import evaluate
+from trainer.config import ClassifyConfig, TrainConfig
+from trainer.data.features import open_features
+from trainer.model.vectors import as_representation, log_mel_statistics, recording_table, tile_table
+from trainer.runtime import storage
+from trainer.runtime.job_dir import TRAINING_RECORDINGS, claim_job_dir
+from trainer.train.resolve import resolve_config
+from trainer.train.run import train
+
+SETTINGS = {"batch_size": 16, "epochs": 1, "embedding_size": 8, "margin": 1.0}
+
+
+def classify(features: Path, job: Path, *words: object) -> int:
+    return main(["--data", str(features), "--job-dir", str(job), *map(str, words)])
+
+
+def metrics_of(job: Path, run: str) -> dict:
+    return json.loads((job / "classifier" / run / "metrics.json").read_text())
+
+
+def train_job(features: Path, job: Path, **settings: object) -> Path:
+    train(str(features), str(job), TrainConfig(**SETTINGS | settings), terminated=lambda: False)
+    return job
+
+
+@pytest.fixture(scope="module")
+def job(features_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_job(features_dir, tmp_path_factory.mktemp("evaluation") / "job")
+
+
+@pytest.fixture(scope="module")
+def leaking(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Features that hold the test recordings twice, and a job that was trained on the others."""
+    root = tmp_path_factory.mktemp("leaking")
+    songs = {"train": 24, "validation": 9, "test": 12}
+    features = write_features(root / "features", songs)
+    for shard in range(SHARDS):
+        copy = features / f"more-{shard:05d}-of-{SHARDS:05d}.tfrecord"
+        copy.write_bytes((features / f"test-{shard:05d}-of-{SHARDS:05d}.tfrecord").read_bytes())
+    info = open_features(str(features)).info
+    more = dataclasses.replace(info.partitions["test"], shards=f"more-*-of-{SHARDS:05d}.tfrecord")
+    info = dataclasses.replace(info, partitions=info.partitions | {"more": more})
+    (features / DATASET_INFO).write_text(dump_dataset_info(info))
+    partitions = {
+        "train_partitions": ("train", "more"),
+        "validation_partitions": ("validation",),
+        "test_partitions": ("test",),
+    }
+    return features, train_job(features, root / "job", **partitions)
+
+
+def test_a_job_tells_what_it_was_trained_on(job: Path) -> None:
+    table = pq.read_table(job / TRAINING_RECORDINGS)
+    assert table.column_names == ["recording"]
+    assert table["recording"].to_pylist() == sorted(f"train/{i}" for i in range(24))
+
+
+def test_test_recordings_under_another_name_are_refused(
+    leaking: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    features, job = leaking
+    assert classify(features, job, "--set", "train_partitions=[train]") == 2
+    line = capsys.readouterr().err.strip()
+    assert "was trained on 12 of 12 test recordings, such as 'test/0'; choose" in line
+    assert "--transductive" in line
+    assert not (job / "classifier").exists()
+
+
+def test_transductive_runs_say_so(
+    leaking: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    features, job = leaking
+    words = ("--set", "train_partitions=[train]")
+    assert classify(features, job, "--transductive", *words) == 0
+    assert classify(features, job, "--encoder", "none", *words) == 0  # none and random heard none
+    none, trained = capsys.readouterr().out.splitlines()[-2:]
+    assert trained.split()[-1] == "transductive"
+    assert "transductive" not in none
+    assert metrics_of(job, "trained-logistic")["transductive"] is True
+    assert metrics_of(job, "none-logistic")["transductive"] is False
+
+
+@pytest.mark.parametrize("encoder", ["none", "trained"])
+def test_labels_of_test_recordings_are_refused_even_to_transductive_runs(
+    leaking: tuple[Path, Path], encoder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features, job = leaking
+    assert classify(features, job, "--transductive", "--encoder", encoder) == 2
+    line = capsys.readouterr().err.strip()
+    assert "12 of 12 test recordings, such as 'test/0', are in the train_partitions, too" in line
+
+
+def test_a_job_that_does_not_tell_is_refused(
+    features_dir: Path, job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As training left it before it told."""
+    told = job / TRAINING_RECORDINGS
+    told.rename(job / "aside")
+    try:
+        assert classify(features_dir, job) == 2
+        line = capsys.readouterr().err.strip()
+        assert "train again with this version, or give --transductive" in line
+        assert classify(features_dir, job, "--transductive") == 0
+    finally:
+        (job / "aside").rename(told)
+
+
+def test_other_partitions_than_those_of_the_training(features_dir: Path, job: Path) -> None:
+    words = ("--set", "train_partitions=[test]", "validation_partitions=[]")
+    assert classify(features_dir, job, *words, "test_partitions=[validation]") == 0
+    metrics = metrics_of(job, "trained-logistic")
+    assert metrics["train_partitions"] == ["test"]
+    assert metrics["validation_partitions"] == []
+    assert metrics["test_partitions"] == ["validation"]
+    predictions = pd.read_csv(job / "classifier/trained-logistic/predictions.csv")
+    assert sorted(predictions["recording_id"]) == sorted(f"validation/{i}" for i in range(9))
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("train_partitions=[test]", "partition 'test' stands twice among train_partitions"),
+        ("test_partitions=[tset]", "no partition 'tset' in"),
+        ("test_partitions=[]", "no labelled tiles in test_partitions=[]; name some that hold"),
+    ],
+)
+def test_bad_partitions_are_exit_2(
+    features_dir: Path, job: Path, word: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert classify(features_dir, job, "--encoder", "none", "--set", word) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["posteriors", "vectors"])
+def test_a_recording_of_two_sensors_counts_once(tmp_path: Path, job: Path, source: str) -> None:
+    """Its posteriors are the mean over the tiles of both, or those of one vector for both."""
+    songs = {"train": 24, "validation": 9, "test": 12}
+    data = write_features(tmp_path / "features", songs, sensors=2)
+    words = ("--encoder", "none", "--set", f"recording_from={source}")
+    assert classify(data, job, *words) == 0
+    metrics = metrics_of(job, "none-logistic")
+    assert metrics["recording_from"] == source
+    assert sum(one["support"] for one in metrics["tile"]["per_class"].values()) == 12 * 6 * 2
+    assert sum(one["support"] for one in metrics["recording"]["per_class"].values()) == 12
+    run = job / "classifier" / "none-logistic"
+    predictions = pd.read_csv(run / "predictions.csv", index_col="recording_id")
+    assert len(predictions) == 12
+    represent = as_representation(log_mel_statistics(SPEC.tile_shape))
+    tiles = tile_table(open_features(str(data)), ["test"], represent)
+    mine = tiles.select(tiles.recording_ids == "test/7")
+    assert len(mine.labels) == 12
+    if source == "posteriors":
+        of_tiles = LogisticHead.load(str(run / "model/classifier")).predict_proba(mine.vectors)
+        expected = of_tiles.mean(axis=0)
+    else:
+        head = LogisticHead.load(str(run / "model/recording_classifier"))
+        (expected,) = head.predict_proba(recording_table(mine).vectors)
+    found = predictions.loc["test/7", [f"p_{name}" for name in LABELS]].to_numpy(float)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_shuffled_training_labels_score_chance(tmp_path: Path) -> None:
+    """Three labels: 1/3, give or take 0.15 in the mean of five shuffles; the true ones score 1.
+
+    A single shuffle deviates by 0.14: recordings of a label lie together and share their errors.
+    """
+    data = write_features(tmp_path / "features", {"train": 60, "test": 60})
+    job = str(tmp_path / "job")
+    claim_job_dir(job, resolve_config(TrainConfig(**SETTINGS), open_features(str(data))))
+    config = ClassifyConfig(strengths=(0.1,))
+    results = [evaluate(str(data), job, "none", "logistic", config)]
+    for seed in range(5):
+        shuffle_labels(data, "train", seed)
+        results.append(evaluate(str(data), job, "none", "logistic", config))
+    true, *shuffled = [result["recording"]["accuracy"] for result in results]
+    assert true > 0.95
+    assert np.mean(shuffled) == pytest.approx(1 / 3, abs=0.15)
+    true, *shuffled = [result["recording"]["knn_accuracy"] for result in results]
+    assert true > 0.95
+    assert np.mean(shuffled) == pytest.approx(1 / 3, abs=0.15)
+
+
+def test_nearest_neighbours_are_told_for_recordings(features_dir: Path, job: Path) -> None:
+    assert classify(features_dir, job, "--encoder", "random") == 0
+    features = open_features(str(features_dir))
+    encoder = storage.load_keras(str(job / "classifier/random-logistic/model/encoder.keras"))
+    represent = as_representation(encoder)
+    train, test = (
+        recording_table(tile_table(features, [name], represent)) for name in ("train", "test")
+    )
+    nearest = KNeighborsClassifier(5, metric="cosine").fit(train.vectors, train.labels)
+    metrics = metrics_of(job, "random-logistic")
+    assert metrics["label_names"] == list(LABELS)
+    expected = nearest.score(test.vectors, test.labels)
+    assert metrics["recording"]["knn_accuracy"] == pytest.approx(expected)
+
+
+def test_the_dense_head_is_scored_and_kept(features_dir: Path, job: Path) -> None:
+    """Its scores are scikit-learn's of the predictions, and a rerun gives the same posteriors."""
+    run = job / "classifier" / "none-dense"
+    words = ("--encoder", "none", "--head", "dense", "--set", "dropouts=[0.25]")
+    assert classify(features_dir, job, *words, "recording_from=vectors") == 0
+    metrics = metrics_of(job, run.name)
+    predictions = pd.read_csv(run / "predictions.csv")
+    truth, predicted = predictions["label"], predictions["predicted"]
+    assert metrics["recording"]["accuracy"] == accuracy_score(truth, predicted) > 0.9
+    assert metrics["recording"]["macro_f1"] == f1_score(truth, predicted, average="macro")
+    assert metrics["regularisation"] == {"tile": 0.25, "recording": 0.25}
+    files = {"classifier.keras", "encoder.keras", "model.json"}
+    there = {path.name for path in (run / "model").iterdir()}
+    assert there == files | {"recording_classifier.keras"}
+    columns = [f"p_{name}" for name in LABELS]
+    for _ in range(2):
+        assert classify(features_dir, job, *words) == 0
+        assert {path.name for path in (run / "model").iterdir()} == files
+        predictions, before = pd.read_csv(run / "predictions.csv"), predictions
+    np.testing.assert_allclose(predictions[columns], before[columns], atol=1e-5)
+
+
+def test_the_supervised_encoder_is_kept(features_dir: Path, job: Path) -> None:
+    run = job / "classifier" / "supervised-logistic"
+    assert classify(features_dir, job, "--encoder", "supervised") == 0
+    assert metrics_of(job, run.name)["transductive"] is False
+    encoder = storage.load_keras(str(run / "model" / "encoder.keras"))
+    represent = as_representation(encoder)
+    tiles = tile_table(open_features(str(features_dir)), ["test"], represent)
+    mine = tiles.select(tiles.recording_ids == "test/7")
+    head = LogisticHead.load(str(run / "model" / "classifier"))
+    expected = head.predict_proba(mine.vectors).mean(axis=0)
+    predictions = pd.read_csv(run / "predictions.csv", index_col="recording_id")
+    found = predictions.loc["test/7", [f"p_{name}" for name in LABELS]].to_numpy(float)
+    np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -1,0 +1,145 @@
+"""The cross-validation command on two folds and an evaluation set of synthetic songs."""
+
+import json
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from dem.errors import InputError
+from tests.processes import error_line, run
+from tests.trainer.synthetic import LABELS, write_features
+from trainer.crossval.run import pooled_scores
+from trainer.runtime.job_dir import read_job_config
+
+FOLDS = ("fold1", "fold2")
+SETTINGS = ("batch_size=8", "epochs=1", "steps_per_epoch=2", "embedding_size=8", "encoder=dense")
+
+
+def crossval(data: Path, job: Path, mode: str, *more: str) -> CompletedProcess[str]:
+    words = ("--data", data, "--job-dir", job, f"--{mode}", *more, "--set", *SETTINGS)
+    return run("trainer.crossval", *words, timeout_s=600)
+
+
+@pytest.fixture(scope="module")
+def folds_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    songs = dict.fromkeys(FOLDS, 6) | {"eval-known": 3}
+    return write_features(tmp_path_factory.mktemp("folds") / "features", songs)
+
+
+@pytest.fixture(scope="module")
+def inductive(folds_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    job = tmp_path_factory.mktemp("crossval") / "job"
+    finished = crossval(folds_dir, job, "inductive", "--encoder", "none", "trained")
+    assert finished.returncode == 0, finished.stderr
+    return job, finished.stdout
+
+
+@pytest.mark.slow
+def test_every_encoder_was_trained_without_what_it_is_tested_on(
+    inductive: tuple[Path, str],
+) -> None:
+    encoders = inductive[0] / "inductive" / "encoders"
+    heard = {path.name: read_job_config(str(path)).train_partitions for path in encoders.iterdir()}
+    assert heard == {
+        "without-fold1": ("fold2",),
+        "without-fold2": ("fold1",),
+        "folds": FOLDS,
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["none-logistic", "trained-logistic"])
+def test_scores_are_those_of_all_folds_predictions(inductive: tuple[Path, str], name: str) -> None:
+    home = inductive[0] / "inductive"
+    summary = json.loads((home / f"{name}.json").read_text())
+    parts = [pd.read_csv(home / "classifiers" / fold / name / "predictions.csv") for fold in FOLDS]
+    table = pd.concat(parts)
+    expected_ids = sorted(f"{fold}/{index}" for fold in FOLDS for index in range(6))
+    assert sorted(table["recording_id"]) == expected_ids
+    truth, predicted = table["label"], table["predicted"]
+    assert summary["folds"]["recordings"] == 12
+    assert summary["folds"]["accuracy"] == accuracy_score(truth, predicted)
+    assert summary["folds"]["macro_f1"] == f1_score(truth, predicted, average="macro")
+    assert summary["folds"]["knn_accuracy"] == accuracy_score(truth, table["knn_predicted"])
+    accuracies = [accuracy_score(part["label"], part["predicted"]) for part in parts]
+    assert summary["mean_over_folds"]["accuracy"] == pytest.approx(sum(accuracies) / 2)
+    assert set(summary["per_split"]) == {*FOLDS, "eval-known"}
+
+
+@pytest.mark.slow
+def test_the_table_says_which_it_is(inductive: tuple[Path, str]) -> None:
+    lines = inductive[1].splitlines()
+    assert lines[0].startswith("inductive: each encoder was trained without the audio")
+    assert lines[1].startswith("12 recordings, each tested once")
+    assert [line.split()[0] for line in lines[3:]] == [
+        "none-logistic",
+        "eval-known",
+        "trained-logistic",
+        "eval-known",
+    ]
+
+
+@pytest.mark.slow
+def test_a_rerun_does_nothing_again_and_other_settings_are_refused(
+    folds_dir: Path, inductive: tuple[Path, str]
+) -> None:
+    job, table = inductive
+    before = {
+        path: path.stat().st_mtime_ns
+        for name in ("encoders", "classifiers")
+        for path in (job / "inductive" / name).rglob("*")
+    }
+    again = crossval(folds_dir, job, "inductive", "--encoder", "none", "trained")
+    assert again.stdout == table
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    other = ("--encoder", "none", "--set-classifier", "strengths=[1.0]")
+    refused = crossval(folds_dir, job, "inductive", *other)
+    assert refused.returncode == 2
+    assert "was made with other settings: strengths" in error_line(refused)
+
+
+def test_transductive_is_one_encoder_and_says_so(folds_dir: Path, tmp_path: Path) -> None:
+    finished = crossval(folds_dir, tmp_path, "transductive", "--encoder", "trained")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith("transductive: one encoder was trained on all audio")
+    (encoder,) = (tmp_path / "transductive" / "encoders").iterdir()
+    assert read_job_config(str(encoder)).train_partitions == (*FOLDS, "eval-known")
+    metrics = tmp_path / "transductive/classifiers/fold2/trained-logistic/metrics.json"
+    assert json.loads(metrics.read_text())["transductive"] is True
+
+
+def test_data_without_folds_are_refused(features_dir: Path, tmp_path: Path) -> None:
+    refused = crossval(features_dir, tmp_path, "inductive")
+    assert refused.returncode == 2
+    assert "there are: train, validation, test; measure a single split" in error_line(refused)
+    assert not list(tmp_path.iterdir())
+
+
+def predictions(ids: list[str]) -> pd.DataFrame:
+    """Three right of four; the nearest neighbours are right twice."""
+    return pd.DataFrame(
+        {
+            "recording_id": ids,
+            "label": ["bell", "bell", "drum", "drum"],
+            "predicted": ["bell", "drum", "drum", "drum"],
+            "knn_predicted": ["bell", "drum", "drum", "flute"],
+        }
+    )
+
+
+def test_pooled_scores_by_hand() -> None:
+    """F1 of bell is 2/3, of drum 4/5; flute is nowhere and does not count."""
+    scores = pooled_scores(predictions(["a", "b", "c", "d"]), LABELS, seed=0)
+    assert scores["accuracy"] == 0.75
+    assert scores["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert scores["knn_accuracy"] == 0.5
+    low, high = scores["knn_accuracy_ci95"]
+    assert 0 <= low < 0.5 < high <= 1
+
+
+def test_a_recording_in_two_folds_is_refused() -> None:
+    with pytest.raises(InputError, match="recording 'b' is in two folds"):
+        pooled_scores(predictions(["a", "b", "c", "b"]), LABELS, seed=0)

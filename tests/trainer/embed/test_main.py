@@ -1,0 +1,202 @@
+"""The embedding command as a user runs it, and what it writes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from beam_features.__main__ import main as beam_features
+from beam_features.schema.feature_spec import FeatureSpec
+from tests.beam_features.conftest import SONGS, write_noise
+from tests.processes import error_line, run
+from tests.trainer.synthetic import LABELS, SPEC, write_features
+from trainer.config import Architecture
+from trainer.data.features import Features, open_features
+from trainer.embed.__main__ import main
+from trainer.model.encoders import build_encoder
+from trainer.model.export import export_encoder, open_model
+from trainer.model.vectors import tile_table
+
+COLUMNS = ["recording", "start_s", "partition", "label", "vector"]
+
+
+def make_job(directory: Path, features: Features) -> Path:
+    spec = features.info.feature_spec
+    moments = features.info.moments(["train"])
+    export_encoder(
+        build_encoder(Architecture("conv2d"), spec.tile_shape, 8, moments, 0), spec, str(directory)
+    )
+    (directory / "config.yaml").touch()
+    return directory
+
+
+@pytest.fixture(scope="module")
+def job(features: Features, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_job(tmp_path_factory.mktemp("embed") / "job", features)
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("audio")
+    for seed, (name, (seconds, rate_hz)) in enumerate(SONGS.items()):
+        write_noise(root / name, seconds, rate_hz, seed)
+    return root
+
+
+def embed(model: Path, output: Path, *arguments: object) -> int:
+    words = ("--model", model, "--output", output, *arguments)
+    return main([str(word) for word in words])
+
+
+def vectors(table: pd.DataFrame) -> np.ndarray:
+    return np.stack(table["vector"].to_list())
+
+
+def test_every_tile_of_the_features_is_a_row(features: Features, job: Path, tmp_path: Path) -> None:
+    assert embed(job, tmp_path, "--data", features.uri) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "_embeddings_info.json",
+        *(f"{name}.parquet" for name in ("test", "train", "validation")),
+    }
+    table = pd.read_parquet(tmp_path)
+    assert list(table.columns) == COLUMNS
+    assert table["partition"].value_counts().to_dict() == {
+        "train": 144,
+        "test": 72,
+        "validation": 54,
+    }
+    song = table[table["recording"] == "test/7"]
+    np.testing.assert_allclose(song["start_s"], 0.16 * np.arange(6), atol=1e-9)
+    assert set(song["label"]) == {LABELS[7 % 3]}
+    expected = tile_table(features, ["test"], open_model(str(job)).embed_tiles)
+    test = table[table["partition"] == "test"]
+    assert test["recording"].tolist() == expected.recording_ids.tolist()
+    np.testing.assert_allclose(vectors(test), expected.vectors, atol=1e-5)
+    assert vectors(test).dtype == np.float32
+
+
+def test_files_and_their_features_give_the_same_vectors(songs: Path, tmp_path: Path) -> None:
+    words = ("--dataset", "folder", "--input", songs, "--output", tmp_path / "features")
+    assert beam_features([str(word) for word in words]) == 0
+    features = open_features(str(tmp_path / "features"))
+    (tmp_path / "job").mkdir()
+    names = list(features.info.partitions)
+    moments = features.info.moments(names)
+    spec = features.info.feature_spec
+    encoder = build_encoder(Architecture("conv2d"), spec.tile_shape, 8, moments, 0)
+    export_encoder(encoder, spec, str(tmp_path / "job"))
+    model = tmp_path / "job/export/encoder.keras"
+    assert embed(model, tmp_path / "a", "--data", features.uri) == 0
+    assert embed(model, tmp_path / "b", "--input", songs) == 0
+    by_tile = ["recording", "start_s"]
+    one, other = (
+        pd.read_parquet(tmp_path / name).sort_values(by_tile, ignore_index=True) for name in "ab"
+    )
+    pd.testing.assert_frame_equal(one[by_tile], other[by_tile])
+    assert len(one) == 2 + 1 + 1 + 70 + 3 + 3 + 2 + 2
+    np.testing.assert_allclose(vectors(one), vectors(other), atol=1e-3)
+    assert other["partition"].isna().all()
+    assert other["label"].isna().all()
+
+
+def test_named_partitions_only(features: Features, job: Path, tmp_path: Path) -> None:
+    assert embed(job, tmp_path, "--data", features.uri, "--partitions", "test") == 0
+    assert [path.name for path in tmp_path.glob("*.parquet")] == ["test.parquet"]
+    schema = pq.read_schema(tmp_path / "test.parquet")
+    assert str(schema.field("vector").type) == "fixed_size_list<element: float>[8]"
+
+
+def test_what_cannot_be_decoded_is_told_and_the_others_are_there(
+    job: Path, songs: Path, tmp_path: Path
+) -> None:
+    whole = (songs / "rain/7.wav").read_bytes()
+    cut, words, good = tmp_path / "cut.wav", tmp_path / "words.wav", songs / "dog/1.wav"
+    cut.write_bytes(whole[: len(whole) // 2])
+    words.write_text("these are words")
+    command = ("trainer.embed", "--model", job, "--input", cut, words, good)
+    finished = run(*command, "--output", tmp_path / "out")
+    assert finished.returncode == 1
+    assert f"failed: {cut}: truncated: " in finished.stderr
+    assert f"failed: {words}: not_audio: " in finished.stderr
+    assert "2 of 3 recordings could not be embedded" in error_line(finished)
+    table = pd.read_parquet(tmp_path / "out")
+    assert set(table["recording"]) == {str(good)}
+    info = json.loads((tmp_path / "out/_embeddings_info.json").read_text())
+    assert info["files"] == {"recordings.parquet": len(table)}
+    assert set(info["failed"]) == {str(cut), str(words)}
+    for path in (cut, words):
+        path.write_bytes(whole)
+    assert embed(job, tmp_path / "out", "--input", cut, words, good) == 0
+    assert len(set(pd.read_parquet(tmp_path / "out")["recording"])) == 3
+
+
+def test_a_complete_output_is_not_made_again_and_never_mixed(
+    features: Features, job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("--data", features.uri, "--partitions", "test")
+    assert embed(job, tmp_path, *command) == 0
+    before = (tmp_path / "test.parquet").stat().st_mtime_ns
+    assert embed(job, tmp_path, *command) == 0
+    assert (tmp_path / "test.parquet").stat().st_mtime_ns == before
+    assert "is complete already, nothing to do" in capsys.readouterr().err
+    assert embed(job, tmp_path, "--data", features.uri, "--partitions", "train") == 2
+    assert "partitions ['test'] there, ['train'] here" in capsys.readouterr().err
+    command = ("--data", features.uri, "--partitions", "train", "--overwrite")
+    assert embed(job, tmp_path, *command) == 0
+    assert [path.name for path in tmp_path.glob("*.parquet")] == ["train.parquet"]
+
+
+def test_a_killed_run_leaves_nothing_to_be_mixed(
+    features: Features, job: Path, tmp_path: Path
+) -> None:
+    """As a kill leaves it: a file of the old run, and what it was about to write."""
+    (tmp_path / "_incomplete.json").write_text('{"files": ["train.parquet", "test.parquet"]}')
+    (tmp_path / "train.parquet").write_bytes(b"of another model")
+    assert embed(job, tmp_path, "--data", features.uri, "--partitions", "test") == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"test.parquet", "_embeddings_info.json"}
+
+
+def test_files_of_others_are_not_touched(
+    features: Features, job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.parquet").write_text("precious")
+    assert embed(job, tmp_path, "--data", features.uri, "--overwrite") == 2
+    assert "holds 'mine.parquet', which no run of this command" in capsys.readouterr().err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_features_of_another_fingerprint_are_refused(
+    job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = FeatureSpec(n_mels=16, tile_s=0.16, log_offset=1e-5)
+    write_features(tmp_path / "features", {"train": 3}, spec=other)
+    assert embed(job, tmp_path / "out", "--data", tmp_path / "features") == 2
+    line = capsys.readouterr().err
+    assert SPEC.fingerprint[:12] in line
+    assert other.fingerprint[:12] in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--input", "no/such.wav"), "'no/such.wav' does not exist; check --input"),
+        (("--input", "trainer"), "no audio files below 'trainer'; --input takes files"),
+        (("--input", "x", "--partitions", "test"), "--partitions are those of --data"),
+        (("--data", "no/features"), "holds no finished features"),
+    ],
+)
+def test_bad_input_is_exit_2(
+    job: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert embed(job, tmp_path / "out", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

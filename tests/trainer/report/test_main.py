@@ -1,0 +1,279 @@
+"""The report command on small jobs, and the page that it writes."""
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dem.errors import InputError
+from tests.processes import run
+from tests.trainer.synthetic import write_features
+from trainer.classify.outputs import read_runs
+from trainer.classify.run import evaluate
+from trainer.config import ClassifyConfig, TrainConfig
+from trainer.plots.figures import confusion_png
+from trainer.report.page import Report, choose_run, render
+from trainer.report.run import frequent_mistakes, write_report
+from trainer.train.run import train
+
+NASTY = '<b>&"x"</b>'
+SETTINGS = {"batch_size": 16, "epochs": 2, "embedding_size": 8, "margin": 1.0}
+
+
+class Page(HTMLParser):
+    """What a browser would find: texts, tags and their attributes, cells by row."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.rows and self.rows[-1] and self.tags[-1][0] in ("td", "th", "code"):
+            self.rows[-1][-1] += data.strip()
+
+    def row(self, name: str) -> list[str]:
+        (found,) = (row for row in self.rows if row[0] == name)
+        return found
+
+
+def assert_self_contained(page: Page) -> None:
+    assert not {"script", "link", "iframe", "base"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        assert not attributes.keys() & {"href", "srcset", "style"}
+        if tag == "img":
+            assert str(attributes["src"]).startswith("data:image/png;base64,")
+        else:
+            assert "src" not in attributes
+    assert not [word for word in ("http", "url(", "@import") if word in page.text]
+
+
+def n_images(page: Page) -> int:
+    return [tag for tag, _ in page.tags].count("img")
+
+
+@pytest.fixture(scope="module")
+def nasty_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features whose first label is markup."""
+    songs = {"train": 24, "validation": 9, "test": 12}
+    features = write_features(tmp_path_factory.mktemp("report") / "features", songs)
+    info = features / "dataset_info.json"
+    values = json.loads(info.read_text())
+    info.write_text(json.dumps(values | {"label_names": [NASTY, *values["label_names"][1:]]}))
+    return features
+
+
+@pytest.fixture(scope="module")
+def job(nasty_features: Path) -> Path:
+    job = nasty_features.parent / "job"
+    train(str(nasty_features), str(job), TrainConfig(**SETTINGS), lambda: False)
+    for encoder in ("none", "trained"):
+        evaluate(str(nasty_features), str(job), encoder, "logistic", ClassifyConfig())
+    return job
+
+
+@pytest.fixture(scope="module")
+def page(nasty_features: Path, job: Path) -> Page:
+    finished = run("trainer.report", "--data", nasty_features, "--job-dir", job)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == f"{job}/report.html\n"
+    return Page((job / "report.html").read_text())
+
+
+def test_the_page_needs_nothing_else(page: Page) -> None:
+    assert_self_contained(page)
+    curves, confusion, by_label, by_context = 2, 1, 3, 2
+    assert n_images(page) == curves + confusion + by_label + by_context
+
+
+def test_numbers_are_those_of_the_files(page: Page, job: Path) -> None:
+    training = json.loads((job / "metrics.json").read_text())
+    header = page.row("steps")
+    row = dict(zip(header, page.rows[page.rows.index(header) + 1], strict=True))
+    assert row["steps"] == "18"
+    assert row["loss"] == f"{training['loss']:.3f}"
+    assert row["recall_at_1"] == f"{training['recall_at_1']:.3f}"
+    for name in ("none-logistic", "trained-logistic"):
+        results = json.loads((job / "classifier" / name / "metrics.json").read_text())
+        recording, tile = results["recording"], results["tile"]
+        shown = page.row(name)
+        for column, value in (
+            (1, recording["macro_f1"]),
+            (3, recording["accuracy"]),
+            (5, tile["macro_f1"]),
+            (6, tile["accuracy"]),
+        ):
+            assert shown[column] == f"{value:.3f}"
+        low, high = recording["macro_f1_ci95"]
+        assert shown[2] == f"{low:.3f}–{high:.3f}"
+    scores = json.loads((job / "classifier/trained-logistic/metrics.json").read_text())
+    assert f"job: macro-F1 {scores['recording']['macro_f1']:.3f}" in page.text
+
+
+def test_data_settings_and_versions_are_there(page: Page, nasty_features: Path, job: Path) -> None:
+    info = json.loads((nasty_features / "dataset_info.json").read_text())
+    assert page.row("fingerprint")[1] == info["fingerprint"]
+    assert page.row("validation")[1:4] == ["validation", "9", "54"]
+    assert (job / "config.yaml").read_text().strip() in page.text
+    assert page.row("numpy")[2] == np.__version__
+
+
+def test_quality_is_that_of_the_embedding_and_of_other_encoders(page: Page, job: Path) -> None:
+    assert page.row("measure") == ["measure", "recordings", "tiles", "recordings, none"]
+    for name, column in (("none-logistic", 3), ("trained-logistic", 1)):
+        results = json.loads((job / "classifier" / name / "metrics.json").read_text())
+        expected = results["quality"]["recording"]["hubness"]
+        assert page.row("hubness")[column] == f"{expected:.3f}"
+
+
+def test_names_are_text_not_markup(page: Page, job: Path) -> None:
+    assert NASTY not in (job / "report.html").read_text()
+    assert "b" not in {tag for tag, _ in page.tags}
+    (scores,) = (row for row in page.rows if row[0] == NASTY and len(row) == 5)
+    assert scores[4] == "4"
+
+
+def test_neighbours_are_of_recordings_other_than_the_query(page: Page) -> None:
+    assert [tag for tag, _ in page.tags].count("article") == 6
+    assert [tag for tag, _ in page.tags].count("li") == 6 * 5
+    right = [attributes for _, attributes in page.tags if attributes.get("class") == "same"]
+    assert page.text.count("✓") == len(right) + 1  # and the remark
+    assert len(right) > 15  # of 30; 3 labels
+
+
+def test_unlabelled_features_without_validation_are_reported(tmp_path: Path) -> None:
+    data = write_features(tmp_path / "features", {"train": 24, "test": 5}, labelled=False)
+    job = tmp_path / "job"
+    train(str(data), str(job), TrainConfig(**SETTINGS), lambda: False)
+    page = Page(Path(write_report(str(data), str(job))).read_text())
+    assert_self_contained(page)
+    assert n_images(page) == 3  # loss; contexts by PCA and by t-SNE
+    assert "Classifiers" not in page.text
+    assert "✓" not in page.text
+    assert "job: loss " in page.text
+
+
+def test_an_unfinished_training_is_refused(nasty_features: Path, job: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text((job / "config.yaml").read_text())
+    with pytest.raises(InputError, match=r"has not finished; finish it with python -m trainer\.tr"):
+        write_report(str(nasty_features), str(tmp_path))
+
+
+def test_predictions_of_other_labels_are_refused(
+    features_dir: Path, nasty_features: Path, job: Path
+) -> None:
+    with pytest.raises(InputError, match=r"has label '<b>.*run python -m trainer.classify again"):
+        write_report(str(features_dir), str(job))
+
+
+def scores(value: float) -> dict:
+    interval = [value - 0.1, value + 0.1]
+    return {
+        "macro_f1": value,
+        "macro_f1_ci95": interval,
+        "accuracy": value,
+        "accuracy_ci95": interval,
+    }
+
+
+def made_run(encoder: str, value: float, **more: object) -> dict:
+    classes = {"a": {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 4}}
+    recording = scores(value) | {"per_class": classes}
+    return {"encoder": encoder, "recording": recording, "tile": scores(value), **more}
+
+
+def test_the_run_that_is_shown_is_the_best_clean_one_of_the_trained_encoder() -> None:
+    runs = {
+        "none-logistic": made_run("none", 0.95),
+        "trained-dense": made_run("trained", 0.9, transductive=True),
+        "trained-logistic": made_run("trained", 0.8),
+        "trained-other": made_run("trained", 0.7),
+    }
+    assert choose_run(runs) == "trained-logistic"
+    assert choose_run({"none-logistic": made_run("none", 0.5)}) == "none-logistic"
+    assert choose_run({}) is None
+
+
+def made_report(**more: object) -> Report:
+    empty = Report(
+        job_dir="gs://bucket/job",
+        training={"steps": 5, "loss": 0.1, "recall_at_1": float("nan"), "seconds": 7200.0},
+        curves={},
+        runs={},
+        shown_run=None,
+        confusion=None,
+        mistakes=[],
+        sample="",
+        pictures={},
+        quality={},
+        neighbours=[],
+        data={},
+        partitions=[],
+        settings="",
+        versions={},
+    )
+    return replace(empty, **more)
+
+
+def test_keys_that_only_some_runs_have_are_shown() -> None:
+    runs = {"none-logistic": made_run("none", 0.5), "trained-logistic": made_run("trained", 0.8)}
+    runs["trained-logistic"]["transductive"] = True
+    runs["trained-logistic"]["recording"]["knn_accuracy"] = 0.625
+    page = Page(render(made_report(runs=runs, shown_run="trained-logistic")))
+    assert page.row("none-logistic")[-2:] == ["–", ""]
+    assert page.row("trained-logistic")[-2:] == ["0.625", "transductive"]
+
+
+def test_measures_without_a_classifier_are_shown() -> None:
+    quality = {
+        "recordings": {"hubness": 1.25, "silhouette": None, "v": None},
+        "tiles": {"hubness": 2.0, "v": 0.5},
+    }
+    page = Page(render(made_report(quality=quality)))
+    assert page.row("measure") == ["measure", "recordings", "tiles"]
+    assert page.row("hubness") == ["hubness", "1.250", "2.000"]
+    assert page.row("v") == ["v", "–", "0.500"]
+    assert "silhouette" not in page.text
+
+
+def test_hundreds_of_labels_make_a_page() -> None:
+    names = [f"label {index}" for index in range(500)]
+    confusion = np.full((500, 500), 1) + 50 * np.eye(500, dtype=int)
+    one = made_run("trained", 0.5)
+    one["recording"]["per_class"] = dict.fromkeys(names, one["recording"]["per_class"]["a"])
+    report = made_report(
+        runs={"trained-logistic": one},
+        shown_run="trained-logistic",
+        confusion=confusion_png(confusion, names),
+        mistakes=frequent_mistakes(confusion, names),
+    )
+    html = render(report)
+    assert len(html) < 2_000_000
+    assert len(Page(html).rows) < 550
+
+
+def test_mistakes_are_sorted_by_how_often_they_occur() -> None:
+    confusion = np.array([[9, 0, 2], [1, 9, 0], [0, 5, 9]])
+    assert frequent_mistakes(confusion, "abc") == [("c", "b", 5), ("a", "c", 2), ("b", "a", 1)]
+    assert frequent_mistakes(np.array([[3]]), "a") == []
+
+
+def test_only_finished_runs_are_read(tmp_path: Path) -> None:
+    for name in ("none-logistic", "trained-logistic"):
+        (tmp_path / "classifier" / name).mkdir(parents=True)
+    (tmp_path / "classifier" / "none-logistic" / "metrics.json").write_text('{"head": "logistic"}')
+    assert read_runs(str(tmp_path)) == {"none-logistic": {"head": "logistic"}}
+    assert read_runs(str(tmp_path / "none")) == {}

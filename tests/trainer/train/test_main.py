@@ -1,0 +1,181 @@
+"""The training command as a user runs it: in processes that are killed, repeated and misused."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.processes import error_line, run, start
+from tests.trainer.synthetic import SPEC
+from trainer.model.export import open_model
+from trainer.runtime import storage
+
+SETTINGS = ("batch_size=16", "epochs=5", "embedding_size=8", "projection_size=4", "margin=1.0")
+FIGURES = {
+    f"figures/{name}"
+    for name in (
+        "pca_by_context",
+        "tsne_by_context",
+        "pca_by_label",
+        "tsne_by_label",
+        "label_distances",
+    )
+}
+
+
+def train_command(features: Path, job: Path, *settings: str) -> tuple[object, ...]:
+    return "trainer.train", "--data", features, "--job-dir", job, "--set", *SETTINGS, *settings
+
+
+def weights(job: Path) -> list[np.ndarray]:
+    return storage.load_keras(str(job / "export" / "encoder.keras")).get_weights()
+
+
+@pytest.fixture(scope="module")
+def finished_job(features_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    job = tmp_path_factory.mktemp("train") / "job"
+    finished = run(*train_command(features_dir, job))
+    assert finished.returncode == 0, finished.stderr
+    return job
+
+
+def test_a_job_leaves_what_the_design_promises(finished_job: Path) -> None:
+    assert {path.name for path in finished_job.iterdir()} == {
+        "checkpoints",
+        "config.yaml",
+        "export",
+        "logs",
+        "metrics.json",
+    }
+    metrics = json.loads((finished_job / "metrics.json").read_text())
+    assert metrics["steps"] == 45
+    assert metrics["epochs"] == 5
+    assert 0 <= metrics["recall_at_1"] <= 1
+    encoder = storage.load_keras(str(finished_job / "export" / "encoder.keras"))
+    assert encoder.output_shape == (None, 8)
+    tiles = np.random.default_rng(0).normal(-5, 3, (2, *SPEC.tile_shape)).astype(np.float32)
+    embeddings = np.asarray(encoder(tiles))
+    assert embeddings.shape == (2, 8)
+    served = open_model(str(finished_job)).embed_tiles(tiles)
+    np.testing.assert_allclose(served, embeddings, atol=1e-4)
+
+
+def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
+    events = EventAccumulator(str(finished_job / "logs"), {"tensors": 0}).Reload()
+    assert set(events.Tags()["tensors"]) == {
+        "loss",
+        "active_share",
+        "neighbour_distance",
+        "opposite_distance",
+        "false_opposite_share",
+        "gradient_norm",
+        "learning_rate",
+        "tiles_per_s",
+        "input_wait_share",
+        "_hparams_/experiment",
+        "_hparams_/session_start_info",
+        "_hparams_/session_end_info",
+        "recall_at_1",
+        "embedding_std",
+        "effective_rank",
+        "projection_std",
+        *FIGURES,
+    }
+    for name in ("recall_at_1", "embedding_std", "effective_rank", "projection_std"):
+        assert [event.step for event in events.Tensors(name)] == [9, 18, 27, 36, 45]
+    assert events.Tensors("loss")[-1].step == 45
+    for name in FIGURES:
+        (event,) = events.Tensors(name)
+        assert event.step == 45
+        width, height, _ = tf.make_ndarray(event.tensor_proto).tolist()
+        assert 300 < int(height) <= int(width) < 1500
+    for event in events.Tensors("input_wait_share"):
+        assert 0 <= tf.make_ndarray(event.tensor_proto) <= 1
+
+
+def test_metrics_tell_time_and_memory(finished_job: Path) -> None:
+    metrics = json.loads((finished_job / "metrics.json").read_text())
+    assert metrics["tiles_per_s"] == pytest.approx(2 * 16 * 45 / metrics["seconds"])
+    assert 0 < metrics["input_wait_share"] < 1
+    assert 300 < metrics["peak_memory_mib"] < 8000  # TensorFlow alone takes 300
+    assert metrics["peak_gpu_memory_mib"] is None
+    assert metrics["hosts"] == 1
+
+
+def test_a_finished_job_is_not_done_again(features_dir: Path, finished_job: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")}
+    again = run(*train_command(features_dir, finished_job))
+    assert again.returncode == 0
+    assert "is finished already, nothing to do" in again.stdout + again.stderr
+    assert {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")} == before
+
+
+def test_other_settings_are_refused_and_nothing_is_overwritten(
+    features_dir: Path, finished_job: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")}
+    refused = run(*train_command(features_dir, finished_job, "margin=0.7"))
+    assert refused.returncode == 2
+    assert "margin 1.0 there, 0.7 here" in error_line(refused)
+    assert {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
+def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
+    features_dir: Path, finished_job: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    job = tmp_path / "job"
+    process = start(*train_command(features_dir, job))
+    deadline = time.monotonic() + 120
+    while not (job / "checkpoints/checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, stderr = process.communicate(timeout=60)
+    assert not (job / "metrics.json").exists(), "the run was over before it could be stopped"
+    if how is signal.SIGTERM:
+        assert process.returncode == 143
+        assert "stopped: state saved at step" in stderr
+    resumed = run(*train_command(features_dir, job))
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on from step" in resumed.stdout + resumed.stderr
+    metrics, undisturbed = (
+        json.loads((directory / "metrics.json").read_text()) for directory in (job, finished_job)
+    )
+    assert metrics["steps"] == undisturbed["steps"]
+    assert metrics["loss"] == pytest.approx(undisturbed["loss"], abs=1e-3)
+    for one, other in zip(weights(job), weights(finished_job), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_two_logical_replicas_train_on_the_cpu(features_dir: Path, tmp_path: Path) -> None:
+    finished = run(*train_command(features_dir, tmp_path / "job", "replicas=2", "epochs=1"))
+    assert finished.returncode == 0, finished.stderr
+    metrics = json.loads((tmp_path / "job" / "metrics.json").read_text())
+    assert metrics["replicas"] == 2
+    assert metrics["devices"] == ["CPU:0", "CPU:1"]
+    assert metrics["steps"] == 9
+
+
+def test_bad_input_is_one_line_exit_2_and_no_job(features_dir: Path, tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    for data, setting, message in (
+        (features_dir, "margn=1", "unknown key 'margn'"),
+        (
+            features_dir,
+            "encoder=resnet19",
+            "unknown encoder 'resnet19'; choose one of: dense, conv1d",
+        ),
+        (tmp_path / "none", "margin=1", "holds no finished features"),
+    ):
+        refused = run(*train_command(data, job, setting))
+        assert refused.returncode == 2
+        assert message in error_line(refused)
+        assert not job.exists()

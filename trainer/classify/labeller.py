@@ -1,0 +1,120 @@
+"""What a classifier run leaves for use: an encoder and classifiers, from recordings to labels.
+
+`MODEL` holds ``encoder.keras``, a file per classifier and `MODEL_INFO`, which comes last. A
+``.joblib`` file is a pickle, which can run any code when it is loaded: use models from people you
+trust only.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from beam_features.schema.feature_spec import FEATURE_SPEC, FeatureSpec, dump_feature_spec
+from beam_features.schema.strip import NO_LABEL
+from dem.access import named_by_user
+from dem.errors import InputError
+from trainer.classify.heads import HEADS, Classifiers
+from trainer.data.features import silence
+from trainer.model.export import keras_spec
+from trainer.model.vectors import Float32, VectorTable
+from trainer.model.waveform import WaveformEncoder
+from trainer.runtime import storage
+
+MODEL = "model"
+MODEL_INFO = "model.json"
+_ENCODER = "encoder.keras"
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """An encoder and the classifiers that were fitted to its vectors."""
+
+    encoder: keras.Model
+    spec: FeatureSpec
+    classifiers: Classifiers
+    head: str
+    label_names: tuple[str, ...]
+
+    def save(self, directory: str, about: Mapping[str, Any]) -> None:
+        """Write a directory that needs no other file; what an older run left in it goes first.
+
+        Args:
+            directory: where to.
+            about: what else `MODEL_INFO` should tell.
+        """
+        storage.delete(storage.join(directory, MODEL_INFO))
+        storage.delete_tree(directory)
+        beside = {FEATURE_SPEC: dump_feature_spec(self.spec)}
+        storage.save_keras(self.encoder, storage.join(directory, _ENCODER), beside)
+        self.classifiers.save(directory)
+        info = {
+            "label_names": self.label_names,
+            "head": self.head,
+            "recording_from": self.classifiers.recording_from,
+            "fingerprint": self.spec.fingerprint,
+        }
+        text = json.dumps(info | dict(about), indent=2) + "\n"
+        storage.write_text(storage.join(directory, MODEL_INFO), text)
+
+    @classmethod
+    def open(cls, run: str) -> Self:
+        """Load the model of a classifier run.
+
+        Raises:
+            InputError: there is none.
+        """
+        directory = storage.join(run, MODEL)
+        info_uri = storage.join(directory, MODEL_INFO)
+        try:
+            with named_by_user():
+                info = json.loads(storage.read_text(info_uri))
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{info_uri} does not exist; give a directory that python -m trainer.classify has "
+                "written, such as JOB/classifier/trained-logistic"
+            ) from error
+        encoder_uri = storage.join(directory, _ENCODER)
+        classifiers = Classifiers.load(HEADS[info["head"]], directory, info["recording_from"])
+        return cls(
+            storage.load_keras(encoder_uri),
+            keras_spec(encoder_uri),
+            classifiers,
+            info["head"],
+            tuple(info["label_names"]),
+        )
+
+    def posteriors(self, channels: Float32) -> npt.NDArray[np.floating]:
+        """Label a recording as evaluation does one of the features: ``[n_classes]``.
+
+        Args:
+            channels: ``[n_channels, samples]`` at ``spec.sample_rate_hz``; there are several where
+                the features have each channel for a sensor of its own.
+        """
+        heard = np.concatenate([self._hear(samples)["embeddings"] for samples in channels])
+        n_tiles = len(heard)
+        no_ids = np.full(n_tiles, "")
+        tiles = VectorTable(
+            vectors=heard[:, :-1],
+            recording_ids=no_ids,
+            context_ids=no_ids,
+            session_ids=no_ids,
+            start_ms=np.zeros(n_tiles, np.int64),
+            labels=np.full(n_tiles, NO_LABEL),
+            audible=heard[:, -1] > silence(self.spec),
+        )
+        (posteriors,) = self.classifiers.of_recordings(tiles).probabilities
+        return np.asarray(posteriors)
+
+    @functools.cached_property
+    def _hear(self) -> WaveformEncoder:
+        """From a waveform to vectors of its tiles and, as a last column, their loudest values."""
+        tiles = keras.Input(self.spec.tile_shape)
+        loudest = keras.ops.max(tiles, axis=(1, 2))[:, None]
+        rows = keras.ops.concatenate([self.encoder(tiles), loudest], axis=1)
+        return WaveformEncoder(keras.Model(tiles, rows), self.spec)

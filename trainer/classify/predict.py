@@ -1,0 +1,46 @@
+"""The labelling command: a classifier run and audio files in, a row of CSV per recording out."""
+
+import csv
+from collections.abc import Sequence
+from typing import TextIO
+
+from dem.errors import JobError
+from dem.log import say
+from trainer.classify.labeller import Labeller
+from trainer.data.recordings import UnreadableRecording, find_recordings, read_channels
+
+
+def label_recordings(run: str, inputs: Sequence[str], output: TextIO) -> None:
+    """Write the label and all posteriors of each recording, as soon as they are known.
+
+    Args:
+        run: directory of a classifier run.
+        inputs: audio files, or directories of them.
+        output: where the table goes.
+
+    Raises:
+        InputError: there is no such run or input.
+        JobError: recordings could not be labelled; the others are.
+    """
+    labeller = Labeller.open(run)
+    recordings = find_recordings(inputs, "FILE")
+    names = labeller.label_names
+    table = csv.writer(output, lineterminator="\n")
+    table.writerow(["recording", "label", *(f"p_{name}" for name in names)])
+    failed = 0
+    for recording, uri in recordings.items():
+        try:
+            channels = read_channels(uri, labeller.spec)
+        except UnreadableRecording as why:
+            say(f"failed: {uri}: {why}")
+            failed += 1
+            continue
+        posteriors = labeller.posteriors(channels)
+        label = names[posteriors.argmax()]
+        table.writerow([recording, label, *(f"{share:.6f}" for share in posteriors)])
+        output.flush()
+    if failed:
+        raise JobError(
+            f"{failed} of {len(recordings)} recordings could not be labelled, the others are; mend "
+            "them or leave them out"
+        )

@@ -1,0 +1,50 @@
+"""Labelled rows before a classifier sees them: which it is fitted to, and with what weight."""
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import GroupKFold
+
+from dem.errors import InputError
+from trainer.model.vectors import Float32, VectorTable
+
+_FOLDS = 5
+
+
+def require_two_labels(train: VectorTable) -> None:
+    """Raise an InputError where there is nothing to tell apart."""
+    if len(np.unique(train.labels)) < 2:
+        raise InputError(
+            "the training tiles have one label, and a classifier needs two; choose other "
+            "train_partitions"
+        )
+
+
+def require_apart(train: VectorTable, test: VectorTable) -> None:
+    """Raise an InputError where a recording is in both, by its id: its label would be known."""
+    wanted = set(test.recording_ids.tolist())
+    known = sorted(wanted & set(train.recording_ids.tolist()))
+    if known:
+        raise InputError(
+            f"{len(known)} of {len(wanted)} test recordings, such as {known[0]!r}, are in the "
+            "train_partitions, too; choose other partitions"
+        )
+
+
+def balanced_weights(counts: npt.NDArray[np.integer]) -> Float32:
+    """Weights per class by which classes count alike and a row counts 1 on average.
+
+    A class without rows has weight 0.
+    """
+    n_seen = np.count_nonzero(counts)
+    weights = counts.sum() / (n_seen * np.maximum(counts, 1))
+    return np.where(counts > 0, weights, 0).astype(np.float32)
+
+
+def session_splits(rows: VectorTable) -> list[tuple[VectorTable, VectorTable]]:
+    """Split into parts to fit on and to measure on that share no session; none of one session."""
+    n_splits = min(_FOLDS, len(np.unique(rows.session_ids)))
+    if n_splits < 2:
+        return []
+    numbers = np.arange(len(rows.labels))
+    folds = GroupKFold(n_splits).split(numbers, groups=rows.session_ids)
+    return [(rows.select(fitted), rows.select(measured)) for fitted, measured in folds]

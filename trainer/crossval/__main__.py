@@ -1,0 +1,83 @@
+"""``python -m trainer.crossval``: command line of the cross-validation."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dem.command import add_job_arguments, add_settings_arguments, run_command
+from dem.settings import load_settings
+from trainer.config import ClassifyConfig, TrainConfig
+from trainer.runtime.startup import load_tensorflow
+from trainer.runtime.termination import watch_sigterm
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.crossval",
+        description="Train encoders and classifiers by a dataset's own folds, and measure each.",
+        allow_abbrev=False,
+    )
+    add_job_arguments(parser)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--inductive",
+        dest="mode",
+        action="store_const",
+        const="inductive",
+        help="an encoder for each fold, trained without the audio of that fold (the default)",
+    )
+    mode.add_argument(
+        "--transductive",
+        dest="mode",
+        action="store_const",
+        const="transductive",
+        help="one encoder, trained on all audio without labels; the report says so",
+    )
+    parser.add_argument(
+        "--encoder",
+        choices=("none", "random", "trained", "supervised"),
+        nargs="+",
+        default=["none", "random", "trained"],
+        help="what turns tiles into vectors; default: none random trained",
+    )
+    parser.add_argument(
+        "--head", choices=("logistic", "dense"), default="logistic", help="the classifier"
+    )
+    parser.add_argument(
+        "--set-classifier",
+        metavar="key=value",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="settings of the classifier, as --set of trainer.classify; --set is for the training",
+    )
+    add_settings_arguments(parser)
+    parser.set_defaults(mode="inductive")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parsed = parse_arguments(arguments)
+    return run_command(lambda: _run(parsed), debug=parsed.debug)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    terminated = watch_sigterm()
+    load_tensorflow()
+    from trainer.classify.comparison import summary_table
+    from trainer.crossval.run import CrossValidation
+    from trainer.runtime import storage
+
+    config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)
+    classifier = load_settings(ClassifyConfig, None, parsed.set_classifier, storage.read_text)
+    validation = CrossValidation(
+        parsed.data, parsed.job_dir.rstrip("/"), config, classifier, parsed.mode, terminated
+    )
+    summary = validation.run(parsed.encoder, parsed.head)
+    print(summary_table(summary), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

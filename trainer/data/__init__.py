@@ -1,0 +1,1 @@
+"""From shards to batches: features, pairs, tiles, augmentation."""

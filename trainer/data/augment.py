@@ -1,0 +1,162 @@
+"""Augmentation of log-mel tiles: pure functions of tiles and uniform random numbers.
+
+The numbers come in as an argument, one row per tile of the global batch, so that two replicas
+augment each tile exactly as one would. Powers are natural-log; 1 unit is 4.3 dB. The encoder that
+is exported knows nothing of this: it happens in the training step, before it.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+import tensorflow as tf
+
+from dem.errors import InputError
+
+N_DRAWS = 10  # per tile; which of them are whose does not depend on what is switched on
+_MAX_GAIN = 1.0
+_TIME_SHARE, _MEL_SHARE = 0.25, 0.2  # longest mask, as a share of the axis
+_TIME_SHIFT_SHARE, _MEL_SHIFT_SHARE = 0.1, 10 / 64  # Jansen et al.: up to 10 of 64 bins
+_NOISE_BELOW = (1.0, 6.0)  # how far the mean power of the noise is below the tile's
+_MIX_BELOW = (1.4, 6.0)  # likewise of another tile; Jansen et al.: a quarter, 1.4 units below
+_NOISE_FRAMES = 4096  # of the noise of which tiles get pieces
+
+
+def augment_pairs(
+    names: Collection[str],
+    anchors: tf.Tensor,
+    neighbours: tf.Tensor,
+    sessions: tf.Tensor,
+    draws: tf.Tensor,
+) -> tf.Tensor:
+    """Augment the tiles of pairs, in the order in which a recording would come by it.
+
+    Rows 2 i and 2 i + 1 lend each other their anchors for mixing; only neighbours are mixed, so
+    that the two of a pair do not resemble each other by what was added.
+
+    Args:
+        names: which augmentations, as in `TrainConfig.augment`.
+        anchors: float32 ``[n, tile_frames, n_mels]``; an even number for ``mix``.
+        neighbours: likewise.
+        sessions: ``[n]``.
+        draws: uniform in [0, 1) ``[2, n, N_DRAWS]``, for anchors and neighbours.
+
+    Returns:
+        Anchors, then neighbours ``[2 n, tile_frames, n_mels]``.
+    """
+    draws_of_anchors, draws_of_neighbours = tf.unstack(draws)
+    if "mix" in names:
+        lent = _swapped(anchors)
+        foreign = sessions != _swapped(sessions)
+        mixed = mix(neighbours, lent, draws_of_neighbours[:, 2])
+        neighbours = tf.where(foreign[:, None, None], mixed, neighbours)
+    tiles = tf.concat([anchors, neighbours], axis=0)
+    draws = tf.concat([draws_of_anchors, draws_of_neighbours], axis=0)
+    if "shift" in names:
+        tiles = shift(tiles, draws[:, 0], draws[:, 1])
+    if "noise" in names:
+        tiles = add_noise(tiles, draws[:, 3], draws[:, 4])
+    if "gain" in names:
+        tiles = change_level(tiles, draws[:, 5])
+    masked = tf.zeros_like(tiles, tf.bool)
+    if "time_mask" in names:
+        span = _span(draws[:, 6], draws[:, 7], tiles.shape[1], _TIME_SHARE)
+        masked |= span[:, :, None]
+    if "mel_mask" in names:
+        span = _span(draws[:, 8], draws[:, 9], tiles.shape[2], _MEL_SHARE)
+        masked |= span[:, None, :]
+    return hide(tiles, masked)
+
+
+def check_mixing(names: Collection[str], batch_size: int, replicas: int) -> None:
+    """Raise an InputError where replicas would have rows without a row to mix with."""
+    if "mix" in names and batch_size % (2 * replicas):
+        raise InputError(
+            f"batch_size={batch_size} is no multiple of {2 * replicas}, as mixing on {replicas} "
+            "replicas needs; change it or take mix from augment"
+        )
+
+
+def shift(tiles: tf.Tensor, in_time: tf.Tensor, in_mel: tf.Tensor) -> tf.Tensor:
+    """Move tiles by up to a tenth of their frames and by up to 10 of 64 mel bins, either way.
+
+    As in Jansen et al. 2018 (arXiv 1711.02209), frames go round and bins that come in from beyond
+    the mel range are silent: as quiet as the quietest of the tile. Theirs go round by any number of
+    frames; here anchors are cut at any frame already.
+
+    Args:
+        tiles: ``[n, tile_frames, n_mels]``.
+        in_time: uniform in [0, 1) ``[n]``; 0.5 is no shift.
+        in_mel: likewise.
+    """
+    n_frames, n_mels = tiles.shape[1], tiles.shape[2]
+    frames = tf.range(n_frames)[None, :] - _either_way(in_time, n_frames, _TIME_SHIFT_SHARE)
+    mels = tf.range(n_mels)[None, :] - _either_way(in_mel, n_mels, _MEL_SHIFT_SHARE)
+    moved = tf.gather(tiles, frames % n_frames, batch_dims=1)
+    moved = tf.gather(moved, tf.clip_by_value(mels, 0, n_mels - 1), axis=2, batch_dims=1)
+    within = (mels >= 0) & (mels < n_mels)
+    return tf.where(within[:, None, :], moved, tf.reduce_min(tiles, axis=[1, 2], keepdims=True))
+
+
+def mix(tiles: tf.Tensor, others: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """Add to the power of each tile that of another, whose mean is 1.4 to 6 units below its own.
+
+    What holds of a sound holds of its mixture with another (Jansen et al. 2018, sec. 2; they mix at
+    a quarter of the energy).
+    """
+    below = _MIX_BELOW[0] + (_MIX_BELOW[1] - _MIX_BELOW[0]) * draws[:, None, None]
+    return _log_add(tiles, others + _log_mean(tiles) - _log_mean(others) - below)
+
+
+def add_noise(tiles: tf.Tensor, level: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """Add the power of white noise, 1 to 6 units below the tile's mean power.
+
+    Each tile takes a piece from anywhere of one strip of noise: the power of complex Gaussian bins
+    is exponentially distributed. So replicas need not draw numbers for tiles of others.
+    """
+    n_frames, n_mels = tiles.shape[1], tiles.shape[2]
+    noise = np.random.default_rng(0).exponential(1.0, (_NOISE_FRAMES + n_frames, n_mels))
+    strip = tf.constant(np.log(np.maximum(noise, 1e-6)), tiles.dtype)
+    first = tf.cast(place * _NOISE_FRAMES, tf.int32)
+    pieces = tf.gather(strip, first[:, None] + tf.range(n_frames))
+    below = _NOISE_BELOW[0] + (_NOISE_BELOW[1] - _NOISE_BELOW[0]) * level[:, None, None]
+    return _log_add(tiles, pieces + _log_mean(tiles) - below)
+
+
+def change_level(tiles: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """Change the level by up to one log unit, either way."""
+    return tiles + (2.0 * draws[:, None, None] - 1.0) * _MAX_GAIN
+
+
+def hide(tiles: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
+    """Put the tile's mean where it is masked (SpecAugment, arXiv 1904.08779)."""
+    return tf.where(masked, tf.reduce_mean(tiles, axis=[1, 2], keepdims=True), tiles)
+
+
+def _span(length: tf.Tensor, start: tf.Tensor, size: int, share: float) -> tf.Tensor:
+    """Boolean ``[batch, size]``: a span of at most `share` of the axis, anywhere in it."""
+    length = length * share * size
+    begin = start * (size - length)
+    position = tf.range(size, dtype=tf.float32)[None, :] + 0.5
+    return (position >= begin[:, None]) & (position < (begin + length)[:, None])
+
+
+def _either_way(draws: tf.Tensor, size: int, share: float) -> tf.Tensor:
+    """Whole numbers ``[n, 1]``, uniform from minus to plus `share` of `size`."""
+    farthest = int(share * size)
+    return tf.cast(tf.floor(draws * (2 * farthest + 1)), tf.int32)[:, None] - farthest
+
+
+def _swapped(rows: tf.Tensor) -> tf.Tensor:
+    """Rows 1, 0, 3, 2 and so on."""
+    return tf.gather(rows, tf.bitwise.bitwise_xor(tf.range(tf.shape(rows)[0]), 1))
+
+
+def _log_mean(tiles: tf.Tensor) -> tf.Tensor:
+    """Logarithm of the mean power ``[n, 1, 1]``."""
+    n_values = tiles.shape[1] * tiles.shape[2]
+    return tf.reduce_logsumexp(tiles, axis=[1, 2], keepdims=True) - np.log(n_values)
+
+
+def _log_add(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Logarithm of the sum of powers."""
+    return tf.maximum(left, right) + tf.math.log1p(tf.exp(-tf.abs(left - right)))

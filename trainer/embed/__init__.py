@@ -1,0 +1,1 @@
+"""Vectors of tiles as Parquet."""

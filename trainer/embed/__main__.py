@@ -1,0 +1,59 @@
+"""``python -m trainer.embed``: command line that turns audio or features into vectors."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dem.command import run_command
+from dem.errors import InputError
+from trainer.runtime.startup import load_tensorflow
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.embed",
+        description="Write a vector for every tile of audio files or features, as Parquet.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--model",
+        metavar="JOB|PATH",
+        required=True,
+        help="directory of a training, or a SavedModel or .keras file that it exported",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--input", metavar="URI", nargs="+", help="audio files, or directories of them"
+    )
+    source.add_argument("--data", metavar="FEATURES", help="features directory")
+    parser.add_argument(
+        "--partitions", metavar="NAME", nargs="+", help="of --data; default: all of them"
+    )
+    parser.add_argument("--output", metavar="DIR", required=True, help="where the files go")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is in --output")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parsed = parse_arguments(arguments)
+    return run_command(lambda: _run(parsed), debug=parsed.debug)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    if parsed.input and parsed.partitions:
+        raise InputError("--partitions are those of --data; remove them, or give --data")
+    load_tensorflow()
+    from trainer.embed.run import embed_features, embed_recordings
+
+    output, overwrite = parsed.output.rstrip("/"), parsed.overwrite
+    if parsed.input:
+        embed_recordings(parsed.model, parsed.input, output, overwrite=overwrite)
+    else:
+        embed_features(parsed.model, parsed.data, parsed.partitions, output, overwrite=overwrite)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

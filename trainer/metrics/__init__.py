@@ -1,0 +1,1 @@
+"""Measures of an embedding and of a classifier: pure functions of arrays."""

@@ -1,0 +1,1 @@
+"""Encoders, losses, optimizer, and what is exported."""

@@ -1,0 +1,218 @@
+"""The report command: a finished training and its features in, `JOB/report.html` out."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+
+from dem.access import named_by_user
+from dem.errors import InputError
+from trainer.classify.outputs import read_runs
+from trainer.config import ResolvedConfig
+from trainer.data.checks import check_fingerprint
+from trainer.data.features import Features, open_features
+from trainer.metrics.quality import measure_quality
+from trainer.model.vectors import VectorTable, as_representation, recording_table, tile_table
+from trainer.plots.embedding import MOST_POINTS, pictures_by_context, pictures_by_label, place
+from trainer.plots.figures import confusion_png, curve_png
+from trainer.plots.projection import nearest_neighbours, spread_over_labels
+from trainer.report.page import Neighbour, Partition, Report, choose_run, render
+from trainer.runtime import storage
+from trainer.runtime.job_dir import CLASSIFIER, CONFIG, ENCODER, LOGS, METRICS, read_job_config
+from trainer.train.tensorboard import read_curves
+
+REPORT = "report.html"
+_MOST_TILES = 20_000  # embedded for the pictures: minutes on a CPU for the largest encoders
+_QUERIES = 6
+_NEIGHBOURS = 5
+_PACKAGES = ("numpy", "scikit-learn", "tensorflow", "keras", "matplotlib", "seaborn")
+_ROLES = ("train", "validation", "test")
+
+
+def write_report(data: str, job_dir: str) -> str:
+    """Write the page of a finished training; return its URI.
+
+    Raises:
+        InputError: there is no such training, it is not finished, or it is of other data.
+    """
+    features = open_features(data)
+    job = read_job_config(job_dir)
+    check_fingerprint(job.fingerprint, features)
+    report = _collect(features, job_dir, job, _read_metrics(job_dir))
+    uri = storage.join(job_dir, REPORT)
+    with named_by_user(), storage.writing(uri):
+        storage.write_text(uri, render(report))
+    return uri
+
+
+def _read_metrics(job_dir: str) -> dict[str, Any]:
+    uri = storage.join(job_dir, METRICS)
+    try:
+        return dict(json.loads(storage.read_text(uri)))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{uri} does not exist: the training of {job_dir} has not finished; finish it with "
+            "python -m trainer.train"
+        ) from error
+
+
+def _collect(
+    features: Features, job_dir: str, job: ResolvedConfig, training: dict[str, Any]
+) -> Report:
+    """Read, embed and draw all that the page shows."""
+    names = features.info.label_names
+    runs = read_runs(job_dir)
+    shown_run = choose_run(runs)
+    confusion = _confusion(job_dir, shown_run, names) if shown_run else None
+    partitions = _partitions_to_show(features, job)
+    represent = as_representation(storage.load_keras(storage.join(job_dir, ENCODER)))
+    tiles = tile_table(features, partitions, represent, _MOST_TILES)
+    recordings = recording_table(tiles)
+    curves = read_curves(storage.join(job_dir, LOGS), ("loss", "recall_at_1"))
+    return Report(
+        job_dir=job_dir,
+        training=training,
+        curves={name: curve_png(*curve, name) for name, curve in curves.items()},
+        runs=runs,
+        shown_run=shown_run,
+        confusion=None if confusion is None else confusion_png(confusion, names),
+        mistakes=[] if confusion is None else frequent_mistakes(confusion, names),
+        sample=_describe_sample(features, partitions, tiles, recordings),
+        pictures=_pictures(tiles, recordings, names, job.seed),
+        quality=_quality(tiles, recordings, runs, job.seed),
+        neighbours=_neighbours(recordings, names, job.seed),
+        data=_data_facts(features),
+        partitions=_describe_partitions(features, job),
+        settings=storage.read_text(storage.join(job_dir, CONFIG)),
+        versions=_versions(features),
+    )
+
+
+def frequent_mistakes(
+    confusion: npt.NDArray[np.integer], label_names: Sequence[str]
+) -> list[tuple[str, str, int]]:
+    """True label, predicted label and count of each confusion that occurs, the commonest first."""
+    mistakes = confusion * (1 - np.eye(len(confusion), dtype=confusion.dtype))
+    order = np.argsort(-mistakes, axis=None, kind="stable")[: np.count_nonzero(mistakes)]
+    pairs = zip(*np.unravel_index(order, mistakes.shape), strict=True)
+    return [(label_names[t], label_names[p], int(mistakes[t, p])) for t, p in pairs]
+
+
+def _confusion(job_dir: str, run: str, label_names: Sequence[str]) -> npt.NDArray[np.integer]:
+    """Count recordings by true and predicted label, as the run's predictions tell."""
+    uri = storage.join(job_dir, CLASSIFIER, run, "predictions.csv")
+    text = io.StringIO(storage.read_text(uri))
+    predictions = pd.read_csv(text, dtype=str, keep_default_na=False)
+    found = {*predictions["label"], *predictions["predicted"]}
+    if foreign := found - set(label_names):
+        raise InputError(
+            f"{uri} has label {min(foreign)!r}, which the features do not have; run python -m "
+            "trainer.classify again"
+        )
+    counts: npt.NDArray[np.integer] = confusion_matrix(
+        predictions["label"], predictions["predicted"], labels=list(label_names)
+    )
+    return counts
+
+
+def _partitions_to_show(features: Features, job: ResolvedConfig) -> tuple[str, ...]:
+    """Partitions of test, or else validation, or else training, that hold tiles."""
+    for role in reversed(_ROLES):
+        names: tuple[str, ...] = getattr(job, f"{role}_partitions")
+        if sum(features.info.partitions[name].tiles for name in names):
+            return names
+    raise InputError(f"the partitions of this training hold no tiles in {features.uri}")
+
+
+def _describe_sample(
+    features: Features, partitions: Sequence[str], tiles: VectorTable, recordings: VectorTable
+) -> str:
+    total = sum(features.info.partitions[name].tiles for name in partitions)
+    whole = "all" if len(tiles.labels) == total else f"the first {len(tiles.labels)} of"
+    return (
+        f"Embedded: {whole} {total} tiles of {', '.join(partitions)}, from "
+        f"{len(recordings.labels)} recordings. The vector of a recording is the mean and the "
+        f"maximum over its audible tiles. A picture shows {MOST_POINTS} points at most."
+    )
+
+
+def _pictures(
+    tiles: VectorTable, recordings: VectorTable, label_names: Sequence[str], seed: int
+) -> dict[str, bytes]:
+    heard = tiles.select(tiles.audible)
+    planes = place(heard.vectors, heard.context_ids, seed)
+    pictures = pictures_by_context(planes, heard.context_ids)
+    if (recordings.labels >= 0).any():
+        planes = place(recordings.vectors, recordings.recording_ids, seed)
+        pictures |= pictures_by_label(planes, recordings.vectors, recordings.labels, label_names)
+    return pictures
+
+
+def _quality(
+    tiles: VectorTable, recordings: VectorTable, runs: Mapping[str, Mapping[str, Any]], seed: int
+) -> dict[str, dict[str, float | None]]:
+    """Measures without a classifier of what was embedded, and of recordings by other encoders."""
+    tables = {"recordings": recordings, "tiles": tiles}
+    heard = {name: table.select(table.audible) for name, table in tables.items()}
+    others = {run["encoder"]: run["quality"] for run in runs.values() if "quality" in run}
+    return {name: measure_quality(table, seed) for name, table in heard.items()} | {
+        f"recordings, {encoder}": measures["recording"]
+        for encoder, measures in others.items()
+        if encoder != "trained"
+    }
+
+
+def _neighbours(
+    recordings: VectorTable, label_names: Sequence[str], seed: int
+) -> list[tuple[Neighbour, list[Neighbour]]]:
+    """Recordings of different labels, and those nearest to each; none where there is but one."""
+    if len(recordings.labels) < 2:
+        return []
+    names = [None if label < 0 else label_names[label] for label in recordings.labels]
+    queries = spread_over_labels(recordings.labels, _QUERIES, seed)
+    nearest = nearest_neighbours(recordings.vectors, queries, _NEIGHBOURS)
+
+    def recording(row: int, similarity: float = 1.0) -> Neighbour:
+        return Neighbour(str(recordings.recording_ids[row]), names[row], similarity)
+
+    return [
+        (recording(query), [recording(*other) for other in zip(rows, cosines, strict=True)])
+        for query, rows, cosines in zip(
+            queries, nearest.rows.tolist(), nearest.similarities.tolist(), strict=True
+        )
+    ]
+
+
+def _data_facts(features: Features) -> dict[str, str]:
+    info = features.info
+    spec = info.feature_spec
+    return {
+        "features": features.uri,
+        "dataset": str(info.source.get("dataset", "–")),
+        "tiles": f"{spec.tile_s} s, {spec.n_mels} mel bins, {spec.sample_rate_hz} Hz",
+        "labels": str(len(info.label_names)),
+        "rejected recordings": str(sum(info.rejected.values())),
+        "fingerprint": info.fingerprint,
+        "content": info.content_sha256,
+    }
+
+
+def _describe_partitions(features: Features, job: ResolvedConfig) -> list[Partition]:
+    roles = {name: role for role in _ROLES for name in getattr(job, f"{role}_partitions")}
+    return [
+        Partition(name, roles.get(name, "–"), part.recordings, part.tiles, part.seconds)
+        for name, part in features.info.partitions.items()
+    ]
+
+
+def _versions(features: Features) -> dict[str, tuple[str, str]]:
+    """By package, its version when the features were made and now; a dash where it had no part."""
+    made: Mapping[str, str] = features.info.versions
+    now = {name: metadata.version(name) for name in _PACKAGES}
+    return {name: (made.get(name, "–"), now.get(name, "–")) for name in sorted({*made, *now})}

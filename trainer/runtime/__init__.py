@@ -1,0 +1,1 @@
+"""The process and its job directory: start-up, SIGTERM, storage, memory."""

@@ -1,0 +1,74 @@
+"""The job directory: what lies where in it, and whose it is."""
+
+import dataclasses
+from typing import Any
+
+import yaml
+
+from dem.access import named_by_user
+from dem.errors import InputError
+from dem.settings import as_yaml_values, build_settings, describe_differences
+from trainer.config import ResolvedConfig
+from trainer.runtime import storage
+
+CONFIG = "config.yaml"
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+EXPORT = "export"
+ENCODER = "export/encoder.keras"
+SAVED_MODEL = "export/saved_model"
+TRAINING_RECORDINGS = "export/training_recordings.parquet"
+METRICS = "metrics.json"
+CLASSIFIER = "classifier"
+
+
+def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:
+    """Write the resolved settings.
+
+    Raises:
+        InputError: the directory is that of a run with other settings, or storage refuses it.
+    """
+    check_job_dir(job_dir, config)
+    uri = storage.join(job_dir, CONFIG)
+    with named_by_user():
+        if not storage.exists(uri):
+            storage.write_text(uri, yaml.safe_dump(_as_values(config), sort_keys=False))
+
+
+def check_job_dir(job_dir: str, config: ResolvedConfig) -> None:
+    """Raise an InputError where the directory is that of a run with other settings."""
+    uri = storage.join(job_dir, CONFIG)
+    with named_by_user():
+        if not storage.exists(uri):
+            return
+    values = _as_values(config)
+    # A run that spent its budget may go on with a higher one: it is no part of what is learned.
+    any_budget = {"corrupt_records_budget": values["corrupt_records_budget"]}
+    there = _as_values(read_job_config(job_dir))  # with the defaults of keys that are newer
+    different = describe_differences(there | any_budget, values)
+    if different:
+        raise InputError(
+            f"{job_dir} was made with other settings: {different}; choose another --job-dir"
+        )
+
+
+def _as_values(config: ResolvedConfig) -> dict[str, Any]:
+    return as_yaml_values(dataclasses.asdict(config))
+
+
+def read_job_config(job_dir: str) -> ResolvedConfig:
+    """Read the settings of a run.
+
+    Raises:
+        InputError: there is no run in the directory.
+    """
+    uri = storage.join(job_dir, CONFIG)
+    try:
+        with named_by_user():
+            values = yaml.safe_load(storage.read_text(uri))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{uri} does not exist: {job_dir!r} holds no training run; start one with "
+            "python -m trainer.train"
+        ) from error
+    return build_settings(ResolvedConfig, values)

@@ -1,0 +1,42 @@
+"""Which recordings an encoder was trained on, so that nobody takes a test on them for a fair one.
+
+Training uses no labels, and still an encoder may know its training recordings better than others.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dem.errors import InputError
+from trainer.runtime import storage
+from trainer.runtime.job_dir import TRAINING_RECORDINGS
+
+_COLUMN = "recording"
+_REMEDY = "give --transductive, and the result will say so"
+
+
+def write_training_recordings(job_dir: str, recordings: Sequence[str]) -> None:
+    """Write the ids, sorted and unique, as a table of one column."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table({_COLUMN: pa.array(recordings, pa.string())}), buffer)
+    uri = storage.join(job_dir, TRAINING_RECORDINGS)
+    storage.write_bytes(uri, buffer.getvalue().to_pybytes())
+
+
+def require_unheard(job_dir: str, test_recordings: Iterable[str]) -> None:
+    """Raise an InputError where the encoder of a job was trained on one of the recordings."""
+    uri = storage.join(job_dir, TRAINING_RECORDINGS)
+    if not storage.exists(uri):
+        raise InputError(
+            f"{uri} does not exist, so nobody knows which recordings the encoder was trained on; "
+            f"train again with this version, or {_REMEDY}"
+        )
+    table = pq.read_table(pa.BufferReader(storage.read_bytes(uri)))
+    wanted = set(map(str, test_recordings))
+    heard = sorted(wanted & set(table[_COLUMN].to_pylist()))
+    if heard:
+        raise InputError(
+            f"the encoder of {job_dir} was trained on {len(heard)} of {len(wanted)} test "
+            f"recordings, such as {heard[0]!r}; choose other test_partitions, or {_REMEDY}"
+        )

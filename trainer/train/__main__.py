@@ -1,0 +1,45 @@
+"""``python -m trainer.train``: command line of the training stage."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dem.command import add_job_arguments, add_settings_arguments, run_command
+from dem.settings import load_settings
+from trainer.config import TrainConfig
+from trainer.runtime.startup import load_tensorflow
+from trainer.runtime.termination import watch_sigterm
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.train",
+        description="Train an embedding of log-mel tiles without labels.",
+        allow_abbrev=False,
+    )
+    add_job_arguments(parser)
+    add_settings_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parsed = parse_arguments(arguments)
+    return run_command(lambda: _run(parsed), debug=parsed.debug)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    terminated = watch_sigterm()
+    load_tensorflow()
+    from trainer.runtime import storage
+    from trainer.train.cluster import join_indexed_job
+    from trainer.train.run import train
+
+    join_indexed_job()
+    config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)
+    train(parsed.data, parsed.job_dir.rstrip("/"), config, terminated)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Checkpoints that survive a kill at any moment: damaged ones are told and passed over."""
+
+import re
+import tempfile
+
+import tensorflow as tf
+
+from dem.access import is_remote
+from dem.errors import JobError
+from dem.log import say
+from trainer.runtime import storage
+
+_KEPT = 2
+_INDEX = re.compile(r"ckpt-(\d+)\.index$")  # TensorFlow writes it last, by renaming
+_OURS = re.compile(r"(ckpt-\d+|checkpoint\.tmp)")
+
+
+class Checkpoints:
+    """The newest states of a run, in the job directory.
+
+    All workers must save, since variables may have to communicate, but only the chief's files
+    count: the others write to a directory that goes with the process (as TensorFlow's guide on
+    multi-worker training says).
+    """
+
+    def __init__(self, state: tf.train.Checkpoint, directory: str, *, is_chief: bool) -> None:
+        self._state, self._directory, self._is_chief = state, directory, is_chief
+        if is_chief:
+            own = directory
+            _delete_leftovers(directory)
+        else:
+            self._temporary = tempfile.TemporaryDirectory()
+            own = self._temporary.name
+        self._manager = tf.train.CheckpointManager(state, own, max_to_keep=_KEPT)
+
+    def restore_newest(self) -> bool:
+        """Restore the newest checkpoint that can be read; return whether there was any.
+
+        Raises:
+            JobError: there are checkpoints, but none can be read; or the storage fails.
+        """
+        prefixes = _complete(self._directory)
+        for prefix in prefixes:
+            fault = _fault(prefix)
+            if fault and is_remote(prefix):
+                _require_files(prefix)  # else it is the storage that fails, not the checkpoint
+                fault = _fault(prefix)
+            if fault is None:
+                with storage.naming(prefix):
+                    self._state.restore(prefix).assert_existing_objects_matched()
+                return True
+            if self._is_chief:
+                say(f"warning: checkpoint {prefix} is damaged ({fault}); taking the one before")
+        if prefixes:
+            raise JobError(
+                f"no checkpoint in {self._directory} can be read; restore one from a backup, or "
+                "choose another --job-dir to start anew"
+            )
+        return False
+
+    def save(self) -> None:
+        """Save the state; until it is complete, the newest checkpoint is the one before.
+
+        They are numbered by saves, not steps, so none is ever overwritten that could be restored.
+        """
+        with storage.writing(self._directory):
+            self._manager.save()
+
+
+def copy_newest(source: str, target: str) -> None:
+    """Let a run begin where another one stopped, unless it has a checkpoint of its own.
+
+    Raises:
+        JobError: there is no checkpoint in `source`.
+    """
+    if _complete(target):
+        return
+    prefixes = _complete(source)
+    if not prefixes:
+        raise JobError(f"{source} holds no checkpoint to go on from; run its trial again")
+    files = _files(prefixes[0])
+    for file in sorted(files, key=lambda file: file.endswith(".index")):  # which makes it complete
+        storage.copy(storage.join(source, file), storage.join(target, file))
+
+
+def _complete(directory: str) -> list[str]:
+    """Prefixes of all checkpoints with an index, newest first; the state file may be behind."""
+    numbers = [
+        int(match[1]) for match in map(_INDEX.match, storage.list_names(directory, "")) if match
+    ]
+    return [storage.join(directory, f"ckpt-{number}") for number in sorted(numbers, reverse=True)]
+
+
+def _files(prefix: str) -> list[str]:
+    """Names of the files of a checkpoint."""
+    directory, _, name = prefix.rpartition("/")
+    return [file for file in storage.list_names(directory, "") if file.startswith(f"{name}.")]
+
+
+def _require_files(prefix: str) -> None:
+    """Read the files of a checkpoint, whatever is in them.
+
+    TensorFlow's reader of checkpoints does not tell damage from an outage.
+
+    Raises:
+        JobError: the storage refuses or fails.
+    """
+    directory = prefix.rpartition("/")[0]
+    for file in _files(prefix):
+        storage.read_bytes(storage.join(directory, file))
+
+
+def _fault(prefix: str) -> str | None:
+    """What is wrong with a checkpoint; None if every tensor in it has the checksum it should."""
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return None
+
+
+def _delete_leftovers(directory: str) -> None:
+    """Delete what a killed run was writing, which no checkpoint needs."""
+    complete = {prefix.rpartition("/")[2] for prefix in _complete(directory)}
+    for name in storage.list_names(directory, ""):
+        name = name.rstrip("/")  # which object storage appends to directories
+        stem = name.partition(".")[0]
+        if _OURS.match(name) and stem not in complete:
+            storage.delete_tree(storage.join(directory, name))

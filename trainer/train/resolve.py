@@ -1,0 +1,58 @@
+"""Settings of a run in which the data decide what was left open."""
+
+import dataclasses
+
+from dem.errors import InputError
+from dem.settings import build_settings
+from trainer.config import ResolvedConfig, TrainConfig
+from trainer.data.checks import check_fingerprint
+from trainer.data.features import Features
+from trainer.model.encoders import check_encoder
+
+
+def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
+    """Fill in what the data decide: partitions, steps per epoch, fingerprint.
+
+    Raises:
+        InputError: the encoder or a partition does not exist, there are too few tiles to train on,
+            or the settings are for features of another fingerprint.
+    """
+    info = features.info
+    check_encoder(config.architecture, info.feature_spec.tile_shape)
+    check_fingerprint(config.fingerprint or info.fingerprint, features)
+    roles = info.default_partitions()
+    partitions = {}
+    for role in ("train", "validation", "test"):
+        asked = getattr(config, f"{role}_partitions")
+        partitions[f"{role}_partitions"] = tuple(roles[role] if asked is None else asked)
+        features.shard_uris(partitions[f"{role}_partitions"])  # raises where there is no such one
+    if config.content_sha256 not in (None, info.content_sha256):
+        raise InputError(
+            f"the settings are for other data than {features.uri}; use the data that they were "
+            "made with, or remove content_sha256 from them"
+        )
+    if config.neighbourhood_s < info.feature_spec.tile_s:
+        raise InputError(
+            f"neighbourhood_s={config.neighbourhood_s} is shorter than a tile of "
+            f"{info.feature_spec.tile_s} s; raise it"
+        )
+    names = partitions["train_partitions"]
+    tiles = sum(info.partitions[name].tiles for name in names)
+    if tiles < config.batch_size:
+        raise InputError(
+            f"batch_size={config.batch_size}, but the train_partitions ({', '.join(names)}) hold "
+            f"{tiles} tiles; lower batch_size or choose others"
+        )
+    steps_per_epoch = config.steps_per_epoch or tiles // config.batch_size
+    total_steps = config.epochs * steps_per_epoch
+    if config.warmup_steps >= total_steps:
+        raise InputError(
+            f"warmup_steps={config.warmup_steps}, but the run has {total_steps} steps; lower "
+            "warmup_steps or raise epochs"
+        )
+    filled_in = {
+        "steps_per_epoch": steps_per_epoch,
+        "fingerprint": info.fingerprint,
+        "content_sha256": info.content_sha256,
+    }
+    return build_settings(ResolvedConfig, dataclasses.asdict(config) | partitions | filled_in)

@@ -1,0 +1,1 @@
+"""What a search leaves: table, best settings, figure."""

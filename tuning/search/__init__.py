@@ -1,0 +1,1 @@
+"""The state of a search and its algorithms."""

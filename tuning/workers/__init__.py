@@ -1,0 +1,1 @@
+"""Who runs trials: this process, or workers that ask a chief."""

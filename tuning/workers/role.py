@@ -1,0 +1,47 @@
+"""What this process is in a search: keras-tuner's environment variables tell."""
+
+import os
+import uuid
+from dataclasses import dataclass
+from typing import Literal
+
+from dem.errors import InputError
+
+_IP, _PORT, _ID = "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID"
+
+
+@dataclass(frozen=True)
+class Role:
+    """`local`: alone; `chief`: gives out trials at the address; `worker`: runs them."""
+
+    kind: Literal["local", "chief", "worker"] = "local"
+    address: str = ""
+    tuner_id: str = ""
+
+
+def read_role() -> Role:
+    """Read the environment; as in keras-tuner, an id with ``chief`` in it is the chief's.
+
+    Raises:
+        InputError: only some of the variables are set, or the port is no number.
+    """
+    values = {name: os.environ.get(name, "") for name in (_IP, _PORT, _ID)}
+    missing = [name for name, value in values.items() if not value]
+    if missing == list(values):
+        return Role()
+    if missing:
+        there = ", ".join(name for name, value in values.items() if value)
+        raise InputError(
+            f"{there} is set, but not {', '.join(missing)}; set all three to search with a chief "
+            "and workers, or none to search alone"
+        )
+    if not values[_PORT].isdecimal():
+        raise InputError(f"{_PORT}={values[_PORT]!r} is not a port number")
+    host = f"[{values[_IP]}]" if ":" in values[_IP] else values[_IP]
+    kind: Literal["chief", "worker"] = "chief" if "chief" in values[_ID] else "worker"
+    return Role(kind, f"{host}:{values[_PORT]}", values[_ID])
+
+
+def new_instance() -> str:
+    """What tells a process from others of the same id."""
+    return uuid.uuid4().hex

@@ -1,0 +1,211 @@
+"""How workers talk to the chief: JSON over gRPC, four calls.
+
+keras-tuner's own service keeps its chief waiting for ever when a worker is gone, and cannot say why
+a trial failed; see docs/decisions.md.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from concurrent import futures
+from typing import Any
+
+import grpc
+
+from dem.errors import InputError, JobError, Terminated
+from tuning.search.messages import Assignment, Leave, Order, Outcome, Worker
+from tuning.search.state import Search
+
+_SERVICE = "deep_embedded_music.Search"
+_THREADS = 16
+_CALL_S = 10.0  # longest wait for one answer; a call is made again
+_REPORTS_PER_DEADLINE = 8
+_SHARE_OF_DEADLINE = 0.7  # without an answer for so long, a worker drops its trial by itself
+
+
+class Chief:
+    """Answers workers for a `Search`; they are told to leave once `closing` is set."""
+
+    def __init__(self, search: Search, address: str) -> None:
+        """Listen.
+
+        Raises:
+            InputError: the address is not ours, or taken.
+        """
+        self._search = search
+        self.closing: Leave | None = None
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(_THREADS), options=[("grpc.so_reuseport", 0)]
+        )
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                _answering(method), request_deserializer=json.loads, response_serializer=_dump
+            )
+            for name, method in {
+                "ask": self._ask,
+                "report": self._report,
+                "end": self._end,
+                "leave": self._leave,
+            }.items()
+        }
+        self._server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(_SERVICE, handlers)]
+        )
+        try:
+            self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise InputError(
+                f"cannot listen on {address}; set KERASTUNER_ORACLE_IP to an address of this "
+                "machine, and KERASTUNER_ORACLE_PORT to a free port"
+            ) from error
+        self._server.start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self._server.stop(grace=1).wait()
+
+    def _ask(self, worker: Worker, _: Mapping[str, Any]) -> dict[str, Any]:
+        if self.closing:
+            return {"leave": dataclasses.asdict(self.closing)}
+        assignment = self._search.ask(worker)
+        return {"trial": dataclasses.asdict(assignment)} if assignment else {}
+
+    def _report(self, worker: Worker, told: Mapping[str, Any]) -> dict[str, Any]:
+        order = self._search.report(worker, told["trial_id"], told["epoch"], told["value"])
+        return {"order": order}
+
+    def _end(self, worker: Worker, told: Mapping[str, Any]) -> dict[str, Any]:
+        return {"order": self._search.end(worker, told["trial_id"], Outcome(**told["outcome"]))}
+
+    def _leave(self, worker: Worker, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._search.leave(worker)
+        return {}
+
+
+class RemoteSearch:
+    """A `Search` as a worker sees it, through the network."""
+
+    def __init__(
+        self,
+        address: str,
+        worker: Worker,
+        deadline_s: float,
+        abandon_after_s: float,
+        terminated: Callable[[], bool],
+        is_done: Callable[[], bool],
+    ) -> None:
+        """`is_done`: whether the chief has finished the search; asked when it does not answer."""
+        self._address, self._worker = address, worker
+        self._deadline_s, self._abandon_after_s = deadline_s, abandon_after_s
+        self._terminated, self._is_done = terminated, is_done
+        self._channel = grpc.insecure_channel(address, options=_KEEP_TRYING)
+        self._last_answer = time.monotonic()
+        self._last_report = -float("inf")
+
+    def ask(self) -> Assignment | Leave | None:
+        """Ask for a trial; None: there is none now."""
+        answer = self._call_until_answered("ask")
+        if answer is None:
+            return Leave()
+        if "leave" in answer:
+            return Leave(**answer["leave"])
+        return Assignment(**answer["trial"]) if "trial" in answer else None
+
+    def report(self, trial_id: str, epoch: int | None, value: float | None) -> Order:
+        """Tell that the trial goes on, and what an epoch of it brought.
+
+        Without an epoch that is not more often than the deadline asks for. A chief that does not
+        answer may be back soon; but before it gives the trial to another, this worker drops it.
+        """
+        now = time.monotonic()
+        if now - self._last_answer > _SHARE_OF_DEADLINE * self._deadline_s:
+            return "drop"
+        if epoch is None and now - self._last_report < self._deadline_s / _REPORTS_PER_DEADLINE:
+            return "go on"
+        self._last_report = now
+        told = {"trial_id": trial_id, "epoch": epoch, "value": value}
+        try:
+            order: Order = self._call("report", told, wait=False)["order"]
+        except grpc.RpcError:
+            return "go on"
+        return order
+
+    def end(self, trial_id: str, outcome: Outcome) -> None:
+        """Tell what came of a trial."""
+        told = {"trial_id": trial_id, "outcome": dataclasses.asdict(outcome)}
+        self._call_until_answered("end", told)
+
+    def release(self, trial_id: str) -> None:
+        """Give a trial back, if the chief hears it; else it takes the trial after the deadline."""
+        outcome = dataclasses.asdict(Outcome("released"))
+        try:
+            self._call("end", {"trial_id": trial_id, "outcome": outcome}, wait=False)
+        except grpc.RpcError:
+            return
+        self.leave()
+
+    def leave(self) -> None:
+        """Say good-bye, if the chief hears it."""
+        try:
+            self._call("leave", {}, wait=False)
+        except grpc.RpcError:
+            return
+
+    def _call_until_answered(
+        self, name: str, told: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """Call again and again; None: the search is done, so nobody answers any more.
+
+        Raises:
+            JobError: nobody answered for `abandon_after_s`.
+            Terminated: this process was asked to stop.
+        """
+        begin = time.monotonic()
+        while True:
+            try:
+                return self._call(name, told or {}, wait=True)
+            except grpc.RpcError as error:
+                if error.code() not in (
+                    grpc.StatusCode.DEADLINE_EXCEEDED,
+                    grpc.StatusCode.UNAVAILABLE,
+                ):
+                    raise JobError(
+                        f"the chief at {self._address} failed: {error.details()}"
+                    ) from error
+            if self._terminated():
+                raise Terminated("was waiting for the chief; the same command waits again")
+            if self._is_done():
+                return None
+            if time.monotonic() - begin > self._abandon_after_s:
+                raise JobError(
+                    f"no chief answers at {self._address} since {self._abandon_after_s:.0f} s; "
+                    "start it, or check KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT"
+                )
+
+    def _call(self, name: str, told: Mapping[str, Any], *, wait: bool) -> dict[str, Any]:
+        call = self._channel.unary_unary(
+            f"/{_SERVICE}/{name}", request_serializer=_dump, response_deserializer=json.loads
+        )
+        message = {**told, "worker": dataclasses.asdict(self._worker)}
+        timeout_s = min(_CALL_S, self._deadline_s / (1 if wait else _REPORTS_PER_DEADLINE))
+        answer: dict[str, Any] = call(message, timeout=timeout_s, wait_for_ready=wait)
+        self._last_answer = time.monotonic()
+        return answer
+
+
+_KEEP_TRYING = [("grpc.max_reconnect_backoff_ms", 2000), ("grpc.enable_http_proxy", 0)]
+
+
+def _answering(
+    method: Callable[[Worker, Mapping[str, Any]], dict[str, Any]],
+) -> Callable[[dict[str, Any], grpc.ServicerContext], dict[str, Any]]:
+    def answer(message: dict[str, Any], _: grpc.ServicerContext) -> dict[str, Any]:
+        worker = Worker(**message.pop("worker"))
+        return method(worker, message)
+
+    return answer
+
+
+def _dump(message: Any) -> bytes:
+    return json.dumps(message).encode()

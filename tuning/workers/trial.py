@@ -1,0 +1,253 @@
+"""A trial: a training run in a process of its own, so that nothing of it outlives it.
+
+The process tells through a pipe what each epoch brought and how the run ended. It goes with its
+parent, however that one ends: two processes must not write into one directory.
+"""
+
+import math
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal, Self
+
+from dem.errors import DivergedError, ExitCode, InputError, JobError, Terminated
+from dem.settings import build_settings
+from trainer.config import ClassifyConfig, TrainConfig
+from trainer.runtime.startup import load_tensorflow
+from trainer.runtime.termination import watch_sigterm
+from tuning.search.messages import Assignment, Order, Outcome
+
+_POLL_S = 0.5
+_LONGEST_SAVE_S = 60.0  # from SIGTERM to the end of the process; then it is killed
+_LONGEST_EXIT_S = 10.0  # from its last word to its end
+
+_Processes = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch brought; the value is None where the objective is measured only at the end."""
+
+    epoch: int
+    value: float | None
+
+
+@dataclass(frozen=True)
+class End:
+    """How the run ended; `gave up`: for a reason that lies not in its settings."""
+
+    kind: Literal["completed", "failed", "gave up", "refused", "broken"]
+    value: float | None = None
+    epochs: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+
+def run_trial(
+    data: str,
+    trials_dir: str,
+    assignment: Assignment,
+    report: Callable[[Epoch | None], Order],
+    terminated: Callable[[], bool],
+) -> Outcome | None:
+    """Run a trial to its end, or to where it shall stop.
+
+    Args:
+        data: features directory.
+        trials_dir: where the trial's job directory is, named by its id.
+        assignment: which trial, with which settings.
+        report: called after each epoch, and several times a second without one; tells whether to
+            go on.
+        terminated: whether this process is asked to stop.
+
+    Returns:
+        What came of it; None: it is to be dropped.
+
+    Raises:
+        JobError: the run failed for a reason that lies not in its settings, such as a full disk.
+        Terminated: `terminated()` was true; the run's state is saved.
+    """
+    begin, last = time.monotonic(), Epoch(0, None)
+    with _Run.start(data, trials_dir, assignment) as run:
+        while True:
+            told = run.hear(_POLL_S)
+            if isinstance(told, End) and (told.kind == "completed" or not terminated()):
+                return _outcome(told)
+            if isinstance(told, End) or terminated():
+                raise Terminated("the trial's state is saved; the same command goes on from there")
+            last = told or last
+            order = report(told)
+            if order == "drop":
+                run.kill()
+                return None
+            if order == "stop":
+                end = run.stop()  # it may have come to its end meanwhile
+                if end:
+                    return _outcome(end)
+                took_s, reason = time.monotonic() - begin, "could not win any more"
+                return Outcome("stopped", last.value, last.epoch, took_s, reason)
+
+
+def _outcome(end: End) -> Outcome:
+    """Raise a JobError where the run gave up, Terminated where it was stopped from outside."""
+    if end.kind == "gave up":
+        raise JobError(end.reason)
+    return Outcome(end.kind, end.value, end.epochs, end.seconds, end.reason)
+
+
+class _Run:
+    """The process, seen from its parent."""
+
+    def __init__(self, process: Any, pipe: Connection) -> None:
+        self._process, self._pipe = process, pipe
+
+    @classmethod
+    def start(cls, data: str, trials_dir: str, assignment: Assignment) -> Self:
+        here, there = _Processes.Pipe(duplex=False)
+        arguments = (there, data, trials_dir, assignment)
+        process = _Processes.Process(target=_run, args=arguments, name=assignment.trial_id)
+        process.start()
+        there.close()  # so that the end of the process is the end of the pipe
+        return cls(process, here)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if any(raised):
+            self.stop()
+        self._process.join(_LONGEST_EXIT_S)
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def hear(self, timeout_s: float) -> Epoch | End | None:
+        """What the process tells, if it does in time; the last is always an `End`.
+
+        Raises:
+            Terminated: it was stopped, by somebody else.
+        """
+        try:
+            if not self._pipe.poll(timeout_s):
+                return None
+            told: Epoch | End = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            return _post_mortem(self._process.exitcode)
+        return told
+
+    def kill(self) -> None:
+        """End the process without saving."""
+        self._process.kill()
+
+    def stop(self) -> End | None:
+        """Stop the process as soon as its state is saved; return its end if it was there."""
+        self._process.terminate()
+        self._process.join(_LONGEST_SAVE_S)
+        self._process.kill()
+        try:
+            while True:
+                told = self._pipe.recv()
+                if isinstance(told, End):
+                    return told
+        except EOFError:
+            return None
+
+
+def _post_mortem(exit_code: int) -> End:
+    """What to think of a process that ended without a word."""
+    if exit_code in (ExitCode.TERMINATED, -signal.SIGTERM, -signal.SIGINT):
+        raise Terminated("the trial was stopped, its state is saved; the same command goes on")
+    if exit_code == -signal.SIGKILL:
+        return End("failed", reason="killed by SIGKILL, as are processes that take too much memory")
+    if exit_code < 0:
+        return End("failed", reason=f"killed by {signal.Signals(-exit_code).name}")
+    return End("broken", reason=f"the process of a trial ended with exit code {exit_code}")
+
+
+def _run(pipe: Connection, data: str, trials_dir: str, assignment: Assignment) -> None:
+    """Be the process of a trial."""
+    terminated = watch_sigterm()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
+    threading.Thread(target=_go_with_parent, daemon=True).start()
+    try:
+        end = _train(pipe, data, trials_dir, assignment, terminated)
+    except DivergedError as error:
+        end = End("failed", reason=str(error))
+    except InputError as error:
+        end = End("refused", reason=f"trial {assignment.trial_id}: {error}")
+    except JobError as error:
+        end = End("gave up", reason=str(error))
+    except Terminated:
+        raise SystemExit(ExitCode.TERMINATED) from None
+    except Exception as error:  # the rim of the process, as in `run_command`
+        traceback.print_exc()
+        first_line = (str(error).strip() or "no message").splitlines()[0]
+        where = f"trial {assignment.trial_id}: {type(error).__name__}"
+        end = End("broken", reason=f"{where}: {first_line} (its traceback is above)")
+    pipe.send(end)
+    pipe.close()
+
+
+def _train(
+    pipe: Connection,
+    data: str,
+    trials_dir: str,
+    assignment: Assignment,
+    terminated: Callable[[], bool],
+) -> End:
+    load_tensorflow()
+    from trainer.runtime import storage
+    from trainer.train.run import train
+
+    job_dir = storage.join(trials_dir, assignment.trial_id)
+    if assignment.continues:
+        from trainer.runtime.job_dir import CHECKPOINTS
+        from trainer.train.checkpoints import copy_newest
+
+        before = storage.join(trials_dir, assignment.continues, CHECKPOINTS)
+        copy_newest(before, storage.join(job_dir, CHECKPOINTS))
+
+    def tell(epoch: int, recall_at_1: float | None) -> None:
+        pipe.send(Epoch(epoch, recall_at_1 if assignment.objective == "recall_at_1" else None))
+
+    config = build_settings(TrainConfig, assignment.settings)
+    metrics = train(data, job_dir, config, terminated, tell)
+    value = metrics["recall_at_1"]
+    if assignment.objective == "macro_f1":
+        value = _probe(data, job_dir)
+    if not math.isfinite(value):
+        raise InputError(
+            f"{assignment.objective} is {value}: no context of the validation partitions has two "
+            "audible tiles; name others with --set space.validation_partitions=[…]"
+        )
+    return End("completed", value, metrics["epochs"], metrics["seconds"])
+
+
+def _probe(data: str, job_dir: str) -> float:
+    """Macro-F1 of a logistic regression on the frozen encoder, on the validation partitions."""
+    from trainer.classify.run import evaluate
+    from trainer.runtime.job_dir import read_job_config
+
+    job = read_job_config(job_dir)
+    partitions = ClassifyConfig(
+        train_partitions=job.train_partitions,
+        validation_partitions=(),  # its strength is chosen within the training partitions
+        test_partitions=job.validation_partitions,
+    )
+    results = evaluate(data, job_dir, "trained", "logistic", replace(partitions, seed=job.seed))
+    return float(results["recording"]["macro_f1"])
+
+
+def _go_with_parent() -> None:
+    """End this process when its parent ends, even if that one was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(ExitCode.FAILED)
