@@ -12,7 +12,7 @@ import pytest
 from dem.errors import InputError
 from tests.cluster import consecutive_ports, finish, run_workers, start_workers
 from tests.processes import error_line, run, start
-from tests.trainer.test_train import train_command
+from tests.trainer.train.test_main import train_command
 from trainer.train.cluster import Cluster, read_cluster, tf_config_of_indexed_job
 from trainer.train.step import make_strategy
 

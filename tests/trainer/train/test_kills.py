@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster import finish
 from tests.processes import ROOT, error_line, run, start
-from tests.trainer.test_train import train_command, weights
+from tests.trainer.train.test_main import train_command, weights
 
 TOLERANCE = 1e-3  # of loss and weights: threads of a CPU add in any order
 LIMIT_S = 20.0
