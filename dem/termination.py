@@ -2,10 +2,10 @@
 
 import os
 import signal
-import sys
 from types import FrameType
 
 from dem.errors import ExitCode
+from dem.log import write_last_line
 
 
 def end_on_signals() -> None:
@@ -16,6 +16,7 @@ def end_on_signals() -> None:
 
 def _end(_number: int, _frame: FrameType | None) -> None:
     """Leave without Beam's shutdown, which waits for its workers; these end when we are gone."""
-    line = "stopped: finished shards are kept, the same command goes on\n"
-    os.write(sys.stderr.fileno(), line.encode())
+    write_last_line(
+        "stopped: finished shards are kept, the same command resumes", ExitCode.TERMINATED
+    )
     os._exit(ExitCode.TERMINATED)

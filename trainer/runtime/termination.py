@@ -6,9 +6,9 @@ import signal
 from collections.abc import Callable, Iterator
 
 from dem.errors import ExitCode
+from dem.log import write_last_line
 
-_LINE = b"stopped: what was reached is saved; the same command goes on from there\n"
-_STDERR = 2
+_LINE = "stopped: progress is saved; the same command resumes from there"
 
 
 class _Signal:
@@ -54,5 +54,5 @@ def _on_sigterm(*_: object) -> None:
 def _end_if_received() -> None:
     if _Signal.received and not _Signal.unsaved:
         # No exception: raised by a signal it could end in a callback that drops it.
-        os.write(_STDERR, _LINE)
+        write_last_line(_LINE, ExitCode.TERMINATED)
         os._exit(ExitCode.TERMINATED)

@@ -29,4 +29,4 @@ def test_elsewhere_it_ends_the_process_at_once(tmp_path: Path, when: str) -> Non
     ended = run(SLEEPER, when)
     assert ended.returncode == 143
     assert ended.stdout == ("" if when == "before" else "saved\n")
-    assert ended.stderr.startswith("stopped: what was reached is saved")
+    assert ended.stderr.startswith("stopped: progress is saved")
