@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dem.command import run_command
 from dem.errors import JobError
-from dem.termination import end_on_signals
+from dem.termination import watch_sigterm
 
 
 def job(how: str) -> None:
@@ -26,7 +26,7 @@ def job(how: str) -> None:
     other.warning("two\nlines")
     print("data", flush=True)
     if how == "sigterm":
-        end_on_signals()
+        watch_sigterm()
         os.kill(os.getpid(), signal.SIGTERM)
     if how == "fail":
         warnings.warn("old", DeprecationWarning, stacklevel=1)

@@ -41,7 +41,7 @@ def test_plain_lines_have_a_time_and_their_level() -> None:
     ("how", "code", "last"),
     [
         ("fail", 1, "error: 3 of 4 failed"),
-        ("sigterm", 143, "stopped: finished shards are kept, the same command resumes"),
+        ("sigterm", 143, "stopped: what is finished is saved; the same command resumes from there"),
     ],
 )
 def test_the_last_line_of_a_command_has_no_time(how: str, code: int, last: str) -> None:

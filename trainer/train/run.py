@@ -11,6 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from dem.errors import DivergedError, InputError, Terminated
+from dem.termination import keep_watching, unsaved_state
 from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data.augment import check_mixing
 from trainer.data.checks import require_audible, require_pairs, require_shards
@@ -26,7 +27,6 @@ from trainer.model.precision import check_jit, warnings_about
 from trainer.runtime import storage
 from trainer.runtime.job_dir import CHECKPOINTS, EXPORT, LOGS, METRICS, check_job_dir, claim_job_dir
 from trainer.runtime.memory import peak_gpu_memory_mib, peak_memory_mib
-from trainer.runtime.termination import keep_watching, unsaved_state
 from trainer.runtime.training_recordings import write_training_recordings
 from trainer.train.checkpoints import Checkpoints
 from trainer.train.cluster import (

@@ -19,9 +19,9 @@ from typing import Any, Literal, Self
 from dem import log
 from dem.errors import DivergedError, ExitCode, InputError, JobError, Terminated
 from dem.settings import build_settings
+from dem.termination import watch_sigterm
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.runtime.startup import load_tensorflow
-from trainer.runtime.termination import watch_sigterm
 from tuning.search.messages import Assignment, Order, Outcome
 
 _LOG = logging.getLogger(__name__)
