@@ -56,7 +56,6 @@ FROM ${BASE_IMAGE} AS runtime
 ENV PATH=/opt/venv/bin:${PATH} \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib-config \
-    NUMBA_CACHE_DIR=/tmp/numba-cache \
     PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /tmp

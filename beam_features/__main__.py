@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from dem.command import add_settings_arguments, run_command
 from dem.errors import InputError
-from dem.termination import end_on_signals
+from dem.termination import watch_sigterm
 
 _DATASETS = ("folder", "csv", "esc50", "dcase2018-task5", "fma", "sample")
 
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
+    watch_sigterm(ctrl_c=True)  # finished shards are complete files
     from beam_features import storage
     from beam_features.job.run import FeatureJob, run_job
     from beam_features.job.runners import beam_options, check_reachable
@@ -99,5 +100,4 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    end_on_signals()
     sys.exit(main())

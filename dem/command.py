@@ -1,11 +1,13 @@
 """What every command shares: settings from the shell, one-line errors, exit codes."""
 
 import argparse
-import sys
-import traceback
+import logging
 from collections.abc import Callable
 
+from dem import log
 from dem.errors import ExitCode, InputError, JobError, Terminated
+
+_LOG = logging.getLogger(__name__)
 
 
 def add_job_arguments(
@@ -31,15 +33,16 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_command(run: Callable[[], None], *, debug: bool) -> int:
-    """Run a command and return its exit code; errors become one line on stderr."""
+    """Set up the log, run a command and return its exit code; errors become one line on stderr."""
     try:
+        log.set_up()
         run()
     except InputError as error:
         return _report(error, str(error), ExitCode.BAD_INPUT, debug=debug)
     except JobError as error:
         return _report(error, str(error), ExitCode.FAILED, debug=debug)
     except Terminated as state:
-        return _report(state, str(state), ExitCode.TERMINATED, debug=debug)
+        return _report(state, f"stopped: {state}", ExitCode.TERMINATED, debug=debug)
     except Exception as error:  # the rim of the process: the code and the line are all that is left
         first_line = (str(error).strip() or "no message").splitlines()[0]
         message = f"{type(error).__name__}: {first_line} (--debug shows where)"
@@ -48,8 +51,6 @@ def run_command(run: Callable[[], None], *, debug: bool) -> int:
 
 
 def _report(error: BaseException, message: str, code: ExitCode, *, debug: bool) -> int:
-    if debug:
-        traceback.print_exception(error)
-    kind = "stopped" if code is ExitCode.TERMINATED else "error"
-    print(f"{kind}: {message}", file=sys.stderr, flush=True)
+    level = logging.INFO if code is ExitCode.TERMINATED else logging.ERROR
+    _LOG.log(level, message, exc_info=error if debug else None, extra=log.last_line(code))
     return code

@@ -1,6 +1,7 @@
 """Run the project's commands as a user does: in processes of their own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,9 +38,18 @@ def run(*arguments: object, timeout_s: float = 300) -> subprocess.CompletedProce
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
+def messages(stderr: str) -> list[str]:
+    """Lines of the plain log without their times."""
+    return [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in stderr.splitlines()]
+
+
 def error_line(finished: subprocess.CompletedProcess[str]) -> str:
     """The one line that says what is wrong; a traceback would be more than one."""
-    assert "Traceback" not in finished.stderr, finished.stderr
-    lines = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, finished.stderr
-    return lines[0]
+    return error_in(finished.stderr)
+
+
+def error_in(stderr: str) -> str:
+    """The same, of what was written to stderr."""
+    assert "Traceback" not in stderr, stderr
+    (line,) = (line for line in stderr.splitlines() if line.startswith("error: "))
+    return line

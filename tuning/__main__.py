@@ -1,14 +1,13 @@
 """``python -m tuning``: command line of the search."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 
 from dem.command import add_job_arguments, add_settings_arguments, run_command
 from dem.settings import load_settings
+from dem.termination import unsaved_state, watch_sigterm
 from trainer.runtime.startup import load_tensorflow
-from trainer.runtime.termination import unsaved_state, watch_sigterm
 from tuning.config import TuneConfig
 from tuning.workers.role import read_role
 
@@ -34,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
-    terminated = watch_sigterm()
-    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))  # Ctrl-C saves the trial, too
+    terminated = watch_sigterm(ctrl_c=True)
     role = read_role()
     load_tensorflow()
     from trainer.runtime import storage

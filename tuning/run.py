@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,6 @@ import yaml
 
 from dem.access import named_by_user
 from dem.errors import InputError, JobError, Terminated
-from dem.log import say
 from dem.settings import as_yaml_values, build_settings, describe_differences
 from trainer.config import TrainConfig
 from trainer.data.features import Features, open_features
@@ -28,6 +28,8 @@ from tuning.workers.local import LocalSearch
 from tuning.workers.loop import work
 from tuning.workers.role import Role, new_instance
 from tuning.workers.rpc import Chief, RemoteSearch
+
+_LOG = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
 _MAY_DIFFER = ("trials", "worker_deadline_s", "abandon_after_s")  # of a search that goes on
@@ -60,14 +62,14 @@ def tune(
         _be_worker(data, job_dir, config, role, terminated)
         return
     if _claim(job_dir, config, space, features):
-        say(f"{job_dir} is finished already, nothing to do")
+        _LOG.info(f"{job_dir} is finished already, nothing to do")
     info = features.info
     data_pins = {"fingerprint": info.fingerprint, "content_sha256": info.content_sha256}
     search = Search(config, space, oracle, job_dir, data_pins)
     results = Results(job_dir, config, space, search, features)
     if not _is_done(job_dir):
         if search.outcomes:
-            say(f"going on after {len(search.outcomes)} trials")
+            _LOG.info(f"going on after {len(search.outcomes)} trials")
         results.log_space()
         watch = _Watch(config, search, results, set(search.outcomes))
         if role.kind == "chief":
@@ -105,19 +107,21 @@ class _Watch:
         reason = f"  ({outcome.reason})" if outcome.reason else ""
         record = f"  best: trial {best}" if best else ""
         of = f" of {most}" if most else ""
-        say(f"trial {trial_id} {outcome.status}{value}{reason}  {ended}{of} trials{record}")
+        _LOG.info(f"trial {trial_id} {outcome.status}{value}{reason}  {ended}{of} trials{record}")
 
 
 def _be_chief(role: Role, watch: _Watch, terminated: Callable[[], bool]) -> None:
     """Answer workers until the search is over and they have left, or are given up."""
     search, config = watch.search, watch.config
     chief = Chief(search, role.address)
-    say(f"chief at {role.address}, waiting for workers")
+    _LOG.info(f"chief at {role.address}, waiting for workers")
     try:
         while not (search.over or search.fatal):
             time.sleep(_LOOK_S)
             for tuner_id, trial_id in search.reap().items():
-                say(f"worker {tuner_id} is not heard from; its trial {trial_id} goes to another")
+                _LOG.warning(
+                    f"worker {tuner_id} is not heard from; its trial {trial_id} goes to another"
+                )
             watch.tell_of_ended_trials()
             if terminated():
                 raise Terminated("the search's state is saved; the same command goes on from there")
@@ -158,7 +162,7 @@ def _be_worker(
         terminated,
         lambda: _is_done(job_dir) and _trials_of(job_dir) == config.trials,
     )
-    say(f"worker {role.tuner_id}, asking the chief at {role.address}")
+    _LOG.info(f"worker {role.tuner_id}, asking the chief at {role.address}")
     work(source, data, job_dir, role.tuner_id, terminated)
 
 

@@ -1,5 +1,6 @@
 """Fetch and unpack the archives of a dataset one by one; it appears complete or not at all."""
 
+import logging
 import shlex
 import shutil
 from pathlib import Path
@@ -8,6 +9,8 @@ from beam_features.download.catalogue import Archive, Dataset
 from beam_features.download.fetch import fetch
 from beam_features.download.unpack import unpack
 from dem.errors import InputError, JobError
+
+_LOG = logging.getLogger(__name__)
 
 _DONE = ".unpacked"  # in the staging directory: an empty file per unpacked archive
 
@@ -38,7 +41,7 @@ def download(
         for number, archive in enumerate(dataset.archives, start=1):
             mark = staging / _DONE / archive.name
             if not mark.exists():
-                print(f"[{number}/{len(dataset.archives)}] {archive.name}", flush=True)
+                _LOG.info(f"[{number}/{len(dataset.archives)}] {archive.name}")
                 path = fetch(archive, _url(archive, base_url), archives, retries)
                 unpack(path, staging, dataset.roots)
                 mark.touch()
@@ -71,7 +74,7 @@ def _is_complete(dataset: Dataset, output: Path, staging: Path) -> bool:
     lacking = _lacking(dataset, output)
     if lacking:
         raise InputError(f"{foreign}: {lacking}; {remedy}")
-    print(f"{dataset.name} is complete in {output}; nothing to fetch", flush=True)
+    _LOG.info(f"{dataset.name} is complete in {output}; nothing to fetch")
     return True
 
 

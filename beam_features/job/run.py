@@ -7,6 +7,7 @@ and a directory of the run. `dataset_info.json` is written when every shard is t
 
 import dataclasses
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,8 @@ from beam_features.tiles.read import ReadSettings
 from dem.access import is_remote, named_by_user
 from dem.errors import InputError, JobError
 from dem.settings import describe_differences
+
+_LOG = logging.getLogger(__name__)
 
 _INCOMPLETE = "incomplete"
 _ARGUMENTS = "arguments.json"
@@ -85,7 +88,8 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
         info = _read_info(job)
         _check_same(job, info.source, arguments)
         storage.delete_directory(_in(job, _INCOMPLETE))
-        print(f"{job.output} is complete already, nothing to do\n{_summary(info)}")
+        _LOG.info(f"{job.output} is complete already, nothing to do")
+        print(_summary(info), flush=True)
         return
     shards = plan_shards(listing.recordings, job.shards)
     label_ids = {name: index for index, name in enumerate(_label_names(listing.recordings))}
@@ -94,7 +98,8 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     storage.delete(_temporary_files(job.output))
     storage.write_text(_in(job, DATASET_INFO), dump_dataset_info(info))
     storage.delete_directory(_in(job, _INCOMPLETE))
-    print(f"wrote {job.output}\n{_summary(info)}")
+    _LOG.info(f"wrote {job.output}")
+    print(_summary(info), flush=True)
 
 
 def _arguments(job: FeatureJob, listing: Listing) -> dict[str, Any]:
@@ -128,7 +133,7 @@ def _run_shards(
             storage.make_directory(incomplete)
             storage.write_text(started, json.dumps(arguments, indent=2))
     missing = [shard for shard in shards if not _is_made(job, shard)]
-    _say(f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there")
+    _LOG.info(f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there")
     if missing:
         run = Run.begin(incomplete)
         progress = Progress(frozenset(summary_uri(incomplete, shard) for shard in missing))
@@ -136,7 +141,7 @@ def _run_shards(
         settings = ReadSettings(job.spec, job.max_duration_s)
         write = WriteShard(run, job.output, incomplete, settings)
         try:
-            with told(progress, incomplete, _say), Pipeline(options=options) as pipeline:
+            with told(progress, incomplete, _LOG.info), Pipeline(options=options) as pipeline:
                 build_pipeline(pipeline, places, write)
         except Exception as error:  # what it is depends on the runner
             raise JobError(
@@ -261,10 +266,6 @@ def _temporary_files(output: str) -> list[str]:
 def _read_info(job: FeatureJob) -> DatasetInfo:
     uri = _in(job, DATASET_INFO)
     return parse_dataset_info(storage.read_text(uri), uri)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _label_names(recordings: Sequence[Recording]) -> list[str]:

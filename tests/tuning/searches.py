@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from tests.cluster import finish, free_ports
-from tests.processes import start
+from tests.processes import messages, start
 
 FIXED = {
     "encoder": "dense",
@@ -84,7 +84,7 @@ def said_until(process: subprocess.Popen[str], beginning: str) -> str:
     lines = []
     for line in process.stderr:
         lines.append(line)
-        if line.startswith(beginning):
+        if messages(line)[0].startswith(beginning):
             return "".join(lines)
     raise AssertionError(f"{beginning!r} was never said:\n{''.join(lines)}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import error_line
+from tests.processes import error_line, messages
 from tests.tuning.searches import (
     COLLAPSING,
     FAILURES,
@@ -42,7 +42,7 @@ def cluster(features_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Cluste
 
 def begun(stderr: str) -> list[str]:
     """Ids of the trials that a worker has begun."""
-    lines = [line for line in stderr.splitlines() if line.startswith("trial ")]
+    lines = [line for line in messages(stderr) if line.startswith("trial ")]
     return [line.split()[1].rstrip(":") for line in lines if ": margin=" in line]
 
 

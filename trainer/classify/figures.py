@@ -7,7 +7,7 @@ from sklearn.metrics import confusion_matrix
 from trainer.classify.posteriors import Posteriors
 from trainer.model.vectors import VectorTable
 from trainer.plots.embedding import pictures_by_label, place
-from trainer.plots.figures import confusion_png
+from trainer.plots.heat_map import confusion_png
 from trainer.runtime import storage
 from trainer.runtime.job_dir import CLASSIFIER, LOGS
 from trainer.train.tensorboard import write_figures

@@ -11,7 +11,7 @@ from sklearn.metrics import classification_report, confusion_matrix
 
 from trainer.classify.labeller import MODEL, Labeller
 from trainer.classify.posteriors import Posteriors
-from trainer.plots.figures import confusion_png
+from trainer.plots.heat_map import confusion_png
 from trainer.runtime import storage
 from trainer.runtime.job_dir import CLASSIFIER, METRICS
 

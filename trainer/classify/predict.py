@@ -1,13 +1,15 @@
 """The labelling command: a classifier run and audio files in, a row of CSV per recording out."""
 
 import csv
+import logging
 from collections.abc import Sequence
 from typing import TextIO
 
 from dem.errors import JobError
-from dem.log import say
 from trainer.classify.labeller import Labeller
 from trainer.data.recordings import UnreadableRecording, find_recordings, read_channels
+
+_LOG = logging.getLogger(__name__)
 
 
 def label_recordings(run: str, inputs: Sequence[str], output: TextIO) -> None:
@@ -32,7 +34,7 @@ def label_recordings(run: str, inputs: Sequence[str], output: TextIO) -> None:
         try:
             channels = read_channels(uri, labeller.spec)
         except UnreadableRecording as why:
-            say(f"failed: {uri}: {why}")
+            _LOG.warning(f"failed: {uri}: {why}")
             failed += 1
             continue
         posteriors = labeller.posteriors(channels)

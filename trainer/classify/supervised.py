@@ -4,6 +4,7 @@ It tells how far the architecture and the data carry, and so how much the traini
 leaves to be gained. Input, augmentation, optimizer and number of steps are those of the job.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -13,7 +14,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from dem.errors import DivergedError, InputError
-from dem.log import say
 from trainer.classify.splits import balanced_weights
 from trainer.config import ResolvedConfig
 from trainer.data.augment import N_DRAWS, augment_pairs
@@ -24,6 +24,8 @@ from trainer.data.shards import CorruptRecords
 from trainer.data.tiles import tile_batches
 from trainer.model.encoders import build_encoder
 from trainer.model.optimizer import build_optimizer, clip_global_norm
+
+_LOG = logging.getLogger(__name__)
 
 Step = Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor]
 
@@ -75,7 +77,7 @@ def train_supervised(
                 f"the loss of the supervised encoder is {loss}; train a job with a lower "
                 f"learning_rate than {job.learning_rate}"
             )
-        say(f"supervised epoch {epoch + 1}/{job.epochs}  loss {loss:.4f}")
+        _LOG.info(f"supervised epoch {epoch + 1}/{job.epochs}  loss {loss:.4f}")
     return encoder
 
 

@@ -7,6 +7,7 @@ head over all splits.
 
 import io
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -16,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from dem.errors import InputError
-from dem.log import say
 from dem.settings import as_yaml_values, describe_differences
 from trainer.classify.run import EncoderKind, Head, evaluate
 from trainer.config import ClassifyConfig, TrainConfig
@@ -26,6 +26,8 @@ from trainer.metrics.scores import score
 from trainer.runtime import storage
 from trainer.runtime.job_dir import METRICS
 from trainer.train.run import train
+
+_LOG = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.csv"
 
@@ -74,7 +76,8 @@ class CrossValidation:
         """Train the encoder of a split, or go on with it; return its job directory."""
         job_dir = storage.join(self._home, "encoders", split.encoder)
         if not storage.exists(storage.join(job_dir, METRICS)):
-            say(f"{self._mode}: encoder {split.encoder} hears {', '.join(split.encoder_train)}")
+            partitions = ", ".join(split.encoder_train)
+            _LOG.info(f"{self._mode}: encoder {split.encoder} is trained on {partitions}")
         config = replace(
             self._config,
             train_partitions=split.encoder_train,

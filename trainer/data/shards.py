@@ -1,7 +1,7 @@
 """Strips from shards: damage is counted and skipped up to a budget, and never without its place."""
 
 import contextlib
-import sys
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -10,11 +10,12 @@ from google.protobuf.message import DecodeError
 
 # TFRecordDataset names no offset, reads nothing after a damaged record, and takes 10 ms to open
 from tensorflow.python.lib.io._pywrap_record_io import RandomRecordReader, RecordIterator
-from tqdm import tqdm
 
 from beam_features.schema.strip import Strip, decode_strip
 from dem.errors import InputError, JobError
 from trainer.runtime import storage
+
+_LOG = logging.getLogger(__name__)
 
 _LENGTH_BYTES, _FRAME_BYTES = 8, 16  # of a TFRecord: its length, and all that is not data
 
@@ -52,7 +53,7 @@ class CorruptRecords:
                     f"{place}; {self.count} are more than corrupt_records_budget={self._budget}: "
                     "make the features again, or raise it"
                 )
-            tqdm.write(f"warning: skipped {place}", file=sys.stderr)
+            _LOG.warning(f"skipped {place}")
 
 
 def read_strips(uri: str, tile_shape: tuple[int, int], corrupt: CorruptRecords) -> Iterator[Strip]:

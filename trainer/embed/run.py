@@ -6,7 +6,7 @@ front.
 """
 
 import json
-import sys
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +23,8 @@ from trainer.data.tiles import tile_batches
 from trainer.embed.parquet import Batches, to_rows, write_table
 from trainer.model.export import ExportedModel, model_sha256, open_model
 from trainer.runtime import storage
+
+_LOG = logging.getLogger(__name__)
 
 EMBEDDINGS_INFO = "_embeddings_info.json"
 RECORDINGS_FILE = "recordings.parquet"  # where there are no partitions
@@ -103,7 +105,7 @@ def _is_complete(output: str, arguments: dict[str, Any], *, overwrite: bool) -> 
             "choose another --output, or replace it with --overwrite"
         )
     if not there["failed"]:
-        _say(f"{output} is complete already, nothing to do")
+        _LOG.info(f"{output} is complete already, nothing to do")
     return not there["failed"]
 
 
@@ -122,7 +124,7 @@ def _write_all(
     rows = {}
     for name, batches in tables.items():
         rows[name] = write_table(storage.join(output, name), model.embedding_size, batches)
-        _say(f"{name}: {rows[name]} tiles")
+        _LOG.info(f"{name}: {rows[name]} tiles")
     info = {"arguments": _arguments(model, source), "files": rows, "failed": failed}
     storage.write_text(storage.join(output, EMBEDDINGS_INFO), json.dumps(info, indent=2) + "\n")
     storage.delete(started)
@@ -164,12 +166,8 @@ def _tiles_of_recordings(
             waveform = read_waveform(uri, model.spec)
         except UnreadableRecording as why:
             failed[uri] = str(why)
-            _say(f"failed: {uri}: {why}")
+            _LOG.warning(f"failed: {uri}: {why}")
             continue
         vectors, start_s = model.embed_waveform(waveform)
         whole_ms = start_s.astype(np.float64).round(3)  # as in the records
         yield to_rows([name] * len(vectors), whole_ms, None, [None] * len(vectors), vectors)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

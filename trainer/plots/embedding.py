@@ -1,4 +1,4 @@
-"""The pictures of an embedding that the report and TensorBoard show, by name."""
+"""Figures of an embedding for the report and TensorBoard: planes, and distances of labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainer.plots.figures import MOST_GROUPS, Groups, distances_png, scatter_png
+from trainer.plots.heat_map import distances_png
 from trainer.plots.projection import (
     Ints,
     Points,
@@ -16,14 +16,15 @@ from trainer.plots.projection import (
     tsne_plane,
     whole_contexts,
 )
+from trainer.plots.scatter import MOST_GROUPS, Groups, scatter_png
 
-MOST_POINTS = 1500  # in a plane: t-SNE of as many takes seconds, and no more can be told apart
+MOST_POINTS = 1500  # in a plane: t-SNE of these takes seconds, and more would overlap
 _MOST_OF_A_CONTEXT = 40
 
 
 @dataclass(frozen=True)
 class Planes:
-    """Places ``[points, 2]`` of some rows of many; shares of variance that the axes explain."""
+    """Positions ``[points, 2]`` of some rows; shares of variance that the axes explain."""
 
     rows: npt.NDArray[np.int64]
     pca: Points
@@ -32,7 +33,7 @@ class Planes:
 
 
 def place(vectors: Vectors, contexts: npt.NDArray[np.generic], seed: int) -> Planes:
-    """Place vectors ``[n, size]`` by PCA and t-SNE; of many, those of some contexts ``[n]``."""
+    """Place vectors ``[n, size]`` by PCA and t-SNE; if many, those of some contexts ``[n]``."""
     rows = whole_contexts(contexts, MOST_POINTS, _MOST_OF_A_CONTEXT, seed)
     pca, shares = pca_plane(vectors[rows])
     return Planes(rows, pca, shares, tsne_plane(vectors[rows], seed))
@@ -42,7 +43,7 @@ def pictures_by_context(planes: Planes, contexts: npt.NDArray[np.generic]) -> di
     """Colour points by the contexts ``[n]`` of the vectors.
 
     Returns:
-        PNG files ``pca_by_context`` and ``tsne_by_context``; of no vectors none.
+        PNG files ``pca_by_context`` and ``tsne_by_context``; none without vectors.
     """
     if not len(planes.rows):
         return {}
@@ -54,10 +55,10 @@ def pictures_by_label(
 ) -> dict[str, bytes]:
     """Colour points by the labels ``[n]`` of the vectors ``[n, size]``, and compare labels.
 
-    Labels below 0 are none. Where none has a label, there is nothing to draw.
+    A label below 0 means none; without labels there is nothing to draw.
 
     Returns:
-        PNG files ``pca_by_label``, ``tsne_by_label`` and, of two labels or more,
+        PNG files ``pca_by_label``, ``tsne_by_label`` and, with two labels or more,
         ``label_distances``.
     """
     if not (labels >= 0).any():
@@ -72,7 +73,7 @@ def pictures_by_label(
 
 
 def group(names: npt.NDArray[np.generic], rest: str) -> Groups:
-    """Make groups of the most frequent names, in alphabetical order; an empty name is none."""
+    """Group by the most frequent names, in alphabetical order; an empty name means none."""
     found, members, counts = np.unique(
         names.astype(np.str_), return_inverse=True, return_counts=True
     )

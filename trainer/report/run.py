@@ -19,8 +19,9 @@ from trainer.data.checks import check_fingerprint
 from trainer.data.features import Features, open_features
 from trainer.metrics.quality import measure_quality
 from trainer.model.vectors import VectorTable, as_representation, recording_table, tile_table
+from trainer.plots.curve import curve_png
 from trainer.plots.embedding import MOST_POINTS, pictures_by_context, pictures_by_label, place
-from trainer.plots.figures import confusion_png, curve_png
+from trainer.plots.heat_map import confusion_png
 from trainer.plots.projection import nearest_neighbours, spread_over_labels
 from trainer.report.page import Neighbour, Partition, Report, choose_run, render
 from trainer.runtime import storage

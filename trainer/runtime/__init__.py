@@ -1,1 +1,1 @@
-"""The process and its job directory: start-up, SIGTERM, storage, memory."""
+"""The process and its job directory: start-up, storage, memory."""

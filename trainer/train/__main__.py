@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from dem.command import add_job_arguments, add_settings_arguments, run_command
 from dem.settings import load_settings
+from dem.termination import watch_sigterm
 from trainer.config import TrainConfig
 from trainer.runtime.startup import load_tensorflow
-from trainer.runtime.termination import watch_sigterm
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

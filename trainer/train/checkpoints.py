@@ -1,5 +1,6 @@
 """Checkpoints that survive a kill at any moment: damaged ones are told and passed over."""
 
+import logging
 import re
 import tempfile
 
@@ -7,8 +8,9 @@ import tensorflow as tf
 
 from dem.access import is_remote
 from dem.errors import JobError
-from dem.log import say
 from trainer.runtime import storage
+
+_LOG = logging.getLogger(__name__)
 
 _KEPT = 2
 _INDEX = re.compile(r"ckpt-(\d+)\.index$")  # TensorFlow writes it last, by renaming
@@ -50,7 +52,7 @@ class Checkpoints:
                     self._state.restore(prefix).assert_existing_objects_matched()
                 return True
             if self._is_chief:
-                say(f"warning: checkpoint {prefix} is damaged ({fault}); taking the one before")
+                _LOG.warning(f"checkpoint {prefix} is damaged ({fault}); taking the one before")
         if prefixes:
             raise JobError(
                 f"no checkpoint in {self._directory} can be read; restore one from a backup, or "

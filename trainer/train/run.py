@@ -1,6 +1,7 @@
 """A training run from settings to a finished job directory; killed, it goes on where it was."""
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from dem.errors import DivergedError, InputError, Terminated
-from dem.log import say
+from dem.termination import keep_watching, unsaved_state
 from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data.augment import check_mixing
 from trainer.data.checks import require_audible, require_pairs, require_shards
@@ -26,7 +27,6 @@ from trainer.model.precision import check_jit, warnings_about
 from trainer.runtime import storage
 from trainer.runtime.job_dir import CHECKPOINTS, EXPORT, LOGS, METRICS, check_job_dir, claim_job_dir
 from trainer.runtime.memory import peak_gpu_memory_mib, peak_memory_mib
-from trainer.runtime.termination import keep_watching, unsaved_state
 from trainer.runtime.training_recordings import write_training_recordings
 from trainer.train.checkpoints import Checkpoints
 from trainer.train.cluster import (
@@ -41,6 +41,8 @@ from trainer.train.resolve import resolve_config
 from trainer.train.step import distribute, make_strategy, make_train_steps
 from trainer.train.tensorboard import Telemetry
 from trainer.train.validation import Validation
+
+_LOG = logging.getLogger(__name__)
 
 _SECONDS_PER_HOST_CALL = 1.0  # so that SIGTERM is seen soon, and the host's share stays small
 _MOST_STEPS_PER_HOST_CALL = 32
@@ -78,11 +80,11 @@ def train(
     check_job_dir(job_dir, resolved)
     metrics_uri = storage.join(job_dir, METRICS)
     if storage.exists(metrics_uri):
-        say(f"{job_dir} is finished already, nothing to do")
+        _LOG.info(f"{job_dir} is finished already, nothing to do")
         return dict(json.loads(storage.read_text(metrics_uri)))
     cluster = read_cluster()
     if cluster.workers > 1:
-        say(f"worker {cluster.index} of {cluster.workers}, waiting for the others")
+        _LOG.info(f"worker {cluster.index} of {cluster.workers}, waiting for the others")
     with watch_for_lost_workers(cluster, terminated):
         strategy = make_strategy(resolved.replicas, resolved.batch_size)  # starts TensorFlow
         keep_watching()
@@ -170,7 +172,7 @@ class _Run:
             check_jit(self._encoder, self._strategy.num_replicas_in_sync)
         on_gpu = any(device.startswith("GPU") for device in self._devices)
         for warning in warnings_about(config.precision, on_gpu=on_gpu):
-            self._say(f"warning: {warning}")
+            self._log(logging.WARNING, warning)
         if cluster.is_chief:
             with storage.writing(self._job_dir):
                 claim_job_dir(self._job_dir, config)
@@ -193,8 +195,9 @@ class _Run:
         """Train from the last checkpoint to the last epoch, export, and return the metrics."""
         replicas = self._strategy.num_replicas_in_sync
         others = f" of {replicas} on {self._cluster.workers} hosts"
-        self._say(
-            f"training on {', '.join(self._devices)}{others if self._cluster.workers > 1 else ''}"
+        self._log(
+            logging.INFO,
+            f"training on {', '.join(self._devices)}{others if self._cluster.workers > 1 else ''}",
         )
         if self._step < self._total_steps:
             self._trace()
@@ -210,7 +213,7 @@ class _Run:
         """Go back to the last checkpoint, if there is one."""
         restored = self._checkpoints.restore_newest()
         if restored:
-            self._say(f"going on from step {self._step} of {self._total_steps}")
+            self._log(logging.INFO, f"going on from step {self._step} of {self._total_steps}")
         steps = self._exchange([self._step])[:, 0]
         if (steps != self._step).any():
             raise InputError(
@@ -333,7 +336,7 @@ class _Run:
             line += f"  false_opposite_share {share:.3f}"
         self._telemetry.log(spread, self._step)
         self._telemetry.flush()  # here, not with every scalar: on gs:// it writes the file again
-        self._say(line)
+        self._log(logging.INFO, line)
         self._watch_for_collapse(spread)
         self._state["epochs_reported"].assign_add(1)
         return recall
@@ -350,7 +353,7 @@ class _Run:
             collapsed.assign(0)
             return
         if collapsed.assign_add(1) == 1:
-            self._say(f"warning: the embedding seems to collapse: {sign}")
+            self._log(logging.WARNING, f"the embedding seems to collapse: {sign}")
         if collapsed >= PATIENCE:
             hard = config.loss == "triplet" and config.mining == "hard"
             raise DivergedError(
@@ -422,6 +425,6 @@ class _Run:
         hidden = None if self._cluster.is_chief else True  # None: where nobody watches
         return tqdm(total=self._total_steps, initial=self._step, unit="step", disable=hidden)
 
-    def _say(self, line: str) -> None:
+    def _log(self, level: int, line: str) -> None:
         if self._cluster.is_chief:
-            say(line)
+            _LOG.log(level, line)

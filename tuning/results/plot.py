@@ -1,37 +1,33 @@
-"""The picture of a search: the objective against each value that was searched."""
+"""The figure of a search: the objective against each searched key."""
 
-import io
 import math
 import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from trainer.plots.style import COLOURS, GRID, as_png, new_panels
 from tuning.space import Domain, Range, as_cell
 
-_DPI = 130
 _COLUMNS = 3
 _PANEL_INCH = (4.2, 3.2)
-_PANEL_CHARACTERS = 54  # that fit below it side by side
-_NARROWEST = 12  # lines of names that are turned
-_STYLES = {  # colours for the colour-blind, and marks
-    "completed": ("#0173b2", "o"),
-    "stopped": ("#de8f05", "s"),
-    "best": ("#029e73", "*"),
+_PANEL_CHARACTERS = 54  # of tick labels that fit below a panel
+_NARROWEST = 12  # characters of a line of a rotated tick label
+_STYLES = {
+    "completed": (COLOURS[0], "o"),
+    "stopped": (COLOURS[1], "s"),
+    "best": (COLOURS[2], "*"),
 }
 
 
 def trials_png(
     trials: pd.DataFrame, objective: str, domains: Sequence[tuple[str, Domain]], best: str | None
 ) -> bytes:
-    """Draw a panel per searched key: each trial that has a value is a point.
+    """Draw a panel per searched key, with a point for each trial that has a value.
 
     Args:
         trials: columns ``trial``, ``status``, the objective, and the searched keys.
@@ -46,21 +42,16 @@ def trials_png(
     shown.loc[shown["trial"] == best, "status"] = "best"
     columns = min(_COLUMNS, len(domains))
     rows = math.ceil(len(domains) / columns)
-    with sns.axes_style("ticks", {"axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure((columns * _PANEL_INCH[0], rows * _PANEL_INCH[1]), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+    figure, panels = new_panels(rows, columns, *_PANEL_INCH)
     for (key, domain), axes in zip(domains, panels, strict=False):
         _panel(axes, shown[shown[key].notna()], key, domain, objective)
     for axes in figure.axes[::columns]:
         axes.set(ylabel=objective)
-    for axes in list(panels):  # of a last row that is not full
+    for axes in panels[len(domains) :]:  # left over in the last row
         axes.remove()
     handles, names = _legend(figure.axes, shown["status"])
     figure.legend(handles, names, loc="outside upper right", ncols=len(names), frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    return buffer.getvalue()
+    return as_png(figure)
 
 
 def _panel(axes: Axes, shown: pd.DataFrame, key: str, domain: Domain, objective: str) -> None:
@@ -102,12 +93,12 @@ def _panel(axes: Axes, shown: pd.DataFrame, key: str, domain: Domain, objective:
         )
     axes.tick_params(labelsize=9)
     axes.set(xlabel=key)
-    axes.grid(axis="y", color="#e6e6e6")
+    axes.grid(axis="y", color=GRID)
     axes.set_axisbelow(True)
 
 
 def _padded(domain: Range) -> tuple[float, float]:
-    """Limits of an axis, a little wider than the range."""
+    """Return limits of an axis, slightly wider than the range."""
     if domain.scale == "log":
         factor = (domain.high / domain.low) ** 0.05
         return domain.low / factor, domain.high * factor

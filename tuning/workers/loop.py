@@ -1,15 +1,17 @@
 """The loop of a worker: ask for a trial, run it, tell what came of it."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from dem.errors import JobError, Terminated
-from dem.log import say
 from trainer.runtime import storage
 from tuning.search.messages import Assignment, Leave, Order, Outcome
 from tuning.space import as_cell
 from tuning.workers.trial import Epoch, run_trial
+
+_LOG = logging.getLogger(__name__)
 
 TRIALS = "trials"  # directory of the job directories of trials
 
@@ -72,10 +74,12 @@ def work(
             time.sleep(_IDLE_S)
             continue
         values = "  ".join(f"{key}={as_cell(value)}" for key, value in told.searched.items())
-        say(f"trial {told.trial_id}: {values}")
+        _LOG.info(f"trial {told.trial_id}: {values}")
         outcome = _run_one(source, told, data, trials_dir, terminated)
         if outcome is None:
-            say(f"trial {told.trial_id} is dropped: another worker has it, or the search is over")
+            _LOG.info(
+                f"trial {told.trial_id} is dropped: another worker has it, or the search is over"
+            )
             time.sleep(_IDLE_S)
         else:
             source.end(told.trial_id, Outcome(**{**vars(outcome), "worker": name}))

@@ -4,24 +4,27 @@ The process tells through a pipe what each epoch brought and how the run ended. 
 parent, however that one ends: two processes must not write into one directory.
 """
 
+import logging
 import math
 import multiprocessing
 import os
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal, Self
 
+from dem import log
 from dem.errors import DivergedError, ExitCode, InputError, JobError, Terminated
 from dem.settings import build_settings
+from dem.termination import watch_sigterm
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.runtime.startup import load_tensorflow
-from trainer.runtime.termination import watch_sigterm
 from tuning.search.messages import Assignment, Order, Outcome
+
+_LOG = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _LONGEST_SAVE_S = 60.0  # from SIGTERM to the end of the process; then it is killed
@@ -173,6 +176,7 @@ def _post_mortem(exit_code: int) -> End:
 
 def _run(pipe: Connection, data: str, trials_dir: str, assignment: Assignment) -> None:
     """Be the process of a trial."""
+    log.set_up()
     terminated = watch_sigterm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
     threading.Thread(target=_go_with_parent, daemon=True).start()
@@ -187,9 +191,9 @@ def _run(pipe: Connection, data: str, trials_dir: str, assignment: Assignment) -
     except Terminated:
         raise SystemExit(ExitCode.TERMINATED) from None
     except Exception as error:  # the rim of the process, as in `run_command`
-        traceback.print_exc()
         first_line = (str(error).strip() or "no message").splitlines()[0]
         where = f"trial {assignment.trial_id}: {type(error).__name__}"
+        _LOG.exception(where)
         end = End("broken", reason=f"{where}: {first_line} (its traceback is above)")
     pipe.send(end)
     pipe.close()

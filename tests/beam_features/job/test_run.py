@@ -18,6 +18,7 @@ from beam_features.__main__ import main
 from beam_features.datasets.split import split_by_hash
 from beam_features.schema.dataset_info import DatasetInfo, Moments, parse_dataset_info
 from beam_features.schema.feature_spec import FeatureSpec
+from tests.processes import error_in, messages
 
 REJECTED = "rejected-00000-of-00001.jsonl"
 INFO = "dataset_info.json"
@@ -32,9 +33,7 @@ def read_rejected(output: Path) -> list[dict[str, str]]:
 
 
 def one_error_line(capsys) -> str:
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1, lines
-    return lines[0]
+    return error_in(capsys.readouterr().err)
 
 
 @pytest.fixture(scope="module")
@@ -143,15 +142,15 @@ def test_every_song_is_in_the_shards_of_its_partition(features, read_strips):
 
 def test_progress_is_told(run_job, songs, tmp_path, capsys):
     assert run_job(songs, tmp_path / "out") == 0
-    stdout = capsys.readouterr().out
-    assert stdout.startswith("4 shards to make, 0 of them are there\n")
-    assert re.search(
-        r"^4 of 4 shards, 0\.02 h of audio in \d+ s \(\d+ times real time\), 1\.7 MB read, ",
-        stdout,
-        re.MULTILINE,
+    stdout, stderr = capsys.readouterr()
+    first, *_, progress, last = messages(stderr)
+    assert first == "4 shards to make, 0 of them are there"
+    assert re.match(
+        r"4 of 4 shards, 0\.02 h of audio in \d+ s \(\d+ times real time\), 1\.7 MB read, ",
+        progress,
     )
-    assert stdout.endswith(
-        f"wrote {tmp_path / 'out'}\n"
+    assert last == f"wrote {tmp_path / 'out'}"
+    assert stdout == (
         "partition      recordings     silent     strips      tiles      hours\n"
         "test                    1          0          1          1       0.00\n"
         "train                   6          0          7         81       0.02\n"
@@ -213,7 +212,7 @@ def test_processes_and_workers_give_the_same_bytes(features, songs, contents, tm
 def test_rerun_of_a_complete_job_touches_nothing(run_job, songs, complete, capsys):
     before = {path: path.stat().st_mtime_ns for path in complete.iterdir()}
     assert run_job(songs, complete) == 0
-    assert f"{complete} is complete already, nothing to do\n" in capsys.readouterr().out
+    assert f"{complete} is complete already, nothing to do\n" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in complete.iterdir()} == before
 
 
@@ -312,7 +311,7 @@ def test_rerun_leaves_finished_shards_alone(run_job, damaged_songs, failed, caps
     after = {path.name: path.stat().st_mtime_ns for path in failed.glob("*.tfrecord")}
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"train-00000-of-00002.tfrecord"}
-    assert capsys.readouterr().out.startswith("4 shards to make, 3 of them are there\n")
+    assert messages(capsys.readouterr().err)[0] == "4 shards to make, 3 of them are there"
 
 
 def test_killed_for_real_and_started_again(tmp_path, contents):
@@ -340,7 +339,7 @@ def test_killed_for_real_and_started_again(tmp_path, contents):
 
     again = subprocess.run([*words, str(killed)], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert f" shards to make, {len(finished)} of them are there\n" in again.stdout
+    assert f" shards to make, {len(finished)} of them are there\n" in again.stderr
     assert main([*words[3:], str(whole)]) == 0
     assert 0 < len(finished) < len(list(whole.glob("*.tfrecord")))
     assert contents(killed) == contents(whole)
@@ -502,7 +501,7 @@ def test_what_could_not_be_read_is_tried_again(run_job, make_songs, tmp_path, as
     (source / "rain/7.wav").chmod(0o644)
     capsys.readouterr()
     assert run_job(source, output) == 0
-    assert capsys.readouterr().out.startswith("4 shards to make, 3 of them are there\n")
+    assert messages(capsys.readouterr().err)[0] == "4 shards to make, 3 of them are there"
     assert read_info(output).rejected == {}
 
 

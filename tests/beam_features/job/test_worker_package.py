@@ -16,7 +16,7 @@ from beam_features.job.runners import beam_options
 from tests.processes import ROOT
 
 IN_BEAMS_IMAGE = {"apache-beam", "google-cloud-storage", "google-crc32c"}
-FOR_DOWNLOADS = {"pooch", "requests", "tqdm"}
+FOR_DOWNLOADS = {"pooch", "requests"}
 
 
 @pytest.fixture(scope="module")

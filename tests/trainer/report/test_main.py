@@ -14,7 +14,7 @@ from tests.trainer.synthetic import write_features
 from trainer.classify.outputs import read_runs
 from trainer.classify.run import evaluate
 from trainer.config import ClassifyConfig, TrainConfig
-from trainer.plots.figures import confusion_png
+from trainer.plots.heat_map import confusion_png
 from trainer.report.page import Report, choose_run, render
 from trainer.report.run import frequent_mistakes, write_report
 from trainer.train.run import train

@@ -33,19 +33,19 @@ def restored(directory: Path) -> float:
     return float(value[-1])
 
 
-def test_the_newest_is_restored(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_newest_is_restored(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert restored(directory) == VALUES[-1]
     assert sorted(path.name for path in directory.glob("*.index")) == [
         "ckpt-2.index",
         "ckpt-3.index",
     ]
-    assert "warning" not in capsys.readouterr().err
+    assert "WARNING" not in caplog.text
 
 
 @pytest.mark.parametrize("file", ["ckpt-3.index", "ckpt-3.data-00000-of-00001"])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped"])
 def test_a_damaged_one_is_told_and_the_one_before_taken(
-    directory: Path, capsys: pytest.CaptureFixture[str], file: str, damage: str
+    directory: Path, caplog: pytest.LogCaptureFixture, file: str, damage: str
 ) -> None:
     path = directory / file
     data = path.read_bytes()
@@ -53,7 +53,7 @@ def test_a_damaged_one_is_told_and_the_one_before_taken(
     flipped = data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
     path.write_bytes({"truncated": data[:middle], "empty": b"", "flipped": flipped}[damage])
     assert restored(directory) == VALUES[-2]
-    assert "ckpt-3 is damaged (" in capsys.readouterr().err
+    assert "ckpt-3 is damaged (" in caplog.text
 
 
 def test_the_next_save_replaces_the_damaged_one_and_not_the_good_one(directory: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.cluster import finish
-from tests.processes import ROOT, error_line, run, start
+from tests.processes import ROOT, error_line, messages, run, start
 from tests.trainer.train.test_main import train_command, weights
 
 TOLERANCE = 1e-3  # of loss and weights: threads of a CPU add in any order
@@ -72,7 +72,7 @@ def stop_after(process: subprocess.Popen[str], line: str) -> tuple[int, str]:
     """Send SIGTERM once a line begins so; return the exit code and what was said after it."""
     assert process.stderr
     for said in process.stderr:
-        if said.startswith(line):
+        if messages(said)[0].startswith(line):
             break
     process.send_signal(signal.SIGTERM)
     sent = time.monotonic()

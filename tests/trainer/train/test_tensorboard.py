@@ -15,7 +15,7 @@ from tensorboard.plugins.projector import ProjectorConfig
 from beam_features.schema.strip import NO_LABEL
 from trainer.config import ResolvedConfig
 from trainer.data.tiles import RetrievalPool
-from trainer.plots.figures import curve_png
+from trainer.plots.curve import curve_png
 from trainer.train.tensorboard import Telemetry, read_curves, write_figures
 
 

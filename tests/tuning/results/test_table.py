@@ -128,8 +128,8 @@ def test_the_picture_has_a_panel_per_key(run_all) -> None:
     results = run_all(*OUTCOMES)
     domains = list(read_space(SPACE).searched.items())
     picture = tf.io.decode_png(trials_png(results.table(), "recall_at_1", domains, "03")).numpy()
-    assert picture.shape[:2] == (832, 1638)
-    empty = picture[470:, 1150:, :3]
+    assert picture.shape[:2] == (960, 1890)
+    empty = picture[545:, 1330:, :3]
     assert (empty == 255).all()
     best = np.abs(picture[..., :3].astype(int) - [2, 158, 115]).sum(axis=-1) < 30
     assert best.sum() > 300

@@ -1,13 +1,10 @@
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
+from dem.termination import unsaved_state, watch_sigterm
 from tests.processes import run
-from trainer.runtime.termination import unsaved_state, watch_sigterm
-
-SLEEPER = "tests.trainer.sleeper"
 
 
 def test_sigterm_is_a_flag_while_there_is_unsaved_state() -> None:
@@ -23,10 +20,20 @@ def test_sigterm_is_a_flag_while_there_is_unsaved_state() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("when", ["before", "within", "within-nested"])
-def test_elsewhere_it_ends_the_process_at_once(tmp_path: Path, when: str) -> None:
+def test_elsewhere_it_ends_the_process_at_once(name: str, when: str) -> None:
     """Also one that came within `unsaved_state`, once that is left and all is saved."""
-    ended = run(SLEEPER, when)
+    ended = run("tests.dem.sleeper", name, when)
     assert ended.returncode == 143
     assert ended.stdout == ("" if when == "before" else "saved\n")
-    assert ended.stderr.startswith("stopped: what was reached is saved")
+    assert ended.stderr.startswith("stopped: what is finished is saved")
+
+
+def test_ctrl_c_is_left_alone_unless_asked_for() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    try:
+        watch_sigterm()
+        assert signal.getsignal(signal.SIGINT) is before[1]
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
