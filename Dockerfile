@@ -1,6 +1,6 @@
 # Two images: `features`, launcher and worker of the feature job, and `trainer`, all that follows it;
 # and `test`, which is never pushed: the trainer's with what the tests need.
-# docs/images.md tells how to build them, docs/decisions.md why they are so.
+# How to build them: docs/images.md; why they are so: docs/decisions/cloud.md.
 
 # Python's official image; `make pin-base` looks up the digest of its newest build.
 ARG BASE_IMAGE=docker.io/library/python:3.11.16-slim-bookworm@sha256:c425d915a89a6dcd3183b1797ad9bd8878caff5a417f6371c8df93c8ea8b727f

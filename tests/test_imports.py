@@ -1,4 +1,4 @@
-"""Data flows one way, and so do imports; see docs/decisions.md."""
+"""Data flows one way, and so do imports; see docs/architecture.md."""
 
 import ast
 import subprocess

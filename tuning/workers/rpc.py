@@ -1,7 +1,7 @@
 """How workers talk to the chief: JSON over gRPC, four calls.
 
 keras-tuner's own service keeps its chief waiting for ever when a worker is gone, and cannot say why
-a trial failed; see docs/decisions.md.
+a trial failed; see docs/decisions/tuning.md.
 """
 
 import dataclasses
