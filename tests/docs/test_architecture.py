@@ -77,7 +77,7 @@ def upward_imports(layers: Sequence[Layer]) -> list[str]:
         f"{layer.package}.{module} imports {name}"
         for index, layer in enumerate(layers)
         for module in layer.modules
-        for name in imported(ROOT / layer.package.replace(".", "/") / f"{module}.py")
+        for name in imported(path_of(layer.package, module))
         if (position(layers, name) or 0) > index
     ]
 
@@ -85,24 +85,39 @@ def upward_imports(layers: Sequence[Layer]) -> list[str]:
 def expected_layers(layers: Sequence[Layer], found: dict[str, set[str]]) -> list[Layer]:
     """Bring the layers up to date and keep their order.
 
-    Unlisted modules join the last line of their package. Unlisted packages come after the last line
-    that they import from.
+    New packages come right after the last line that they import from. New modules join the first
+    line of their package that may import what they import.
     """
-    new = []
-    for index, (package, modules) in enumerate((layer.package, layer.modules) for layer in layers):
-        kept = set(modules) & found.get(package, set())
-        if package not in {layer.package for layer in layers[index + 1 :]}:
-            elsewhere = {m for other in layers if other.package == package for m in other.modules}
-            kept |= found.get(package, set()) - elsewhere
-        new.append(Layer(package, tuple(sorted(kept))))
+    listed = {f"{layer.package}.{module}" for layer in layers for module in layer.modules}
+    new = [
+        Layer(layer.package, tuple(m for m in layer.modules if m in found.get(layer.package, ())))
+        for layer in layers
+    ]
     for package in sorted(found.keys() - {layer.package for layer in layers}):
-        below = [
-            position(new, name) or 0
-            for module in found[package]
-            for name in imported(ROOT / package.replace(".", "/") / f"{module}.py")
-        ]
-        new.insert(max(below, default=-1) + 1, Layer(package, tuple(sorted(found[package]))))
-    return [layer for layer in new if layer.modules]
+        below = [lowest_line(new, package, module) for module in found[package]]
+        new.insert(max(below, default=-1) + 1, Layer(package, ()))
+    for package, modules in found.items():
+        for module in sorted(modules):
+            if f"{package}.{module}" not in listed:
+                lines = [index for index, layer in enumerate(new) if layer.package == package]
+                lowest = lowest_line(new, package, module)
+                at = next((index for index in lines if index >= lowest), lines[-1])
+                new[at] = Layer(package, (*new[at].modules, module))
+    return [Layer(layer.package, tuple(sorted(layer.modules))) for layer in new if layer.modules]
+
+
+def lowest_line(layers: Sequence[Layer], package: str, module: str) -> int:
+    """Find the last line that a module imports from; -1 if there is none."""
+    names = [name for name in imported(path_of(package, module)) if not is_in(name, package)]
+    return max((position(layers, name) or 0 for name in names), default=-1)
+
+
+def is_in(name: str, package: str) -> bool:
+    return name.startswith(f"{package}.")
+
+
+def path_of(package: str, module: str) -> Path:
+    return ROOT / package.replace(".", "/") / f"{module}.py"
 
 
 def stems(name: str) -> frozenset[str]:

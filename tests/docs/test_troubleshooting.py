@@ -30,7 +30,16 @@ def template(node: ast.AST) -> str | None:
         return re.sub(r"%[-+.\d]*[a-z]", VALUE, node.value)
     if isinstance(node, ast.JoinedStr):
         return "".join(template(part) or VALUE for part in node.values)
+    if isinstance(node, ast.FormattedValue) and isinstance(node.value, ast.Name):
+        return constants().get(node.value.id)
     return None
+
+
+@cache
+def constants() -> dict[str, str]:
+    """The strings that modules name in capitals, such as environment variables."""
+    lines = (re.findall(r'^([A-Z_]+) = "(.*)"$', source, re.MULTILINE) for source in sources())
+    return {name: value for found in lines for name, value in found}
 
 
 @cache

@@ -18,10 +18,10 @@ from tests.processes import ROOT
 DOCS = (ROOT / "docs" / "datasets.md").read_text()
 BLOCKS = re.findall(r"^```\n(.*?)^```$", DOCS, re.DOTALL | re.MULTILINE)
 COMMANDS = [
-    line.removeprefix(".venv/bin/python -m beam_features ")
+    line.removeprefix(".venv/bin/dem features ")
     for block in BLOCKS
     for line in block.splitlines()
-    if line.startswith(".venv/bin/python")
+    if line.startswith(".venv/bin/dem features ")
 ]
 (TABLE,) = (block for block in BLOCKS if block.startswith("uri,"))
 
