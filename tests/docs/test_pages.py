@@ -41,6 +41,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_of_the_project_exist(page: Path) -> None:
+    """Paths in backticks, such as ``tests/docs/test_pages.py``."""
+    folders = "benchmarks|beam_features|configs|dem|docs|k8s|tests|trainer|tuning"
+    paths = re.findall(rf"`((?:{folders})/[\w/.]+)`", prose(page))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_prose_is_wrapped(page: Path) -> None:
     """Longer lines: tables, code blocks, and a word that is itself too long."""
     assert [
