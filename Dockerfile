@@ -1,5 +1,5 @@
-# Two images: `features`, launcher and worker of the feature job, and `trainer`, all that follows it;
-# and `test`, which is never pushed: the trainer's with what the tests need.
+# Two images: `features` is the launcher and worker of the feature job, `trainer` runs all later stages.
+# A third, `test`, is never pushed: `trainer` with what the tests need.
 # How to build them: docs/images.md; why they are so: docs/decisions/cloud.md.
 
 # Python's official image; `make pin-base` looks up the digest of its newest build.
@@ -12,19 +12,19 @@ FROM ${BEAM_IMAGE} AS beam
 FROM ${BASE_IMAGE} AS packages
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
-# The metadata name the first two. Their text is put in later: it must not decide whether all is
-# installed again. For the same reason what is installed here finds this project elsewhere.
+# pyproject.toml refers to README.md and LICENSE. Empty files take their place here, so that a change of
+# their text does not install everything again. For the same reason a .pth file leads to the project.
 RUN touch README.md LICENSE \
     && python -m venv /opt/venv \
     && echo /opt/project > /opt/venv/lib/python3.11/site-packages/project.pth
-# Of what is built, too: newer pips read the second of the two for that.
+# Newer versions of pip read PIP_BUILD_CONSTRAINT for packages that are built.
 ENV PATH=/opt/venv/bin:${PATH} \
     PIP_CONSTRAINT=/src/requirements.lock \
     PIP_BUILD_CONSTRAINT=/src/requirements.lock \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
 
-# pip's configuration may be a secret of the build: it says which index to take.
+# pip's configuration, which selects the index, may be a secret of the build.
 FROM packages AS features-packages
 # hadolint ignore=DL3013 # the constraints pin the versions
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -51,8 +51,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     pip install --no-deps --target /opt/project .
 
 FROM ${BASE_IMAGE} AS runtime
-# All that is written without being asked for goes to /tmp, so that the root can be read-only. The
-# working directory is not on Python's path: anybody may write there.
+# Caches and temporary files go to /tmp, so that the root can be read-only. PYTHONSAFEPATH keeps the
+# working directory off Python's path, since any user may write there.
 ENV PATH=/opt/venv/bin:${PATH} \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib-config \
@@ -64,8 +64,8 @@ FROM runtime AS features
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 COPY --from=features-packages /opt/venv /opt/venv
 COPY --from=project /opt/project /opt/project
-# Else Beam's boot makes another virtual environment at each start: writing to the root, and without
-# what is in this one.
+# Otherwise Beam's boot makes another virtual environment at each start, which needs a writable root and
+# lacks the packages of this one.
 ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 ARG CREATED=""
 ARG REVISION=""
@@ -79,13 +79,13 @@ LABEL org.opencontainers.image.title=deep-embedded-music-features \
       org.opencontainers.image.source=${SOURCE} \
       org.opencontainers.image.version=${VERSION}
 USER 10001:10001
-# What runners start workers by; a launcher names its command: python -m beam_features.
+# Runners start workers by this entry point; a launcher overrides it with python -m beam_features.
 ENTRYPOINT ["/opt/apache/beam/boot"]
 
 FROM runtime AS trainer
 COPY --from=trainer-packages /opt/venv /opt/venv
 COPY --from=project /opt/project /opt/project
-# Where GKE puts the driver, and what the container runtime of other hosts shall put in.
+# GKE mounts the driver in /usr/local/nvidia; other container runtimes read the NVIDIA_ variables.
 ENV PATH=${PATH}:/usr/local/nvidia/bin \
     LD_LIBRARY_PATH=/usr/local/nvidia/lib:/usr/local/nvidia/lib64 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
@@ -106,15 +106,15 @@ CMD ["python", "-m", "trainer.train", "--help"]
 
 FROM trainer AS test
 USER 0:0
-# hadolint ignore=DL3008 # it is thrown away
+# hadolint ignore=DL3008 # this image is not kept
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git make \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-# The tests' modules lie in the working directory; those of the project still come from the image.
+# The tests import their modules from the working directory.
 ENV PYTHONSAFEPATH=""
-# Where make looks for what it has installed.
+# make looks for the installation in .venv.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     pip install --no-cache-dir -c requirements.lock --editable '.[features,train,dev]' \
     && ln -s /opt/venv .venv \

@@ -10,7 +10,7 @@ FEATURE_OPTIONS ?=
 TRAIN_OPTIONS ?=
 TUNE_OPTIONS ?=
 TEST_PROCESSES ?= 2
-# Of `make ladder`: features with folds, where runs go, and options such as '--seeds 0 --rungs T3'.
+# For `make ladder`: features with folds, the output, and options such as '--seeds 0 --rungs T3'.
 DATA ?= demo/esc50/features
 LADDER ?= demo/ladder
 LADDER_OPTIONS ?=
@@ -52,7 +52,7 @@ demo: .venv/installed
 	@echo "report:      $(JOB)/report.html"
 	@echo "TensorBoard: .venv/bin/tensorboard --logdir $(JOB)/logs"
 
-# Searches margin and encoder on the same features; minutes on two cores.
+# Search margin and encoder on the same features; minutes on two cores.
 demo-tune: .venv/installed
 	@echo "== features: $(DATASET) to $(FEATURES)"
 	@$(PY) -m beam_features --dataset "$(DATASET)" $(if $(INPUT),--input "$(INPUT)") \
@@ -62,8 +62,8 @@ demo-tune: .venv/installed
 	  $(TUNE_OPTIONS)
 	@echo "TensorBoard: .venv/bin/tensorboard --logdir $(OUT)/tune/trials"
 
-# Cross-validates the statistics, the untrained encoder, the original recipe, ours, and ours with
-# labels, over three seeds: hours on two cores. What is there is not done again.
+# Cross-validate the statistics, the untrained encoder, the original recipe, ours, and ours with
+# labels, over three seeds: hours on two cores. It resumes from what exists.
 ladder: .venv/installed
 	$(PY) -m benchmarks.ladder --data "$(DATA)" --job-dir "$(LADDER)" $(LADDER_OPTIONS)
 
@@ -83,8 +83,8 @@ lock: .venv/installed
 	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
-# Build both images without a Docker engine and run the pipeline in them; as root, with buildah, and
-# debootstrap where the base images cannot be pulled. IMAGE_CHECK=--gpu: the trainer with CUDA.
+# Build both images without Docker and run the pipeline in them. Needs root and buildah, and debootstrap
+# if the base images cannot be pulled. IMAGE_CHECK=--gpu: the trainer with CUDA.
 image-check: .venv/installed
 	$(PY) -m tests.images.check $(IMAGE_CHECK)
 
