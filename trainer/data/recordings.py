@@ -1,6 +1,7 @@
 """Audio files to embed or to label: finding them, and the feature job's own decoder.
 
-The one module of `trainer` that knows the decoders of `beam_features`; see docs/decisions/contract.md.
+The one module of `trainer` that knows the decoders of `beam_features`; see
+docs/decisions/contract.md.
 """
 
 import io

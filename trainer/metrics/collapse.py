@@ -1,7 +1,8 @@
 """Signs of collapse: all tiles get the same embedding, and the loss has nothing to compare.
 
 The loss sees projections, so they decide: at inference the embedding of a collapsed run can differ
-from tile to tile, since batch norm then divides by moving statistics; see docs/decisions/training.md.
+from tile to tile, since batch norm then divides by moving statistics; see
+docs/decisions/training.md.
 """
 
 from collections.abc import Mapping
