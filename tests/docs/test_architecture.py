@@ -76,7 +76,7 @@ def upward_imports(layers: Sequence[Layer]) -> list[str]:
     return [
         f"{layer.package}.{module} imports {name}"
         for index, layer in enumerate(layers)
-        for module in layer.modules
+        for module in (*layer.modules, "__init__")
         for name in imported(path_of(layer.package, module))
         if (position(layers, name) or 0) > index
     ]
@@ -107,13 +107,9 @@ def expected_layers(layers: Sequence[Layer], found: dict[str, set[str]]) -> list
 
 
 def lowest_line(layers: Sequence[Layer], package: str, module: str) -> int:
-    """Find the last line that a module imports from; -1 if there is none."""
-    names = [name for name in imported(path_of(package, module)) if not is_in(name, package)]
-    return max((position(layers, name) or 0 for name in names), default=-1)
-
-
-def is_in(name: str, package: str) -> bool:
-    return name.startswith(f"{package}.")
+    """Find the last line of another package that a module imports from; -1 if there is none."""
+    lines = {position(layers, name) or 0 for name in imported(path_of(package, module))}
+    return max((line for line in lines if layers[line].package != package), default=-1)
 
 
 def path_of(package: str, module: str) -> Path:
