@@ -1,4 +1,4 @@
-"""How much memory this process has taken at most."""
+"""Peak memory of this process."""
 
 import resource
 import sys
@@ -10,8 +10,8 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_memory_mib() -> float:
-    """Most memory that was resident on the host, in MiB."""
-    if _STATUS.exists():  # Linux, where getrusage may count the parent's before exec
+    """Peak resident memory on the host, in MiB."""
+    if _STATUS.exists():  # Linux: getrusage may report the peak of the parent before exec
         lines = _STATUS.read_text().splitlines()
         (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
         return int(peak) / 1024
@@ -20,7 +20,7 @@ def peak_memory_mib() -> float:
 
 
 def peak_gpu_memory_mib() -> float | None:
-    """Most memory that was allocated on the fullest GPU, in MiB; None without any."""
+    """Peak memory allocated on the fullest GPU, in MiB; None without GPUs."""
     devices = [gpu.name.partition("device:")[2] for gpu in tf.config.list_logical_devices("GPU")]
     peaks = [tf.config.experimental.get_memory_info(name)["peak"] for name in devices]
     return max(peaks) / 1024**2 if peaks else None

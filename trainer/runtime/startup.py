@@ -1,4 +1,4 @@
-"""Start TensorFlow: without its start-up chatter, which would bury our own lines, and with GPUs."""
+"""Import TensorFlow without its start-up messages, and check that it sees the GPUs."""
 
 import os
 import sys
@@ -7,20 +7,19 @@ import tempfile
 from dem.errors import InputError
 
 REQUIRED_GPUS = "DEM_REQUIRED_GPUS"
-"""Environment variable: so many GPUs the container has been given, which TensorFlow must see."""
+"""Environment variable: number of GPUs that TensorFlow must see."""
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _QUIET = "3"  # errors become exceptions anyway
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow; what it says meanwhile is shown only if it fails.
+    """Import TensorFlow; its messages are shown only if the import fails.
 
-    A lower log level in the environment means that somebody wants to see its messages: then all
-    are.
+    All are shown if the environment sets a log level lower than ours.
 
     Raises:
-        InputError: TensorFlow sees fewer GPUs than the environment asks for.
+        InputError: TensorFlow sees fewer GPUs than the environment requires.
     """
     if os.environ.get(_LOG_LEVEL, _QUIET) == _QUIET:
         _import_quietly()
@@ -32,32 +31,32 @@ def load_tensorflow() -> None:
 
 
 def require_gpus(required: str, visible: int) -> None:
-    """Compare what is asked for with what is there: without a GPU, TensorFlow takes the CPU.
+    """Refuse too few GPUs, since TensorFlow would fall back to the CPU without an error.
 
     Raises:
-        InputError: there are too few, or `required` is no number.
+        InputError: there are too few, or `required` is not a number.
     """
     if not required.isdecimal():
         raise InputError(f"{REQUIRED_GPUS}={required!r} is not a number of GPUs; set it to one")
     if visible < int(required):
         raise InputError(
             f"{REQUIRED_GPUS}={required}, but TensorFlow sees {visible} GPUs; give the container "
-            "that many, on a node whose driver nvidia-smi shows there, in an image with the gpu "
-            f"extra; or unset {REQUIRED_GPUS} to run on what there is"
+            "that many, check that nvidia-smi works in it and that its image has the gpu extra, or "
+            f"unset {REQUIRED_GPUS} to run without"
         )
 
 
 def _import_quietly() -> None:
-    os.environ[_LOG_LEVEL] = _QUIET  # which processes that we start inherit
+    os.environ[_LOG_LEVEL] = _QUIET  # child processes inherit it
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
         try:
             import tensorflow  # noqa: F401
         except BaseException:
-            said.seek(0)
-            os.write(stderr, said.read())
+            messages.seek(0)
+            os.write(stderr, messages.read())
             raise
         finally:
             os.dup2(stderr, 2)

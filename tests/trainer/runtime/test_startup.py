@@ -1,14 +1,15 @@
-"""The GPUs that a container has been given are visible, or nothing starts."""
+"""TensorFlow sees the GPUs that the environment requires, or nothing starts."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from dem.errors import InputError
-from tests.cluster import finish
-from tests.processes import error_line, start
-from tests.tuning.searches import MARGINS, command, settings
+from tests.processes import error_in
 from trainer.runtime.startup import REQUIRED_GPUS, require_gpus
+from trainer.train.__main__ import main as train
+from tuning.__main__ import main as tune
 
 
 @pytest.mark.parametrize(("required", "visible"), [("0", 0), ("1", 1), ("1", 8), ("8", 8)])
@@ -29,21 +30,16 @@ def test_what_is_no_number_is_refused(required: str) -> None:
         require_gpus(required, 8)
 
 
-def test_training_does_not_begin_on_the_cpu_where_a_gpu_is_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("main", [train, tune])
+def test_no_command_begins_on_the_cpu_where_a_gpu_is_required(
+    main: Callable[[Sequence[str]], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(REQUIRED_GPUS, "1")
     job = tmp_path / "job"
-    words = ("trainer.train", "--data", tmp_path, "--job-dir", job)
-    refused = finish(start(*words, **{REQUIRED_GPUS: "1"}))
-    assert refused.returncode == 2
-    assert "DEM_REQUIRED_GPUS=1, but TensorFlow sees 0 GPUs" in error_line(refused)
-    assert not job.exists()
-
-
-def test_neither_does_a_search(tmp_path: Path) -> None:
-    job = tmp_path / "job"
-    searching = start(
-        *command(tmp_path, job, settings(MARGINS, "trials=1")), **{REQUIRED_GPUS: "1"}
-    )
-    refused = finish(searching)
-    assert refused.returncode == 2
-    assert "DEM_REQUIRED_GPUS=1, but TensorFlow sees 0 GPUs" in error_line(refused)
+    assert main(["--data", str(tmp_path), "--job-dir", str(job)]) == 2
+    line = error_in(capsys.readouterr().err)
+    assert "DEM_REQUIRED_GPUS=1, but TensorFlow sees 0 GPUs" in line
     assert not job.exists()
