@@ -53,7 +53,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 FROM ${BASE_IMAGE} AS runtime
 # All that is written without being asked for goes to /tmp, so that the root can be read-only. The
 # working directory is not on Python's path: anybody may write there.
-ENV PATH=/opt/venv/bin:${PATH} \
+ENV PATH=/opt/venv/bin:/opt/project/bin:${PATH} \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib-config \
     PYTHONSAFEPATH=1 \

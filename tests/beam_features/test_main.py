@@ -21,8 +21,8 @@ DATAFLOW = ("--runner=DataflowRunner", "--project=my-project", "--region=europe-
         ([], "dataset 'folder' needs --input, the directory that holds it"),
         (["--input", "x", "--shards", "0"], "--shards must be at least 1, not 0"),
         (
-            ["--input", "x", "--max_failure_rate", "5"],
-            "--max_failure_rate is a share, 0 to 1, not 5.0",
+            ["--input", "x", "--max-failure-rate", "5"],
+            "--max-failure-rate is a share, 0 to 1, not 5.0",
         ),
         (
             ["--input", "x", "--shard", "4"],
@@ -98,7 +98,7 @@ def test_help_takes_less_than_two_seconds():
         words = [sys.executable, "-m", "beam_features", "--help"]
         shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         taken_s.append(time.monotonic() - start)
-    assert "--max_failure_rate SHARE" in shown
+    assert "--max-failure-rate SHARE" in shown
     assert min(taken_s) < 2
 
 
@@ -132,12 +132,12 @@ def test_csv_needs_a_file(tmp_path, capsys):
         (["--output", ""], "--output is empty; give a path or a URI"),
         (["--output", "o", "--input", ""], "--input is empty; give a path or a URI"),
         (
-            ["--output", "o", "--max_duration_s", "inf"],
-            "--max_duration_s must be more than 0, not inf",
+            ["--output", "o", "--max-duration-s", "inf"],
+            "--max-duration-s must be more than 0, not inf",
         ),
         (
-            ["--output", "o", "--max_duration_s", "0"],
-            "--max_duration_s must be more than 0, not 0.0",
+            ["--output", "o", "--max-duration-s", "0"],
+            "--max-duration-s must be more than 0, not 0.0",
         ),
         (
             ["--output", "ftp://x/y"],
