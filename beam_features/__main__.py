@@ -75,7 +75,7 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence
     from dem.settings import load_settings
 
     if known.input is None and known.dataset != "sample":
-        holder = "CSV file" if known.dataset == "csv" else "directory that contains it"
+        holder = "CSV file" if known.dataset == "csv" else "directory that holds it"
         raise InputError(f"dataset {known.dataset!r} needs --input, the {holder}")
     if known.shards is not None and known.shards < 1:
         raise InputError(f"--shards must be at least 1, not {known.shards}")

@@ -139,6 +139,7 @@ def test_a_stage_gets_its_words_and_gives_its_exit_code(capsys) -> None:
     assert capsys.readouterr().err.startswith("error: --partitions are those of --data")
 
 
+@pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
 @pytest.mark.parametrize("module", ["dem", *FORMS.values()])
 def test_every_form_runs_as_a_module(module: str, monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", [module, "--help"])

@@ -51,22 +51,22 @@ class TrainConfig:
     """Number of layers of `dense`, `conv1d`, `conv2d`, `gru` and `conv_gru`; null: the default of
     the encoder."""
     embedding_size: Positive | None = 256
-    """Length of the embedding, which is exported; null: that of what the encoder pools."""
+    """Length of the exported embedding; null: what the encoder pools is the embedding."""
     projection_hidden: Positive | None = None
     """Length of a layer between embedding and projection; null: no such layer."""
     projection_size: Positive | None = 128
-    """Length of the projection, which the loss is computed of; null: no projection, the loss is
-    computed of the embedding."""
+    """Length of the projection, on which the loss is computed; null: on the embedding itself."""
     loss: Annotated[str, LOSSES] = "triplet"
-    """`triplet`: neighbours shall be closer than opposites by the margin; `infonce`: find the
-    neighbour among all tiles of other sessions."""
+    """`triplet`: make neighbours closer than opposites by the margin; `infonce`: find the neighbour
+    among all tiles of other sessions."""
     mining: Annotated[str, MININGS] = "semi_hard"
     """Opposites of `triplet`: a `random` one, `all`, the nearest that is farther than the neighbour
     (`semi_hard`), or the nearest (`hard`: the embedding collapses more easily)."""
     reducer: Literal["mean", "active_mean"] = "active_mean"
     """Of `triplet`: mean over all triplets, or over those with a positive loss (`active_mean`)."""
     margin: Annotated[float, Field(gt=0, le=4)] = 0.2
-    """Of `triplet`: in squared distances between unit vectors, which are at most 4."""
+    """Of `triplet`: how much farther than the neighbour an opposite must be, in squared distances
+    between unit vectors, 0 to 4."""
     similarity: Annotated[str, SIMILARITIES] = "cosine"
     """Of `infonce`: cosine, or the bilinear form of COLA with a learned matrix."""
     temperature: PositiveNumber = 0.1
@@ -88,8 +88,8 @@ class TrainConfig:
     clip_norm: PositiveNumber | None = None
     """Maximum norm of the gradient over all weights; null: no clipping."""
     positives: Annotated[tuple[Literal["time", "sensor"], ...], Field(min_length=1)] = ("time",)
-    """Where the neighbour of an anchor comes from. `time`: near in time; `sensor`: the same instant
-    from another sensor of the session; both: each for half of the anchors."""
+    """What a neighbour is. `time`: a tile near in time; `sensor`: the same instant from another
+    sensor of the session; both: each for half of the anchors."""
     neighbourhood_s: PositiveNumber = 5.0
     """Maximum time in seconds between the starts of an anchor and its neighbour."""
     augment: tuple[Annotated[str, AUGMENTATIONS], ...] = ("gain", "time_mask", "mel_mask")

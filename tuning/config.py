@@ -35,8 +35,8 @@ class TuneConfig:
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Of the values that are tried; space.seed is that of the trainings."""
     worker_deadline_s: PositiveNumber = 120.0
-    """A worker without a heartbeat for so many seconds loses its trial to another. At least 60, as
-    saving the state of a trial may take that long."""
+    """A worker without a heartbeat for so many seconds loses its trial to another. Choose at least
+    60: saving the state of a trial may take that long."""
     abandon_after_s: PositiveNumber = 3600.0
     """For so many seconds a chief waits for any worker, and a worker for its chief."""
     space: dict[str, Any] = field(default_factory=dict)
