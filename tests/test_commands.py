@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 from dem import __main__ as dem
-from dem.__main__ import COMMANDS
+from dem.__main__ import COMMANDS as STAGES
 from tests.processes import ROOT, run
 
 FORMS = {
@@ -26,6 +26,7 @@ FORMS = {
     "tune": "tuning",
     "export-onnx": "trainer.export_onnx",
 }
+COMMANDS = ("dem", *FORMS.values())  # after ``python -m``
 HEAVY = {"apache_beam", "tensorflow", "keras", "librosa", "scipy", "soundfile", "sklearn", "pandas"}
 
 
@@ -37,15 +38,15 @@ def ended(main, *words: str) -> int:
 
 
 def main_of(name: str):
-    return importlib.import_module(COMMANDS[name][0]).main
+    return importlib.import_module(STAGES[name][0]).main
 
 
 def test_help_lists_every_command_with_one_line(capsys) -> None:
-    assert set(COMMANDS) == set(FORMS)
+    assert set(STAGES) == set(FORMS)
     assert dem.main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert re.findall(r"^  ([a-z-]+)  +(.+)$", shown, re.MULTILINE) == [
-        (name, summary) for name, (_, summary) in COMMANDS.items()
+        (name, summary) for name, (_, summary) in STAGES.items()
     ]
 
 
@@ -86,7 +87,7 @@ print(*({HEAVY} & {{module.split(".")[0] for module in sys.modules}}))
     assert time.monotonic() - begin < 2  # of all nine together
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", STAGES)
 def test_help_shows_an_example_of_the_form_that_was_asked(name: str, capsys) -> None:
     assert ended(dem.main, name, "--help") == 0
     shown = capsys.readouterr().out
@@ -98,7 +99,7 @@ def test_help_shows_an_example_of_the_form_that_was_asked(name: str, capsys) -> 
     assert f"\nexample:\n  python -m {FORMS[name]} " in shown
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", STAGES)
 def test_a_missing_argument_is_one_line_and_exit_2(name: str, capsys) -> None:
     assert ended(main_of(name)) == 2
     stderr = capsys.readouterr().err
@@ -107,7 +108,7 @@ def test_a_missing_argument_is_one_line_and_exit_2(name: str, capsys) -> None:
     assert stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", STAGES)
 def test_a_misspelled_option_is_explained(name: str, capsys) -> None:
     assert ended(dem.main, name, "--debgu") == 2
     assert capsys.readouterr().err == (
@@ -140,7 +141,7 @@ def test_a_stage_gets_its_words_and_gives_its_exit_code(capsys) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
-@pytest.mark.parametrize("module", ["dem", *FORMS.values()])
+@pytest.mark.parametrize("module", COMMANDS)
 def test_every_form_runs_as_a_module(module: str, monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", [module, "--help"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the process is that of pytest

@@ -14,10 +14,11 @@ from dem.command import Parser, run_command
 from dem.errors import InputError
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.export_onnx"
 _OPSET = 18
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(
         prog,
@@ -29,9 +30,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     return parser.parse_args(arguments)
 
 
-def main(
-    arguments: Sequence[str] | None = None, prog: str = "python -m trainer.export_onnx"
-) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments, prog)
     return run_command(lambda: export_onnx(parsed.job_dir, parsed.output), debug=parsed.debug)

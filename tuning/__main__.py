@@ -11,8 +11,10 @@ from trainer.runtime.startup import load_tensorflow
 from tuning.config import TuneConfig
 from tuning.workers.role import read_role
 
+_PROG = "python -m tuning"
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(
         prog,
@@ -26,7 +28,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m tuning") -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments, prog)
     return run_command(lambda: _run(parsed), debug=parsed.debug)

@@ -13,8 +13,10 @@ from dem.access import is_remote
 from dem.command import Parser, run_command
 from dem.errors import InputError, Terminated
 
+_PROG = "python -m beam_features.download"
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Read the command line."""
     parser = Parser(
         prog,
@@ -42,9 +44,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     return parser.parse_args(arguments)
 
 
-def main(
-    arguments: Sequence[str] | None = None, prog: str = "python -m beam_features.download"
-) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     known = parse_arguments(arguments, prog)
     return run_command(lambda: _run(known), debug=known.debug)

@@ -16,10 +16,11 @@ from trainer.choices import ENCODER_KINDS, HEADS
 from trainer.config import ClassifyConfig
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.classify"
 _PREDICT = "predict"
 
 
-def parse_arguments(words: Sequence[str], prog: str) -> argparse.Namespace:
+def parse_arguments(words: Sequence[str], prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line that fits and tests a classifier."""
     parser = Parser(
         prog,
@@ -68,7 +69,7 @@ def parse_predict_arguments(words: Sequence[str], prog: str) -> argparse.Namespa
     return parser.parse_args(words)
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m trainer.classify") -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == [_PREDICT]:

@@ -17,8 +17,10 @@ from trainer.choices import ENCODER_KINDS, HEADS
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.crossval"
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(
         prog,
@@ -67,7 +69,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m trainer.crossval") -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments, prog)
     return run_command(lambda: _run(parsed), debug=parsed.debug)

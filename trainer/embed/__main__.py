@@ -8,8 +8,10 @@ from dem.command import Parser, run_command
 from dem.errors import InputError
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.embed"
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(
         prog,
@@ -35,7 +37,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m trainer.embed") -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments, prog)
     return run_command(lambda: _run(parsed), debug=parsed.debug)

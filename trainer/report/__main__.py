@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dem.command import Parser, add_job_arguments, run_command
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.report"
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(
         prog,
@@ -19,7 +21,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m trainer.report") -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments, prog)
     return run_command(lambda: _run(parsed), debug=parsed.debug)

@@ -10,8 +10,10 @@ from dem.termination import watch_sigterm
 from trainer.config import TrainConfig
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.train"
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(
         prog,
@@ -24,7 +26,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m trainer.train") -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments, prog)
     return run_command(lambda: _run(parsed), debug=parsed.debug)
