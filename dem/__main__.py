@@ -33,9 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif name.replace("_", "-") in COMMANDS:
         return _run(name.replace("_", "-"), words)
     else:
+        from dem.command import refuse  # what it imports would slow --help down
+
         problem = unknown_name("command", name, COMMANDS) if name else "a command is missing"
-        print(f"error: {problem} (dem --help lists all)", file=sys.stderr)
-        return ExitCode.BAD_INPUT
+        return refuse(f"{problem} (dem --help lists all)")
     return ExitCode.DONE
 
 
@@ -57,10 +58,6 @@ def _help() -> str:
 
 
 def _run(name: str, words: Sequence[str]) -> int:
-    if name == "features":  # the other stages handle signals themselves
-        from dem.termination import end_on_signals
-
-        end_on_signals()
     module, _ = COMMANDS[name]
     code: int = importlib.import_module(module).main(words, prog=f"dem {name}")
     return code

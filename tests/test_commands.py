@@ -3,7 +3,6 @@
 import importlib
 import re
 import runpy
-import signal
 import subprocess
 import sys
 import time
@@ -144,7 +143,6 @@ def test_a_stage_gets_its_words_and_gives_its_exit_code(capsys) -> None:
 @pytest.mark.parametrize("module", COMMANDS)
 def test_every_form_runs_as_a_module(module: str, monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", [module, "--help"])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the process is that of pytest
     with pytest.raises(SystemExit) as stop:
         runpy.run_module(module, run_name="__main__")
     assert stop.value.code == 0
