@@ -53,7 +53,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 FROM ${BASE_IMAGE} AS runtime
 # Caches and temporary files go to /tmp, so that the root can be read-only. PYTHONSAFEPATH keeps the
 # working directory off Python's path, since any user may write there.
-ENV PATH=/opt/venv/bin:${PATH} \
+ENV PATH=/opt/venv/bin:/opt/project/bin:${PATH} \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib-config \
     PYTHONSAFEPATH=1 \

@@ -5,7 +5,7 @@ INPUT ?=
 CONFIG ?= configs/demo.yaml
 TUNE_CONFIG ?= configs/tune.yaml
 OUT ?= demo/$(DATASET)
-# More options for the stages, such as FEATURE_OPTIONS='--max_failure_rate 0.2'.
+# More options for the stages, such as FEATURE_OPTIONS='--max-failure-rate 0.2'.
 FEATURE_OPTIONS ?=
 TRAIN_OPTIONS ?=
 TUNE_OPTIONS ?=
@@ -19,7 +19,7 @@ PY := .venv/bin/python
 FEATURES = $(OUT)/features
 JOB = $(OUT)/job
 
-.PHONY: demo demo-tune ladder test test-all lint lock image-check pin-base clean
+.PHONY: demo demo-tune ladder test test-all lint settings lock image-check pin-base clean
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
@@ -77,6 +77,16 @@ test: lint
 
 test-all: lint
 	$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+# Write docs/settings.md from the config classes.
+settings: .venv/installed
+	@{ printf '# Settings\n\nEvery key of `--config` and `--set`, written by `make settings` from the '; \
+	  printf 'config classes.\n`dem COMMAND --help-settings` prints the same; `dem crossval` has the '; \
+	  printf 'settings of `dem train`,\nand with `--set-classifier` those of `dem classify`.\n'; \
+	  for stage in features train classify tune; do \
+	    printf '\n## `dem %s`\n\n' $$stage; \
+	    $(PY) -m dem $$stage --help-settings markdown; \
+	  done; } > docs/settings.md
 
 # Refresh the lock file: every extra in one list, valid for every supported Python.
 lock: .venv/installed

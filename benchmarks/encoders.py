@@ -25,8 +25,9 @@ import tensorflow as tf
 
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
+from trainer.choices import ENCODERS
 from trainer.config import Architecture
-from trainer.model.encoders import ENCODERS, build_encoder
+from trainer.model.encoders import build_encoder
 
 TILE_SHAPE = FeatureSpec().tile_shape
 EMBEDDING_SIZE = 256
@@ -37,7 +38,7 @@ Work = Callable[[tf.Tensor], object]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=list(ENCODERS))
+    parser.add_argument("--encoders", nargs="+", choices=list(ENCODERS), default=list(ENCODERS))
     parser.add_argument("--tiles", type=int, default=256, help="in a batch")
     parser.add_argument("--rounds", type=int, default=3)
     known = parser.parse_args(arguments)

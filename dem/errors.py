@@ -1,10 +1,11 @@
-"""Exit codes and the error that means: retrying the same command cannot help."""
+"""Exit codes, the errors behind them, and what an error says about an unknown name."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a finished process tells its caller; 143 is 128 + SIGTERM, as shells count."""
+    """Exit code of a process; 143 is 128 + SIGTERM, as in shells."""
 
     DONE = 0
     FAILED = 1
@@ -13,7 +14,7 @@ class ExitCode(IntEnum):
 
 
 class InputError(ValueError):
-    """Bad arguments, configuration or data that do not fit: names the value and the remedy."""
+    """Bad arguments, settings or data: a retry cannot help. Names the value and the remedy."""
 
 
 class JobError(RuntimeError):
@@ -21,8 +22,22 @@ class JobError(RuntimeError):
 
 
 class DivergedError(JobError):
-    """The training went astray with its settings: others might do better, a retry would not."""
+    """The training diverged: other settings may help, a retry does not."""
 
 
 class Terminated(Exception):  # noqa: N818 - a state, not a fault
-    """The process was asked to stop by SIGTERM and has saved its state."""
+    """The process received SIGTERM and has saved its state."""
+
+
+def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
+    """Say that `name` is none of the choices, and which of them is spelled most like it."""
+    names = list(choices)
+    return f"unknown {kind} {name!r}; choose one of: {', '.join(names)}{did_you_mean(name, names)}"
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` with the choice that is spelled most like `name`, or nothing."""
+    import difflib  # imported here, since ``dem --help`` does not need it
+
+    closest = difflib.get_close_matches(name, list(choices), n=1)
+    return f"; did you mean {closest[0]!r}?" if closest else ""

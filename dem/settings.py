@@ -9,7 +9,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from dem.access import named_by_user
-from dem.errors import InputError
+from dem.errors import InputError, unknown_name
 
 T = TypeVar("T")
 
@@ -20,17 +20,17 @@ def load_settings(
     overrides: Sequence[str],
     read_text: Callable[[str], str],
 ) -> T:
-    """Build `cls` from the YAML file `config`, then from the ``key=value`` words, which win.
+    """Build `cls` from the YAML file `config` and the ``key=value`` words, which override it.
 
     Args:
         cls: a pydantic dataclass that forbids extra keys.
         config: path or URI of a YAML mapping, or None.
-        overrides: words such as ``margin=0.3`` or ``train_partitions=[fold1,fold2]``; of a key that
-            holds a mapping, ``space.margin=0.3`` sets one key in it.
-        read_text: reads the file; each stage brings the storage it uses.
+        overrides: words such as ``margin=0.3`` or ``train_partitions=[fold1,fold2]``;
+            ``space.margin=0.3`` sets one key in the mapping ``space``.
+        read_text: reads the file.
 
     Raises:
-        InputError: the file is missing or no mapping, a key is unknown, a value does not fit.
+        InputError: the file is missing or no mapping, a key is unknown, or a value is invalid.
     """
     values = _read_mapping(config, read_text) if config else {}
     for key, value in _parse_overrides(overrides).items():
@@ -43,7 +43,11 @@ def load_settings(
 
 
 def build_settings(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Validate `values` into `cls`, or raise an InputError of one line that names each fault."""
+    """Validate `values` into `cls`.
+
+    Raises:
+        InputError: of one line that names every invalid value.
+    """
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
@@ -53,15 +57,15 @@ def build_settings(cls: type[T], values: Mapping[str, Any]) -> T:
 
 
 def as_yaml_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as YAML and JSON give them back: tuples become lists."""
+    """Values as YAML and JSON return them: tuples become lists."""
     return dict(json.loads(json.dumps(values)))
 
 
-def describe_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """Name the keys in which two nested mappings differ, with both values; empty if in none."""
-    before, now = _flatten(there), _flatten(here)
+def describe_differences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> str:
+    """Name the keys in which two nested mappings differ, with both values; empty if equal."""
+    before, now = _flatten(stored), _flatten(requested)
     keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    return ", ".join(f"{key} {before.get(key)} there, {now.get(key)} here" for key in keys)
+    return "; ".join(f"{key}: stored {before.get(key)}, requested {now.get(key)}" for key in keys)
 
 
 def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def _read_mapping(config: str, read_text: Callable[[str], str]) -> dict[str, Any
         reason = " ".join(str(error).split())
         raise InputError(f"config {config!r} is not valid YAML: {reason}") from error
     if not isinstance(values, dict):
-        raise InputError(f"config {config!r} must hold 'key: value' lines, not {values!r}")
+        raise InputError(f"config {config!r} must contain 'key: value' lines, not {values!r}")
     return values
 
 
@@ -101,7 +105,7 @@ def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 def _describe(fault: Any, known: Sequence[str]) -> str:
     name = ".".join(str(part) for part in fault["loc"])
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"unknown key {name!r}; choose from: {', '.join(known)}"
-    if fault["type"] == "value_error":  # raised by our own checks, which name the value themselves
+        return unknown_name("key", name, known)
+    if fault["type"] == "value_error":  # of our own checks, whose messages are complete
         return str(fault["ctx"]["error"])
     return f"{name}: {fault['msg']}, not {fault['input']!r}"

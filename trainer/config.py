@@ -1,4 +1,7 @@
-"""Settings of a training run: typed, validated, every key on the surface."""
+"""Settings of training and classifier. The docstring below a key is its documentation.
+
+``--help-settings`` and docs/settings.md are generated from it.
+"""
 
 from typing import Annotated, Literal
 
@@ -6,9 +9,12 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from dem.errors import InputError
+from trainer.choices import AUGMENTATIONS, ENCODERS, LOSSES, MININGS, SIMILARITIES
 
 Positive = Annotated[int, Field(gt=0)]
-Augmentation = Literal["shift", "mix", "noise", "gain", "time_mask", "mel_mask"]
+PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 _CHANNEL_STEP = 8  # GPUs compute multiples of it fast in 16 bits
 
@@ -18,10 +24,10 @@ class Architecture:
     """An encoder, and how much larger or smaller than usual it is.
 
     Attributes:
-        name: key of `trainer.model.encoders.ENCODERS`.
-        width: by what the numbers of channels or units are multiplied, rounded to multiples of 8.
+        name: of `trainer.choices.ENCODERS`, or ``module:function``.
+        width: factor of the numbers of channels or units, which are rounded to multiples of 8.
         depth: number of convolutions (of recurrent or dense layers, where there are none); None:
-            the usual one.
+            the default of the encoder.
     """
 
     name: str
@@ -33,51 +39,95 @@ class Architecture:
         return max(round(channels * self.width / _CHANNEL_STEP), 1) * _CHANNEL_STEP
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=SETTINGS)
 class TrainConfig:
-    """What to train and how; configs/demo.yaml explains each key."""
+    """What to train and how."""
 
-    encoder: str = "conv2d"
+    encoder: Annotated[str, ENCODERS] = "conv2d"
+    """The network from a tile to its embedding; docs/encoders.md compares them."""
     encoder_width: Annotated[float, Field(gt=0, le=16)] = 1.0
-    encoder_depth: Annotated[int, Field(ge=1, le=8)] | None = None  # None: the encoder's own
-    embedding_size: Positive | None = 256  # None: the embedding is what the encoder pools
-    projection_hidden: Positive | None = None  # None: no layer between embedding and projection
-    projection_size: Positive | None = 128  # None: the loss sees the embedding itself
-    loss: Literal["triplet", "infonce"] = "triplet"
-    mining: Literal["random", "all", "semi_hard", "hard"] = "semi_hard"  # triplet
-    reducer: Literal["mean", "active_mean"] = "active_mean"  # triplet
-    margin: Annotated[float, Field(gt=0, le=4)] = 0.2  # triplet
-    similarity: Literal["cosine", "bilinear"] = "cosine"  # infonce
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1  # infonce, cosine
+    """Factor of the number of channels or units."""
+    encoder_depth: Annotated[int, Field(ge=1, le=8)] | None = None
+    """Number of layers of `dense`, `conv1d`, `conv2d`, `gru` and `conv_gru`; null: the default of
+    the encoder."""
+    embedding_size: Positive | None = 256
+    """Length of the exported embedding; null: what the encoder pools is the embedding."""
+    projection_hidden: Positive | None = None
+    """Length of a layer between embedding and projection; null: no such layer."""
+    projection_size: Positive | None = 128
+    """Length of the projection, on which the loss is computed; null: on the embedding itself."""
+    loss: Annotated[str, LOSSES] = "triplet"
+    """`triplet`: make neighbours closer than opposites by the margin; `infonce`: find the neighbour
+    among all tiles of other sessions."""
+    mining: Annotated[str, MININGS] = "semi_hard"
+    """Opposites of `triplet`: a `random` one, `all`, the nearest that is farther than the neighbour
+    (`semi_hard`), or the nearest (`hard`: the embedding collapses more easily)."""
+    reducer: Literal["mean", "active_mean"] = "active_mean"
+    """Of `triplet`: mean over all triplets, or over those with a positive loss (`active_mean`)."""
+    margin: Annotated[float, Field(gt=0, le=4)] = 0.2
+    """Of `triplet`: how much farther than the neighbour an opposite must be, in squared distances
+    between unit vectors, 0 to 4."""
+    similarity: Annotated[str, SIMILARITIES] = "cosine"
+    """Of `infonce`: cosine, or the bilinear form of COLA with a learned matrix."""
+    temperature: PositiveNumber = 0.1
+    """Of `infonce` with `cosine`: a lower one gives the most similar opposites more weight."""
     batch_size: Annotated[int, Field(ge=2)] = 128
+    """Anchors in the global batch, over all replicas."""
     epochs: Positive = 10
-    steps_per_epoch: Positive | None = None  # None: every training tile is an anchor once
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    """After each: recall_at_1 on the validation partitions, a checkpoint and a log line."""
+    steps_per_epoch: Positive | None = None
+    """Null: as many as it takes to use each training tile as an anchor once."""
+    learning_rate: PositiveNumber = 1e-3
+    """Of AdamW; the highest that the schedule reaches."""
     learning_rate_decay: Literal["none", "cosine"] = "none"
+    """`cosine`: down to 0 at the last step."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the learning rate rises linearly at the start."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
-    clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # None: unclipped
+    """Of AdamW; biases and normalisation layers do not decay."""
+    clip_norm: PositiveNumber | None = None
+    """Maximum norm of the gradient over all weights; null: no clipping."""
     positives: Annotated[tuple[Literal["time", "sensor"], ...], Field(min_length=1)] = ("time",)
-    neighbourhood_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
-    augment: tuple[Augmentation, ...] = ("gain", "time_mask", "mel_mask")
+    """What a neighbour is. `time`: a tile near in time; `sensor`: the same instant from another
+    sensor of the session; both: each for half of the anchors."""
+    neighbourhood_s: PositiveNumber = 5.0
+    """Maximum time in seconds between the starts of an anchor and its neighbour."""
+    augment: tuple[Annotated[str, AUGMENTATIONS], ...] = ("gain", "time_mask", "mel_mask")
+    """Random changes of the training tiles: mix with a quieter tile of another session, shift in
+    time and mel, noise, level, masks in time and mel; []: none."""
     corrupt_records_budget: Annotated[int, Field(ge=0)] = 10
-    replicas: Positive | None = None  # over all hosts; None: every GPU, or one CPU per host
+    """How many corrupt records are skipped; one more ends the run."""
+    replicas: Positive | None = None
+    """Null: every GPU of every host, or one CPU per host. On one host without GPUs, 2 makes two
+    logical replicas."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Of the encoder: the mixed ones are faster on GPUs. Weights, normalisation, distances and loss
+    stay in float32."""
     jit_compile: bool = False
-    profile_steps: tuple[Positive, Positive] | None = None  # first and last; 1 is the first of all
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    train_partitions: tuple[str, ...] | None = None  # None: from dataset_info.json
+    """True: compile the forward pass of the encoder with XLA; on one replica only."""
+    profile_steps: tuple[Positive, Positive] | None = None
+    """First and last step to profile, for TensorBoard in JOB/logs, such as [10, 15]; the first step
+    of a run is 1."""
+    seed: Seed = 0
+    """Of weights, order, pairs, augmentation and mining."""
+    train_partitions: tuple[str, ...] | None = None
+    """Null: `train`; of a dataset with n folds, the first n-2."""
     validation_partitions: tuple[str, ...] | None = None
+    """Null: `validation`; of a dataset with n folds, the last but one."""
     test_partitions: tuple[str, ...] | None = None
+    """Null: `test`; of a dataset with n folds, the last."""
     label_use: Literal["none"] = "none"
-    fingerprint: str | None = None  # of the features that the settings are for; None: of any
-    content_sha256: str | None = None  # of what these features hold; None: of anything
+    """Training never reads labels."""
+    fingerprint: str | None = None
+    """Sha256 of the feature settings that --data must have been made with; null: any."""
+    content_sha256: str | None = None
+    """Sha256 of the content that --data must have; null: any."""
 
     def __post_init__(self) -> None:
-        """Refuse a tile set that is trained on and measured on, and what does not fit together."""
+        """Refuse settings that exclude each other."""
         if self.projection_hidden and not self.projection_size:
             raise InputError(
-                f"projection_hidden={self.projection_hidden} without a projection; give a "
+                f"projection_hidden={self.projection_hidden} without a projection; set "
                 "projection_size, too, or projection_hidden=null"
             )
         if self.profile_steps and self.profile_steps[0] > self.profile_steps[1]:
@@ -89,13 +139,13 @@ class TrainConfig:
 
     @property
     def architecture(self) -> Architecture:
-        """What encoder to build."""
+        """The encoder to build."""
         return Architecture(self.encoder, self.encoder_width, self.encoder_depth)
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=SETTINGS)
 class ResolvedConfig(TrainConfig):
-    """Settings in which the data have decided what was left open; `JOB/config.yaml` holds them."""
+    """Settings with values from the data instead of null; they are in `JOB/config.yaml`."""
 
     steps_per_epoch: Positive = 1
     train_partitions: tuple[str, ...] = ()
@@ -105,20 +155,29 @@ class ResolvedConfig(TrainConfig):
     content_sha256: str = ""
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=SETTINGS)
 class ClassifyConfig:
-    """How classifiers are fitted and what they are measured on."""
+    """How classifiers are fitted, and what they are tested on."""
 
-    strengths: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 0.1, 0.01, 0.001)  # logistic
-    dropouts: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)  # dense
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 0.1, 0.01, 0.001)
+    """Of the head `logistic`: inverse regularisation strengths; the validation partitions choose
+    one."""
+    dropouts: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)
+    """Of the head `dense`: shares of units to drop; the validation partitions choose one."""
     recording_from: Literal["posteriors", "vectors"] = "posteriors"
-    train_partitions: tuple[str, ...] | None = None  # None: those of the training run
+    """How a recording is labelled: from the mean of the posteriors of its tiles, or by a classifier
+    of its own on the mean of their vectors."""
+    train_partitions: tuple[str, ...] | None = None
+    """Null: those of the training."""
     validation_partitions: tuple[str, ...] | None = None
+    """Null: those of the training."""
     test_partitions: tuple[str, ...] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # of the bootstrap and of the head dense
+    """Null: those of the training."""
+    seed: Seed = 0
+    """Of the bootstrap and of the head `dense`."""
 
     def __post_init__(self) -> None:
-        """Refuse an empty choice, and a tile set that is fitted to and measured on."""
+        """Refuse settings that exclude each other."""
         if not self.strengths:
             raise InputError(
                 "strengths is empty; give at least one inverse regularisation strength"
@@ -128,9 +187,9 @@ class ClassifyConfig:
         _require_one_role(self)
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=SETTINGS)
 class ResolvedClassifyConfig(ClassifyConfig):
-    """Settings in which the training run has decided what was left open."""
+    """Settings with values from the training instead of null."""
 
     train_partitions: tuple[str, ...] = ()
     validation_partitions: tuple[str, ...] = ()
@@ -138,7 +197,7 @@ class ResolvedClassifyConfig(ClassifyConfig):
 
 
 def _require_one_role(config: TrainConfig | ClassifyConfig) -> None:
-    """Raise an InputError where a partition stands in two lists, or in one twice."""
+    """Raise an InputError if a partition is listed twice, such as for training and test."""
     roles = {
         "train_partitions": config.train_partitions or (),
         "validation_partitions": config.validation_partitions or (),
@@ -148,5 +207,5 @@ def _require_one_role(config: TrainConfig | ClassifyConfig) -> None:
     shared = sorted({name for name in names if names.count(name) > 1})
     if shared:
         raise InputError(
-            f"partition {shared[0]!r} stands twice among {', '.join(roles)}; name it once"
+            f"partition {shared[0]!r} is listed twice among {', '.join(roles)}; list it once"
         )

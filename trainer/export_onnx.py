@@ -1,6 +1,6 @@
 """``python -m trainer.export_onnx``: the exported model as ONNX, for runtimes without TensorFlow.
 
-Needs the ``onnx`` extra. Takes the same waveforms and gives the same outputs as the SavedModel.
+Needs the ``onnx`` extra. Inputs and outputs are those of the SavedModel.
 """
 
 import argparse
@@ -10,29 +10,29 @@ import tempfile
 from collections.abc import Sequence
 
 from beam_features.schema.feature_spec import FEATURE_SPEC, dump_feature_spec
-from dem.command import run_command
+from dem.command import Parser, run_command
 from dem.errors import InputError
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.export_onnx"
 _OPSET = 18
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.export_onnx",
-        description="Write a trained model as ONNX: waveform in, embeddings and start_s out.",
-        allow_abbrev=False,
+    parser = Parser(
+        prog,
+        "Write a trained model as ONNX: waveform in, embeddings and start_s out.",
+        "--job-dir JOB --output encoder.onnx",
     )
     parser.add_argument("--job-dir", metavar="JOB", required=True, help="directory of the training")
     parser.add_argument("--output", metavar="FILE.onnx", required=True, help="what to write")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
-    parsed = parse_arguments(arguments)
+    parsed = parse_arguments(arguments, prog)
     return run_command(lambda: export_onnx(parsed.job_dir, parsed.output), debug=parsed.debug)
 
 
@@ -40,7 +40,7 @@ def export_onnx(job_dir: str, output: str) -> None:
     """Convert ``JOB/export/encoder.keras``, with the front-end before it.
 
     Raises:
-        InputError: there is none, or the converter is not installed.
+        InputError: it does not exist, or the converter is not installed.
     """
     load_tensorflow()
     try:
@@ -63,7 +63,7 @@ def export_onnx(job_dir: str, output: str) -> None:
         raise InputError(f"{uri} does not exist: the training of {job_dir} has not finished")
     spec, encoder = keras_spec(uri), storage.load_keras(uri)
     for layer in encoder.layers:
-        if isinstance(layer, keras.layers.Normalization):  # as tensors they would become inputs
+        if isinstance(layer, keras.layers.Normalization):  # tensors would become inputs
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
     model = WaveformEncoder(encoder, spec, dft_power)
     waveform = tf.TensorSpec([None], tf.float32, name="waveform")

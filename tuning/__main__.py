@@ -4,31 +4,33 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dem.command import add_job_arguments, add_settings_arguments, run_command
+from dem.command import Parser, add_job_arguments, add_settings_arguments, run_command
 from dem.settings import load_settings
 from dem.termination import unsaved_state, watch_sigterm
 from trainer.runtime.startup import load_tensorflow
 from tuning.config import TuneConfig
 from tuning.workers.role import read_role
 
+_PROG = "python -m tuning"
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tuning",
-        description="Search the settings of the training, each trial being a training run.",
-        epilog="With KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT in the "
+    parser = Parser(
+        prog,
+        "Search for good training settings; each trial is a training run.",
+        "--data FEATURES --job-dir SEARCH --config configs/tune.yaml --set trials=20",
+        "With KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT in the "
         "environment, this process is the chief or a worker of a search on several machines.",
-        allow_abbrev=False,
     )
     add_job_arguments(parser)
-    add_settings_arguments(parser)
+    add_settings_arguments(parser, TuneConfig)
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
-    parsed = parse_arguments(arguments)
+    parsed = parse_arguments(arguments, prog)
     return run_command(lambda: _run(parsed), debug=parsed.debug)
 
 

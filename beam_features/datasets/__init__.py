@@ -1,15 +1,20 @@
-"""Adapters: each lists the recordings of one dataset layout; none of them reads audio."""
+"""Adapters: each lists the recordings of one dataset layout; none of them reads audio.
 
-from collections.abc import Callable
+An adapter is a function ``(input: str) -> beam_features.recording.Listing``, named here, or by a
+user as ``module:function``. `input` is what ``--input`` says.
+"""
 
-from beam_features.datasets import dcase2018_task5, esc50, fma, folder, sample, table
-from beam_features.recording import Listing
+from dem.registry import Registry
 
-DATASETS: dict[str, Callable[[str], Listing]] = {
-    "folder": folder.list_recordings,
-    "csv": table.list_recordings,
-    "esc50": esc50.list_recordings,
-    "dcase2018-task5": dcase2018_task5.list_recordings,
-    "fma": fma.list_recordings,
-    "sample": sample.list_recordings,
-}
+DATASETS = Registry(
+    "dataset",
+    {
+        "folder": "beam_features.datasets.folder:list_recordings",
+        "csv": "beam_features.datasets.table:list_recordings",
+        "esc50": "beam_features.datasets.esc50:list_recordings",
+        "dcase2018-task5": "beam_features.datasets.dcase2018_task5:list_recordings",
+        "fma": "beam_features.datasets.fma:list_recordings",
+        "sample": "beam_features.datasets.sample:list_recordings",
+    },
+    extensible=True,
+)

@@ -10,42 +10,43 @@ from pathlib import Path
 
 from beam_features.download.catalogue import DATASETS
 from dem.access import is_remote
-from dem.command import run_command
+from dem.command import Parser, run_command
 from dem.errors import InputError, Terminated
 
+_PROG = "python -m beam_features.download"
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_features.download",
-        description="Fetch a public dataset, check it and unpack it for the feature job. "
-        "Started again after a break, it goes on where it stopped.",
-        allow_abbrev=False,
+    parser = Parser(
+        prog,
+        "Download a public dataset, validate it and unpack it for the feature job. Run again, it "
+        "resumes.",
+        "esc50 --output data",
     )
-    parser.add_argument("dataset", choices=DATASETS, help="what to fetch")
+    parser.add_argument("dataset", choices=DATASETS, help="what to download")
     parser.add_argument("--output", metavar="DIR", required=True, help="local directory")
     parser.add_argument(
         "--keep-archives",
         action="store_true",
-        help="keep the zip files in DIR/<dataset>-archives; otherwise each goes once unpacked",
+        help="keep the zip files in DIR/<dataset>-archives; by default they are deleted",
     )
     parser.add_argument(
-        "--base-url", metavar="URL", help="mirror that holds the archives under their names"
+        "--base-url", metavar="URL", help="mirror that has the archives under their names"
     )
     parser.add_argument(
         "--retries",
         metavar="N",
         type=int,
         default=5,
-        help="how often to go on after a broken connection, per archive (default 5)",
+        help="how often to resume after a broken connection, per archive (default 5)",
     )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
-    known = parse_arguments(arguments)
+    known = parse_arguments(arguments, prog)
     return run_command(lambda: _run(known), debug=known.debug)
 
 

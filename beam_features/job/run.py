@@ -214,7 +214,7 @@ def _check_failure_rate(job: FeatureJob, rejected: int, recordings: int) -> None
     if rate > job.max_failure_rate:
         raise JobError(
             f"{rejected} of {recordings} recordings ({rate:.1%}) were rejected, more than "
-            f"--max_failure_rate {job.max_failure_rate}; the reasons are in {_in(job, _REJECTED)}"
+            f"--max-failure-rate {job.max_failure_rate}; the reasons are in {_in(job, _REJECTED)}"
         )
 
 

@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from dem.errors import InputError
+from dem.errors import InputError, did_you_mean
 
 _LOCAL = "FnApiRunner"
 _ENVIRONMENTS = ("DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK")
@@ -29,19 +29,23 @@ _RETURN_EARLY = (  # with these Beam returns before the shards are there
 )
 
 
-def beam_options(arguments: Sequence[str]) -> PipelineOptions:
+def beam_options(arguments: Sequence[str], own: Sequence[str] = ()) -> PipelineOptions:
     """Beam's options, with a local runner that needs no download.
 
     `DirectRunner` stands for a choice that Beam makes: it tries to fetch the binary of another
     runner first. Asked for it, or for nothing, we take `FnApiRunner`, its portable fallback. More
     than one local worker means processes, since decoding holds Python's lock for part of its time.
 
+    Args:
+        arguments: all words that are none of our options.
+        own: our options, which an unknown one may be a misspelling of.
+
     Raises:
         InputError: no part of Beam knows an option, or its value cannot work.
     """
     name = _runner_name(arguments)
     runner = _load_runner(name)  # first: a runner may bring options of its own
-    _refuse_unknown(arguments)
+    _refuse_unknown(arguments, own)
     options = PipelineOptions(list(arguments))
     options.view_as(StandardOptions).runner = name
     direct = options.view_as(DirectOptions)
@@ -99,17 +103,22 @@ def _load_runner(name: str) -> PipelineRunner:
         why = f" ({error})" if "." in name else ""
         raise InputError(
             f"unknown runner {name!r}{why}; choose one of: {known}, or a class by its full name"
+            f"{did_you_mean(name, StandardOptions.KNOWN_RUNNER_NAMES)}"
         ) from error
 
 
-def _refuse_unknown(arguments: Sequence[str]) -> None:
-    """Beam itself drops options that it does not know with a mere log line."""
+def _refuse_unknown(arguments: Sequence[str], own: Sequence[str]) -> None:
+    """Beam itself ignores unknown options but for a log line."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)  # noqa: SLF001 - Beam's documented hook
     unknown = parser.parse_known_args(list(arguments))[1]
     if unknown:
-        raise InputError(f"unknown option {unknown[0]!r}; neither --help nor Apache Beam lists it")
+        known = (*own, *parser._option_string_actions)  # noqa: SLF001 - argparse has no other list
+        hint = did_you_mean(unknown[0].partition("=")[0], known)
+        raise InputError(
+            f"unknown option {unknown[0]!r}; neither --help nor Apache Beam lists it{hint}"
+        )
 
 
 def _errors(options: PipelineOptions, runner: PipelineRunner) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""How audio becomes log-mel tiles: the numbers that features and model must agree on."""
+"""Settings of log-mel tiles, which features and model must agree on.
+
+The docstring below a key is its documentation.
+"""
 
 import dataclasses
 import hashlib
@@ -14,23 +17,37 @@ MAX_TILES_PER_STRIP = 64
 FEATURE_SPEC = "feature_spec.json"  # in an exported model
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+@dataclass(
+    frozen=True,
+    config=ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True),
+)
 class FeatureSpec:
     """Log-mel settings; values that follow from others are properties."""
 
     sample_rate_hz: Annotated[int, Field(gt=0)] = 16_000
-    channels: Literal["mean", "first", "all"] = "mean"  # all: each is a sensor of its own
+    """Audio is resampled to this rate."""
+    channels: Literal["mean", "first", "all"] = "mean"
+    """Of audio with several channels: their mean, the first, or each as a sensor of its own
+    (`all`)."""
     window_s: Annotated[float, Field(gt=0)] = 0.025
+    """Length of the window of a frame, in seconds."""
     hop_s: Annotated[float, Field(gt=0)] = 0.010
+    """Time between two frames, in seconds."""
     fft_length: Annotated[int, Field(gt=0)] = 512
+    """Samples of the Fourier transform; at least those of the window."""
     n_mels: Annotated[int, Field(gt=0)] = 64
+    """Number of mel bins."""
     fmin_hz: Annotated[float, Field(ge=0)] = 50.0
-    fmax_hz: float | None = None  # None: Nyquist
+    """Lower end of the mel range."""
+    fmax_hz: float | None = None
+    """Upper end of the mel range; null: half the sample rate."""
     log_offset: Annotated[float, Field(gt=0)] = 1e-6
+    """Added to the power before the logarithm."""
     tile_s: Annotated[float, Field(gt=0)] = 1.0
+    """Length of a tile, which the encoder takes, in seconds."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that would make tiles or time stamps inexact."""
+        """Refuse values that make tiles or time stamps inexact."""
         for name, value in (("hop_s", self.hop_s), ("window_s", self.window_s)):
             samples = value * self.sample_rate_hz
             if abs(samples - round(samples)) > 1e-6 or round(samples) < 1:
@@ -62,7 +79,7 @@ class FeatureSpec:
 
     @property
     def hop_length(self) -> int:
-        """Samples between the centres of two frames."""
+        """Samples between two frames."""
         return round(self.hop_s * self.sample_rate_hz)
 
     @property
@@ -82,7 +99,7 @@ class FeatureSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Return the sha256 of the spec's canonical JSON: equal if and only if the features are."""
+        """Sha256 of the canonical JSON: equal if and only if the settings are."""
         canonical = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -97,7 +114,7 @@ def parse_feature_spec(text: str, origin: str) -> FeatureSpec:
     """Parse what `dump_feature_spec` wrote.
 
     Raises:
-        InputError: `origin` holds no spec, or the fingerprint is not the spec's (it was edited).
+        InputError: `origin` contains no spec, or its fingerprint is of another one (it was edited).
     """
     try:
         values = json.loads(text)

@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from beam_features.__main__ import _DATASETS, main
-from beam_features.datasets import DATASETS
+from beam_features.__main__ import main
 from tests import processes
 
 HEAVY = ("apache_beam", "tensorflow", "librosa", "scipy", "soundfile")
@@ -21,16 +20,18 @@ DATAFLOW = ("--runner=DataflowRunner", "--project=my-project", "--region=europe-
         ([], "dataset 'folder' needs --input, the directory that holds it"),
         (["--input", "x", "--shards", "0"], "--shards must be at least 1, not 0"),
         (
-            ["--input", "x", "--max_failure_rate", "5"],
-            "--max_failure_rate is a share, 0 to 1, not 5.0",
+            ["--input", "x", "--max-failure-rate", "5"],
+            "--max-failure-rate is a share, 0 to 1, not 5.0",
         ),
         (
             ["--input", "x", "--shard", "4"],
-            "unknown option '--shard'; neither --help nor Apache Beam lists it",
+            "unknown option '--shard'; neither --help nor Apache Beam lists it; did you mean "
+            "'--shards'?",
         ),
         (
             ["--input", "x", "--direct_num_worker=2"],
-            "unknown option '--direct_num_worker=2'; neither --help nor Apache Beam lists it",
+            "unknown option '--direct_num_worker=2'; neither --help nor Apache Beam lists it; did "
+            "you mean '--direct_num_workers'?",
         ),
         (
             ["--input", "x", "--runner=PortableRunner"],
@@ -47,8 +48,8 @@ DATAFLOW = ("--runner=DataflowRunner", "--project=my-project", "--region=europe-
         ),
         (
             ["--input", "x", "--set", "hop=1"],
-            "unknown key 'hop'; choose from: channels, fft_length, fmax_hz, fmin_hz, hop_s, "
-            "log_offset, n_mels, sample_rate_hz, tile_s, window_s",
+            "unknown key 'hop'; choose one of: channels, fft_length, fmax_hz, fmin_hz, hop_s, "
+            "log_offset, n_mels, sample_rate_hz, tile_s, window_s; did you mean 'hop_s'?",
         ),
         (
             ["--input", "x", "--config", "no.yaml"],
@@ -73,7 +74,10 @@ def test_bad_arguments_are_one_line_and_code_2(tmp_path, monkeypatch, capsys, wo
     [
         (["--output", "out"], "the following arguments are required: --dataset"),
         (["--dataset", "folder"], "the following arguments are required: --output"),
-        (["--dataset", "cats", "--output", "o"], "invalid choice: 'cats' (choose from"),
+        (
+            ["--dataset", "cats", "--output", "o"],
+            "unknown dataset 'cats'; choose one of: folder, csv, esc50",
+        ),
         (["--dataset", "sample", "--output", "o", "--shards", "x"], "invalid int value: 'x'"),
     ],
 )
@@ -98,14 +102,14 @@ def test_help_takes_less_than_two_seconds():
         words = [sys.executable, "-m", "beam_features", "--help"]
         shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         taken_s.append(time.monotonic() - start)
-    assert "--max_failure_rate SHARE" in shown
+    assert "--max-failure-rate SHARE" in shown
     assert min(taken_s) < 2
 
 
 def test_help_and_refusals_load_no_heavy_package(python):
     program = f"""
 import sys
-from beam_features.cli import main
+from beam_features.__main__ import main
 try:
     main(["--help"])
 except SystemExit as stop:
@@ -114,11 +118,6 @@ import beam_features.schema.dataset_info, beam_features.schema.strip
 print("loaded:", [name for name in {HEAVY} if name in sys.modules])
 """
     assert python("-c", program).stdout.endswith("loaded: []\n")
-
-
-def test_the_command_offers_the_datasets_that_have_an_adapter():
-    """The command line spells them out, since importing the adapters imports Beam."""
-    assert tuple(DATASETS) == _DATASETS
 
 
 def test_csv_needs_a_file(tmp_path, capsys):
@@ -132,12 +131,12 @@ def test_csv_needs_a_file(tmp_path, capsys):
         (["--output", ""], "--output is empty; give a path or a URI"),
         (["--output", "o", "--input", ""], "--input is empty; give a path or a URI"),
         (
-            ["--output", "o", "--max_duration_s", "inf"],
-            "--max_duration_s must be more than 0, not inf",
+            ["--output", "o", "--max-duration-s", "inf"],
+            "--max-duration-s must be more than 0, not inf",
         ),
         (
-            ["--output", "o", "--max_duration_s", "0"],
-            "--max_duration_s must be more than 0, not 0.0",
+            ["--output", "o", "--max-duration-s", "0"],
+            "--max-duration-s must be more than 0, not 0.0",
         ),
         (
             ["--output", "ftp://x/y"],

@@ -200,7 +200,7 @@ def test_a_recording_that_may_not_be_read_is_not_taken_for_a_shorter_one(
     place = recordings.split("/")[2]
     command = (
         *("beam_features", "--dataset", "folder", "--input", recordings, "--shards", 1),
-        *("--output", f"gs://{bucket}/features", "--max_failure_rate", 1),
+        *("--output", f"gs://{bucket}/features", "--max-failure-rate", 1),
     )
     with gcs.inject(Fault(f"/{place}/o/audio.+1.wav.*alt=media", 403)):
         failed = run_in(gcs, *command)

@@ -62,8 +62,21 @@ def test_values_of_words(load, word, expected):
 @pytest.mark.parametrize(
     ("text", "words", "message"),
     [
-        (None, ["rl=1"], "unknown key 'rl'; choose from: depth, limit, lr, names"),
-        ("rl: 1", [], "unknown key 'rl'; choose from: depth, limit, lr, names"),
+        (
+            None,
+            ["rl=1"],
+            "unknown key 'rl'; choose one of: depth, limit, lr, names",
+        ),
+        (
+            "rl: 1",
+            [],
+            "unknown key 'rl'; choose one of: depth, limit, lr, names",
+        ),
+        (
+            None,
+            ["dept=1"],
+            "unknown key 'dept'; choose one of: depth, limit, lr, names; did you mean 'depth'?",
+        ),
         (
             None,
             ["depth=deep"],
@@ -93,7 +106,7 @@ def test_file_that_is_no_mapping_is_refused(load, tmp_path, text, shown):
     with pytest.raises(InputError) as refusal:
         load(text)
     path = str(tmp_path / "toy.yaml")
-    assert str(refusal.value) == f"config {path!r} must hold 'key: value' lines, not {shown}"
+    assert str(refusal.value) == f"config {path!r} must contain 'key: value' lines, not {shown}"
 
 
 def test_file_that_is_no_yaml_is_refused_in_one_line(load):
@@ -113,13 +126,17 @@ def test_build_settings_accepts_a_mapping():
 
 
 @pytest.mark.parametrize(
-    ("there", "here", "expected"),
+    ("stored", "requested", "expected"),
     [
         ({"a": 1, "b": {"c": [1, 2]}}, {"b": {"c": [1, 2]}, "a": 1}, ""),
-        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, "b 2 there, 3 here"),
-        ({"spec": {"hop": 1, "mels": 64}}, {"spec": {"hop": 2, "mels": 64}}, "hop 1 there, 2 here"),
-        ({"a": 1}, {"b": 2}, "a 1 there, None here, b None there, 2 here"),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, "b: stored 2, requested 3"),
+        (
+            {"spec": {"hop": 1, "mels": 64}},
+            {"spec": {"hop": 2, "mels": 64}},
+            "hop: stored 1, requested 2",
+        ),
+        ({"a": 1}, {"b": 2}, "a: stored 1, requested None; b: stored None, requested 2"),
     ],
 )
-def test_describe_differences(there, here, expected):
-    assert describe_differences(there, here) == expected
+def test_describe_differences(stored, requested, expected):
+    assert describe_differences(stored, requested) == expected

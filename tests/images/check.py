@@ -118,6 +118,7 @@ def _check_image(checks: Checks, prefixes: tuple[str, ...]) -> None:
         if command.split(".")[0] in prefixes:
             printed = checks.succeeds("python", "-m", command, "--help")
             _require(printed.startswith(f"usage: python -m {command} "), printed)
+    _require(checks.succeeds("dem", "--version").startswith("dem "), "it has the command dem")
 
 
 def _base_arguments(buildah: Buildah, directory: Path, *, stand_ins_only: bool) -> dict[str, str]:

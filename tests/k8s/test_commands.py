@@ -3,7 +3,7 @@
 import pytest
 from tensorboard import default, program
 
-from beam_features.__main__ import parse_arguments as parse_features
+from beam_features.__main__ import build_parser as build_features_parser
 from beam_features.job.runners import beam_options
 from dem.settings import load_settings
 from tests.k8s.containers import INDEX_FIELD, command_line, environment
@@ -53,7 +53,7 @@ def test_the_programs_accept_their_arguments_and_settings(name: str) -> None:
             return read_config(pod, name, path)
 
         if module == "beam_features":
-            _, beam_arguments = parse_features(arguments)
+            _, beam_arguments = build_features_parser("dem").parse_known_args(arguments)
             beam_options(beam_arguments)
         elif module == "trainer.train":
             parsed = parse_train(arguments)

@@ -8,13 +8,13 @@ Usage: python -m tests.trainer.replica_training FEATURES REPLICAS OUTPUT.npz NAM
 
 import sys
 from itertools import product
-from typing import get_args
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.config import Architecture, Augmentation, TrainConfig
+from trainer.choices import AUGMENTATIONS
+from trainer.config import Architecture, TrainConfig
 from trainer.data.features import Features, open_features
 from trainer.data.pairs import pair_batches
 from trainer.model.encoders import build_encoder, build_projector
@@ -78,7 +78,7 @@ def three_steps(
         strategy,
         Learner(encoder, projector, loss, optimizer),
         clip_norm=CLIP_NORM if name.endswith("clipped") else None,
-        augment=get_args(Augmentation),
+        augment=list(AUGMENTATIONS),
         seed=5,
     )
     batches = pair_batches(

@@ -1,12 +1,12 @@
-"""The settings under ``configs/``: each is valid, and the original's trains."""
+"""The settings under ``configs/``: each is valid, and those of the original study train."""
 
 from pathlib import Path
 
 import pytest
 
 from dem.settings import load_settings
+from trainer.choices import ENCODERS
 from trainer.config import TrainConfig
-from trainer.model.encoders import ENCODERS
 from trainer.runtime.storage import read_text
 from trainer.train.run import train
 
@@ -19,6 +19,12 @@ RECIPES = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.starts
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_valid(path: Path) -> None:
     assert load_settings(TrainConfig, str(path), [], read_text).encoder in ENCODERS
+
+
+def test_the_demo_has_the_defaults_but_for_epochs() -> None:
+    assert load_settings(TrainConfig, str(CONFIGS / "demo.yaml"), [], read_text) == TrainConfig(
+        epochs=20
+    )
 
 
 @pytest.mark.slow

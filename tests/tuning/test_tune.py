@@ -170,8 +170,8 @@ def test_another_space_over_an_old_directory_is_refused_with_the_difference(
     assert refused.returncode == 2
     line = error_line(refused)
     assert f"{job} was made with other settings: space.margin" in line
-    assert '"low": 0.1' in line.partition(" there, ")[0]
-    assert '"low": 0.2' in line.partition(" there, ")[2]
+    assert '"low": 0.1' in line.partition(" requested ")[0]
+    assert '"low": 0.2' in line.partition(" requested ")[2]
 
 
 @pytest.mark.parametrize(

@@ -1,70 +1,81 @@
-"""``python -m trainer.classify``: command line of the classifier stage, and of its models."""
+"""``python -m trainer.classify``: command lines that fit a classifier, and label audio with it."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from dem.command import add_job_arguments, add_settings_arguments, run_command
+from dem.command import (
+    Parser,
+    add_job_arguments,
+    add_settings_arguments,
+    name_in,
+    run_command,
+)
 from dem.settings import load_settings
+from trainer.choices import ENCODER_KINDS, HEADS
 from trainer.config import ClassifyConfig
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.classify"
 _PREDICT = "predict"
 
 
-def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line that fits and measures."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.classify",
-        description="Fit a classifier on frozen embeddings and measure it on the test partitions.",
-        epilog=f"python -m trainer.classify {_PREDICT} --help: label new audio with the result",
-        allow_abbrev=False,
+def parse_arguments(words: Sequence[str], prog: str = _PROG) -> argparse.Namespace:
+    """Parse the command line that fits and tests a classifier."""
+    parser = Parser(
+        prog,
+        "Fit a classifier on frozen embeddings and test it on the test partitions.",
+        "--data FEATURES --job-dir JOB --encoder trained --set recording_from=vectors",
+        f"{prog} {_PREDICT} labels new audio with the result; see its --help.",
     )
     add_job_arguments(parser, "directory of the training")
     parser.add_argument(
         "--encoder",
-        choices=("trained", "random", "none", "supervised"),
+        choices=ENCODER_KINDS,
         default="trained",
         help="what turns tiles into vectors; none: mean and standard deviation per mel bin; "
-        "supervised: the same architecture, trained with the labels of the training partitions",
+        "supervised: the same architecture, trained with the labels of the training partitions; "
+        "default: trained",
     )
     parser.add_argument(
-        "--head", choices=("logistic", "dense"), default="logistic", help="the classifier"
+        "--head",
+        type=name_in(HEADS),
+        default="logistic",
+        help=f"the classifier: {HEADS}; default: logistic",
     )
     parser.add_argument(
         "--transductive",
         action="store_true",
-        help="measure a trained encoder even on recordings that it was trained on",
+        help="test a trained encoder even on recordings that it was trained on",
     )
-    add_settings_arguments(parser)
+    add_settings_arguments(parser, ClassifyConfig)
     return parser.parse_args(words)
 
 
-def parse_predict_arguments(words: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line that labels."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m trainer.classify {_PREDICT}",
-        description="Label audio files; a table of labels and posteriors goes to stdout, as CSV.",
-        allow_abbrev=False,
+def parse_predict_arguments(words: Sequence[str], prog: str) -> argparse.Namespace:
+    """Parse the command line that labels audio."""
+    parser = Parser(
+        prog,
+        "Label audio files; a table of labels and posteriors is printed as CSV.",
+        "--model JOB/classifier/trained-logistic recordings/ > labels.csv",
     )
     parser.add_argument(
         "--model",
         metavar="JOB/classifier/RUN",
         required=True,
-        help="directory of a classifier run; from people you trust only, as it may hold a pickle",
+        help="directory of a classifier run; only from a source you trust: it may contain a pickle",
     )
     parser.add_argument("files", metavar="FILE", nargs="+", help="audio files, or directories")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(words)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == [_PREDICT]:
-        parsed = parse_predict_arguments(words[1:])
+        parsed = parse_predict_arguments(words[1:], f"{prog} {_PREDICT}")
         return run_command(lambda: _predict(parsed), debug=parsed.debug)
-    parsed = parse_arguments(words)
+    parsed = parse_arguments(words, prog)
     return run_command(lambda: _evaluate(parsed), debug=parsed.debug)
 
 

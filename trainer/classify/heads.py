@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from trainer.classify.dense_head import DenseHead
-from trainer.classify.logistic_head import LogisticHead
+from trainer.choices import HEADS as HEADS
 from trainer.classify.posteriors import (
     Classifier,
     Posteriors,
@@ -56,9 +55,6 @@ class FittedHead(Classifier, Protocol):
 
     def save(self, stem: str) -> None:
         """Write a file of this URI and a suffix."""
-
-
-HEADS: dict[str, type[FittedHead]] = {"logistic": LogisticHead, "dense": DenseHead}
 
 
 @dataclass(frozen=True)

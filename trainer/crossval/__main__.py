@@ -4,19 +4,28 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dem.command import add_job_arguments, add_settings_arguments, run_command
+from dem.command import (
+    Parser,
+    add_job_arguments,
+    add_settings_arguments,
+    name_in,
+    run_command,
+)
 from dem.settings import load_settings
 from dem.termination import watch_sigterm
+from trainer.choices import ENCODER_KINDS, HEADS
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.crossval"
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.crossval",
-        description="Train encoders and classifiers by a dataset's own folds, and measure each.",
-        allow_abbrev=False,
+    parser = Parser(
+        prog,
+        "Train and test encoders and classifiers over the folds of a dataset.",
+        "--data FEATURES --job-dir CV --config configs/esc10.yaml --encoder none trained",
     )
     add_job_arguments(parser)
     mode = parser.add_mutually_exclusive_group()
@@ -25,7 +34,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         dest="mode",
         action="store_const",
         const="inductive",
-        help="an encoder for each fold, trained without the audio of that fold (the default)",
+        help="an encoder for each fold, trained on the audio of the others (the default)",
     )
     mode.add_argument(
         "--transductive",
@@ -36,13 +45,16 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--encoder",
-        choices=("none", "random", "trained", "supervised"),
+        choices=ENCODER_KINDS,
         nargs="+",
         default=["none", "random", "trained"],
         help="what turns tiles into vectors; default: none random trained",
     )
     parser.add_argument(
-        "--head", choices=("logistic", "dense"), default="logistic", help="the classifier"
+        "--head",
+        type=name_in(HEADS),
+        default="logistic",
+        help=f"the classifier: {HEADS}; default: logistic",
     )
     parser.add_argument(
         "--set-classifier",
@@ -50,16 +62,16 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         action="extend",
         default=[],
-        help="settings of the classifier, as --set of trainer.classify; --set is for the training",
+        help="settings of the classifier, as --set of classify; --set is for the training",
     )
-    add_settings_arguments(parser)
+    add_settings_arguments(parser, TrainConfig)
     parser.set_defaults(mode="inductive")
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
-    parsed = parse_arguments(arguments)
+    parsed = parse_arguments(arguments, prog)
     return run_command(lambda: _run(parsed), debug=parsed.debug)
 
 

@@ -6,19 +6,38 @@ is exported knows nothing of this: it happens in the training step, before it.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
 from dem.errors import InputError
+from trainer.choices import AUGMENTATIONS
 
-N_DRAWS = 10  # per tile; which of them are whose does not depend on what is switched on
+N_DRAWS = 10  # per tile; an augmentation has the same columns whichever others are chosen
 _MAX_GAIN = 1.0
 _TIME_SHARE, _MEL_SHARE = 0.25, 0.2  # longest mask, as a share of the axis
 _TIME_SHIFT_SHARE, _MEL_SHIFT_SHARE = 0.1, 10 / 64  # Jansen et al.: up to 10 of 64 bins
 _NOISE_BELOW = (1.0, 6.0)  # how far the mean power of the noise is below the tile's
 _MIX_BELOW = (1.4, 6.0)  # likewise of another tile; Jansen et al.: a quarter, 1.4 units below
 _NOISE_FRAMES = 4096  # of the noise of which tiles get pieces
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tiles of pairs, and the random numbers for them.
+
+    Attributes:
+        tiles: anchors, then neighbours ``[2 n, tile_frames, n_mels]``.
+        masked: which values of them are hidden in the end; booleans, likewise.
+        sessions: of the pairs ``[n]``.
+        draws: uniform in [0, 1) ``[2 n, N_DRAWS]``.
+    """
+
+    tiles: tf.Tensor
+    masked: tf.Tensor
+    sessions: tf.Tensor
+    draws: tf.Tensor
 
 
 def augment_pairs(
@@ -28,10 +47,7 @@ def augment_pairs(
     sessions: tf.Tensor,
     draws: tf.Tensor,
 ) -> tf.Tensor:
-    """Augment the tiles of pairs, in the order in which a recording would come by it.
-
-    Rows 2 i and 2 i + 1 lend each other their anchors for mixing; only neighbours are mixed, so
-    that the two of a pair do not resemble each other by what was added.
+    """Augment the tiles of pairs, in the order of `trainer.choices.AUGMENTATIONS`.
 
     Args:
         names: which augmentations, as in `TrainConfig.augment`.
@@ -43,28 +59,53 @@ def augment_pairs(
     Returns:
         Anchors, then neighbours ``[2 n, tile_frames, n_mels]``.
     """
-    draws_of_anchors, draws_of_neighbours = tf.unstack(draws)
-    if "mix" in names:
-        lent = _swapped(anchors)
-        foreign = sessions != _swapped(sessions)
-        mixed = mix(neighbours, lent, draws_of_neighbours[:, 2])
-        neighbours = tf.where(foreign[:, None, None], mixed, neighbours)
     tiles = tf.concat([anchors, neighbours], axis=0)
-    draws = tf.concat([draws_of_anchors, draws_of_neighbours], axis=0)
-    if "shift" in names:
-        tiles = shift(tiles, draws[:, 0], draws[:, 1])
-    if "noise" in names:
-        tiles = add_noise(tiles, draws[:, 3], draws[:, 4])
-    if "gain" in names:
-        tiles = change_level(tiles, draws[:, 5])
     masked = tf.zeros_like(tiles, tf.bool)
-    if "time_mask" in names:
-        span = _span(draws[:, 6], draws[:, 7], tiles.shape[1], _TIME_SHARE)
-        masked |= span[:, :, None]
-    if "mel_mask" in names:
-        span = _span(draws[:, 8], draws[:, 9], tiles.shape[2], _MEL_SHARE)
-        masked |= span[:, None, :]
-    return hide(tiles, masked)
+    batch = Batch(tiles, masked, sessions, tf.concat(tf.unstack(draws), axis=0))
+    for name in AUGMENTATIONS:
+        if name in names:
+            batch = AUGMENTATIONS[name](batch)
+    return hide(batch.tiles, batch.masked)
+
+
+def mix_neighbours(batch: Batch) -> Batch:
+    """Mix neighbours with anchors of another session.
+
+    Rows 2 i and 2 i + 1 lend each other their anchors; only neighbours are mixed, so that the two
+    of a pair are not alike by what was added.
+    """
+    anchors, neighbours = tf.split(batch.tiles, 2)
+    foreign = batch.sessions != _swapped(batch.sessions)
+    mixed = mix(neighbours, _swapped(anchors), tf.split(batch.draws, 2)[1][:, 2])
+    neighbours = tf.where(foreign[:, None, None], mixed, neighbours)
+    return replace(batch, tiles=tf.concat([anchors, neighbours], axis=0))
+
+
+def shift_tiles(batch: Batch) -> Batch:
+    """Shift each tile in time and mel."""
+    return replace(batch, tiles=shift(batch.tiles, batch.draws[:, 0], batch.draws[:, 1]))
+
+
+def add_noise_to_tiles(batch: Batch) -> Batch:
+    """Add noise to each tile."""
+    return replace(batch, tiles=add_noise(batch.tiles, batch.draws[:, 3], batch.draws[:, 4]))
+
+
+def change_gain(batch: Batch) -> Batch:
+    """Change the level of each tile."""
+    return replace(batch, tiles=change_level(batch.tiles, batch.draws[:, 5]))
+
+
+def mask_time(batch: Batch) -> Batch:
+    """Mask a span of the frames of each tile."""
+    frames = _span(batch.draws[:, 6], batch.draws[:, 7], batch.tiles.shape[1], _TIME_SHARE)
+    return replace(batch, masked=batch.masked | frames[:, :, None])
+
+
+def mask_mels(batch: Batch) -> Batch:
+    """Mask a span of the mel bins of each tile."""
+    mels = _span(batch.draws[:, 8], batch.draws[:, 9], batch.tiles.shape[2], _MEL_SHARE)
+    return replace(batch, masked=batch.masked | mels[:, None, :])
 
 
 def check_mixing(names: Collection[str], batch_size: int, replicas: int) -> None:

@@ -1,26 +1,28 @@
-"""``python -m trainer.embed``: command line that turns audio or features into vectors."""
+"""``python -m trainer.embed``: command line that writes vectors of audio or features."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from dem.command import run_command
+from dem.command import Parser, run_command
 from dem.errors import InputError
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.embed"
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.embed",
-        description="Write a vector for every tile of audio files or features, as Parquet.",
-        allow_abbrev=False,
+    parser = Parser(
+        prog,
+        "Write a vector for every tile of audio files or features, as Parquet.",
+        "--model JOB --input recordings/ --output vectors/",
     )
     parser.add_argument(
         "--model",
         metavar="JOB|PATH",
         required=True,
-        help="directory of a training, or a SavedModel or .keras file that it exported",
+        help="directory of the training, or an exported SavedModel or .keras file",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -30,15 +32,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--partitions", metavar="NAME", nargs="+", help="of --data; default: all of them"
     )
-    parser.add_argument("--output", metavar="DIR", required=True, help="where the files go")
+    parser.add_argument("--output", metavar="DIR", required=True, help="directory for the files")
     parser.add_argument("--overwrite", action="store_true", help="replace what is in --output")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
-    parsed = parse_arguments(arguments)
+    parsed = parse_arguments(arguments, prog)
     return run_command(lambda: _run(parsed), debug=parsed.debug)
 
 

@@ -1,25 +1,32 @@
 """Encoders: functions that build a Keras model from log-mel tiles to embeddings.
 
+An encoder is an `Encoder`, named in `trainer.choices.ENCODERS` or by a user as ``module:function``.
+
 Only stock Keras layers, so that the saved model loads without this code. Batch normalisation is
 synchronised over replicas, and there is no dropout: with local statistics, or random numbers of
 their own, N replicas would learn another model than one.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from beam_features.schema.dataset_info import Moments
 from dem.errors import InputError
+from trainer.choices import ENCODERS
 from trainer.config import Architecture
 
 _SILENT_BIN_VARIANCE = 1e-6  # of a mel bin that never changes
 _NORM_MOMENTUM = 0.9
-_ANY_DEPTH = ("dense", "conv1d", "conv2d", "gru", "conv_gru")
-_PREBUILT = ("mobilenet_v3_small", "efficientnet_v2_b0")  # of keras.applications
-_SMALLEST_SIDE = 32  # of the tiles that those take
+_PREBUILT_SIDE = 32  # of the smallest tiles that the models of keras.applications take
 
+Encoder = Callable[[keras.KerasTensor, Architecture], keras.KerasTensor]
+"""Normalised tiles ``[batch, tile_frames, n_mels]`` -> what is pooled of them ``[batch, size]``.
+
+It heeds the width and depth of the architecture, or is marked with `fixed`.
+"""
 Block = Callable[[keras.KerasTensor, int, int], keras.KerasTensor]
 """Residual block of a ResNet: input, channels, strides -> output."""
 
@@ -41,7 +48,7 @@ def build_encoder(
         seed: for the initial weights.
 
     Raises:
-        InputError: there is no encoder of that name and size, or the tiles are too small for it.
+        InputError: see `check_encoder`.
     """
     check_encoder(architecture, tile_shape)
     keras.utils.set_random_seed(seed)
@@ -60,29 +67,57 @@ def build_encoder(
     else:
         embed = keras.layers.Dense(embedding_size, dtype="float32", name="embed")
     embeddings = embed(features)
-    return keras.Model(tiles, embeddings, name=architecture.name)
+    return keras.Model(tiles, embeddings, name=architecture.name.rpartition(":")[2])
+
+
+def fixed(
+    *, depth: bool = False, width: bool = False, smallest_side: int = 1
+) -> Callable[[Encoder], Encoder]:
+    """Mark an encoder that has a depth or a width of its own, or needs tiles of some size."""
+
+    def mark(encoder: Encoder) -> Encoder:
+        encoder.limits = _Limits(depth, width, smallest_side)  # type: ignore[attr-defined]
+        return encoder
+
+    return mark
+
+
+@dataclass(frozen=True)
+class _Limits:
+    depth: bool = False
+    width: bool = False
+    smallest_side: int = 1
 
 
 def check_encoder(architecture: Architecture, tile_shape: tuple[int, int]) -> None:
-    """Raise an InputError where there is no such encoder, or not for such tiles."""
+    """Check that the encoder exists and takes such tiles.
+
+    Raises:
+        InputError: there is no encoder of that name and size, or the tiles are too small for it.
+    """
     name = architecture.name
-    if name not in ENCODERS:
-        raise InputError(f"unknown encoder {name!r}; choose one of: {', '.join(ENCODERS)}")
-    if architecture.depth is not None and name not in _ANY_DEPTH:
+    limits = _limits(name)
+    if limits.depth and architecture.depth is not None:
+        others = ", ".join(other for other in ENCODERS if not _limits(other).depth)
         raise InputError(
             f"encoder_depth={architecture.depth}, but {name!r} has a depth of its own; set "
-            f"encoder_depth=null, or choose one of: {', '.join(_ANY_DEPTH)}"
+            f"encoder_depth=null, or choose one of: {others}"
         )
-    if architecture.width != 1 and name in _PREBUILT:
+    if limits.width and architecture.width != 1:
         raise InputError(
             f"encoder_width={architecture.width}, but {name!r} has one width; set encoder_width=1"
         )
-    if name in _PREBUILT and min(tile_shape) < _SMALLEST_SIDE:
+    if min(tile_shape) < limits.smallest_side:
         raise InputError(
-            f"encoder {name!r} takes tiles of at least {_SMALLEST_SIDE} frames and as many mel "
-            f"bins, and these have {tile_shape[0]} x {tile_shape[1]}; choose another encoder, or "
-            "make features with larger tiles"
+            f"encoder {name!r} takes tiles of at least {limits.smallest_side} frames and as many "
+            f"mel bins, and these have {tile_shape[0]} x {tile_shape[1]}; choose another encoder, "
+            "or make features with larger tiles"
         )
+
+
+def _limits(name: str) -> _Limits:
+    limits: _Limits = getattr(ENCODERS[name], "limits", _Limits())
+    return limits
 
 
 def build_projector(
@@ -157,36 +192,43 @@ def conv_gru(tiles: keras.KerasTensor, architecture: Architecture) -> keras.Kera
     return _pool_frames(_gru(x, architecture))
 
 
+@fixed(depth=True)
 def resnet18(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """ResNet-18 (arXiv 1512.03385, table 1)."""
     return _resnet(tiles, architecture, _basic_block, (2, 2, 2, 2))
 
 
+@fixed(depth=True)
 def resnet34(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """ResNet-34."""
     return _resnet(tiles, architecture, _basic_block, (3, 4, 6, 3))
 
 
+@fixed(depth=True)
 def resnet50(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """ResNet-50."""
     return _resnet(tiles, architecture, _bottleneck_block, (3, 4, 6, 3))
 
 
+@fixed(depth=True)
 def resnet101(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """ResNet-101."""
     return _resnet(tiles, architecture, _bottleneck_block, (3, 4, 23, 3))
 
 
+@fixed(depth=True)
 def resnet152(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """ResNet-152."""
     return _resnet(tiles, architecture, _bottleneck_block, (3, 8, 36, 3))
 
 
+@fixed(depth=True, width=True, smallest_side=_PREBUILT_SIDE)
 def mobilenet_v3_small(tiles: keras.KerasTensor, _: Architecture) -> keras.KerasTensor:
     """MobileNetV3-Small (arXiv 1905.02244, table 2)."""
     return _prebuilt(keras.applications.MobileNetV3Small, tiles)
 
 
+@fixed(depth=True, width=True, smallest_side=_PREBUILT_SIDE)
 def efficientnet_v2_b0(tiles: keras.KerasTensor, _: Architecture) -> keras.KerasTensor:
     """EfficientNetV2-B0 (arXiv 2104.00298)."""
     return _prebuilt(keras.applications.EfficientNetV2B0, tiles)
@@ -307,19 +349,3 @@ def _adapt(layer: keras.Layer) -> keras.Layer:
     elif isinstance(layer, keras.layers.Dropout):
         config |= {"rate": 0.0}
     return type(layer).from_config(config)
-
-
-ENCODERS: dict[str, Callable[[keras.KerasTensor, Architecture], keras.KerasTensor]] = {
-    "dense": dense,
-    "conv1d": conv1d,
-    "conv2d": conv2d,
-    "gru": gru,
-    "conv_gru": conv_gru,
-    "resnet18": resnet18,
-    "resnet34": resnet34,
-    "resnet50": resnet50,
-    "resnet101": resnet101,
-    "resnet152": resnet152,
-    "mobilenet_v3_small": mobilenet_v3_small,
-    "efficientnet_v2_b0": efficientnet_v2_b0,
-}

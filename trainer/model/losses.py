@@ -2,6 +2,9 @@
 
 Row i of the anchors and row i of the neighbours are a pair. Tiles of one session are never
 opposites of each other; every tile of another session, anchor or neighbour, is a candidate.
+
+The settings name a `LossBuilder`: one of `trainer.choices.LOSSES`, or a user's own as
+``module:function``.
 """
 
 import functools
@@ -12,18 +15,18 @@ import keras
 import tensorflow as tf
 
 from beam_features.schema.strip import NO_LABEL
+from trainer.choices import LOSSES, MININGS, SIMILARITIES
 from trainer.config import TrainConfig
-from trainer.model.mining import mine, squared_distances
-from trainer.model.similarity import BilinearSimilarity, cosine_similarity
+from trainer.model.mining import squared_distances
+from trainer.model.similarity import Similarity
 
 Scalars = dict[str, tf.Tensor]
 OPPOSITE_COUNTS = ("false_opposites", "labelled_opposites")
-Similarity = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 LossFunction = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[Scalars, tf.Tensor]]
 """Of anchors and neighbours ``[batch, size]``, sessions ``[batch]`` and a seed ``[2]``.
 
-Gives scalars, and which tiles served which as opposites: booleans ``[rows, 2 batch]``, rows and
-columns being anchors, then neighbours, where there are rows of them.
+Returns scalars, of which ``loss`` is minimised, and which tiles served which as opposites: booleans
+``[rows, 2 batch]``, rows and columns being anchors, then neighbours, where there are rows of them.
 """
 
 
@@ -41,24 +44,37 @@ class Loss:
         return [variable for layer in self.layers for variable in layer.trainable_variables]
 
 
+LossBuilder = Callable[[TrainConfig, int], Loss]
+"""Of the settings and the size of the vectors."""
+
+
 def build_loss(config: TrainConfig, size: int) -> Loss:
-    """Build the loss that the settings name, for vectors of `size`, with variables if any."""
-    if config.loss == "triplet":
-        function = functools.partial(
-            triplet_loss, margin=config.margin, mining=config.mining, reducer=config.reducer
-        )
-        return Loss(function, ("loss", "active_share", "neighbour_distance", "opposite_distance"))
-    names = ("loss", "contrastive_accuracy", "neighbour_similarity", "opposite_similarity")
-    if config.similarity == "cosine":
-        cosine = functools.partial(cosine_similarity, temperature=config.temperature)
-        return Loss(_without_seed(cosine), names)
-    bilinear = BilinearSimilarity(size, config.seed)
-    return Loss(_without_seed(bilinear), names, (bilinear,))
+    """Build the loss that the settings name, for vectors of `size`, with variables if any.
+
+    Raises:
+        InputError: there is no such loss.
+    """
+    build: LossBuilder = LOSSES[config.loss]
+    return build(config, size)
 
 
-def _without_seed(similarity: Similarity) -> LossFunction:
-    return lambda anchors, neighbours, sessions, _: info_nce(
-        anchors, neighbours, sessions, similarity
+def build_triplet_loss(config: TrainConfig, _size: int) -> Loss:
+    """Build `triplet_loss` with the settings' margin, mining and reducer."""
+    function = functools.partial(
+        triplet_loss, margin=config.margin, mining=config.mining, reducer=config.reducer
+    )
+    return Loss(function, ("loss", "active_share", "neighbour_distance", "opposite_distance"))
+
+
+def build_info_nce(config: TrainConfig, size: int) -> Loss:
+    """Build `info_nce` with the settings' similarity, which may have variables."""
+    similarity = SIMILARITIES[config.similarity](config, size)
+    return Loss(
+        lambda anchors, neighbours, sessions, _: info_nce(
+            anchors, neighbours, sessions, similarity
+        ),
+        ("loss", "contrastive_accuracy", "neighbour_similarity", "opposite_similarity"),
+        (similarity,) if isinstance(similarity, keras.Layer) else (),
     )
 
 
@@ -83,7 +99,7 @@ def triplet_loss(
         sessions: integers ``[batch]``.
         seed: integers ``[2]``, for random mining.
         margin: how much farther than the neighbour an opposite should be.
-        mining: ``random``, ``all``, ``semi_hard`` or ``hard``; see `trainer.model.mining.mine`.
+        mining: of `trainer.choices.MININGS`.
         reducer: ``mean`` over the triplets, or ``active_mean`` over those of a positive loss.
 
     Returns:
@@ -95,7 +111,7 @@ def triplet_loss(
     allowed = sessions[:, None] != tf.tile(sessions, [2])[None, :]  # [batch, 2 batch]
     to_neighbours = tf.reduce_sum(tf.square(anchors - neighbours), axis=1)  # [batch]
     to_candidates = squared_distances(anchors, candidates)  # [batch, 2 batch]
-    opposite = mine(mining, to_neighbours, to_candidates, allowed, seed)  # [batch, 2 batch]
+    opposite = MININGS[mining](to_neighbours, to_candidates, allowed, seed)  # [batch, 2 batch]
     losses = tf.nn.relu(to_neighbours[:, None] - to_candidates + margin)
     active = opposite & (losses > 0)
     scalars = {

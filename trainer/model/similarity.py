@@ -1,10 +1,28 @@
 """What InfoNCE calls similar: functions from rows ``[n, size]``, ``[m, size]`` to ``[n, m]``."""
 
+import functools
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
+from trainer.config import TrainConfig
+
+Similarity = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
 _INITIAL_STD = 0.05  # of the bilinear weight, as in COLA's published code
 _EPSILON = 1e-6  # far below the variance within a row of length one, 1 / size
+
+
+def build_cosine(config: TrainConfig, _size: int) -> Similarity:
+    """Build `cosine_similarity` with the settings' temperature."""
+    return functools.partial(cosine_similarity, temperature=config.temperature)
+
+
+def build_bilinear(config: TrainConfig, size: int) -> Similarity:
+    """Build a `BilinearSimilarity` of vectors of `size`."""
+    similarity: Similarity = BilinearSimilarity(size, config.seed)
+    return similarity
 
 
 def cosine_similarity(left: tf.Tensor, right: tf.Tensor, *, temperature: float) -> tf.Tensor:

@@ -1,28 +1,29 @@
-"""``python -m trainer.report``: command line that puts a training on one page."""
+"""``python -m trainer.report``: command line of the report."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from dem.command import add_job_arguments, run_command
+from dem.command import Parser, add_job_arguments, run_command
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.report"
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.report",
-        description="Write JOB/report.html: scores, figures, neighbours and settings on one page.",
-        allow_abbrev=False,
+    parser = Parser(
+        prog,
+        "Write JOB/report.html: scores, figures, neighbours and settings on one page.",
+        "--data FEATURES --job-dir JOB",
     )
     add_job_arguments(parser, "directory of the training")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
-    parsed = parse_arguments(arguments)
+    parsed = parse_arguments(arguments, prog)
     return run_command(lambda: _run(parsed), debug=parsed.debug)
 
 

@@ -4,28 +4,31 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dem.command import add_job_arguments, add_settings_arguments, run_command
+from dem.command import Parser, add_job_arguments, add_settings_arguments, run_command
 from dem.settings import load_settings
 from dem.termination import watch_sigterm
 from trainer.config import TrainConfig
 from trainer.runtime.startup import load_tensorflow
 
+_PROG = "python -m trainer.train"
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.train",
-        description="Train an embedding of log-mel tiles without labels.",
-        allow_abbrev=False,
+    parser = Parser(
+        prog,
+        "Train an embedding of log-mel tiles without labels. Run again, it resumes from the last "
+        "checkpoint.",
+        "--data FEATURES --job-dir JOB --config configs/demo.yaml --set epochs=5 margin=0.3",
     )
     add_job_arguments(parser)
-    add_settings_arguments(parser)
+    add_settings_arguments(parser, TrainConfig)
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
-    parsed = parse_arguments(arguments)
+    parsed = parse_arguments(arguments, prog)
     return run_command(lambda: _run(parsed), debug=parsed.debug)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 from dem.errors import InputError
 from dem.settings import build_settings
+from trainer.choices import LOSSES
 from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data.checks import check_fingerprint
 from trainer.data.features import Features
@@ -19,6 +20,7 @@ def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
     """
     info = features.info
     check_encoder(config.architecture, info.feature_spec.tile_shape)
+    LOSSES[config.loss]  # raises if there is none
     check_fingerprint(config.fingerprint or info.fingerprint, features)
     roles = info.default_partitions()
     partitions = {}

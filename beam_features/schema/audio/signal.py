@@ -59,7 +59,7 @@ def checked(
         measured.frames += len(block)
         measured.low, measured.high = min(measured.low, low), max(measured.high, high)
         if max_duration_s is not None and measured.frames > max_duration_s * rate_hz:
-            detail = f"it lasts longer than --max_duration_s {max_duration_s:g}"
+            detail = f"it lasts longer than --max-duration-s {max_duration_s:g}"
             raise RejectedRecording("decode", "too_long", detail)
         yield block
     if not measured.frames:

@@ -248,7 +248,7 @@ def heard(write_development_set, tmp_path_factory) -> tuple[Path, Path]:
     root = write_development_set(tmp_path_factory.mktemp("dcase") / "dev", seconds=10.0)
     output = root.parent / "features"
     words = ["--dataset", "dcase2018-task5", "--input", str(root), "--output", str(output)]
-    assert main([*words, "--shards", "1", "--max_failure_rate", "0.1"]) == 0
+    assert main([*words, "--shards", "1", "--max-failure-rate", "0.1"]) == 0
     return root, output
 
 
@@ -297,7 +297,7 @@ def test_the_trainer_finds_the_same_instant_at_the_other_node(heard, tmp_path, c
     if channels == "all":
         output = tmp_path / "features"
         words = ["--dataset", "dcase2018-task5", "--input", str(root), "--output", str(output)]
-        options = ["--max_failure_rate", "0.1", "--set", "channels=all"]
+        options = ["--max-failure-rate", "0.1", "--set", "channels=all"]
         assert main([*words, "--shards", "1", *options]) == 0
     info = parse_dataset_info((output / "dataset_info.json").read_text(), "")
     features = Features(str(output), info)

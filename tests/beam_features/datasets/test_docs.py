@@ -76,7 +76,7 @@ def test_command(trees, no_ffmpeg, monkeypatch, command):
     words = shlex.split(command)
     output = words[words.index("--output") + 1]
     recordings, rejected = EXPECTED[output]
-    assert main([*words, "--max_failure_rate", "0.2"]) == 0
+    assert main([*words, "--max-failure-rate", "0.2"]) == 0
     info = json.loads((trees / output / "dataset_info.json").read_text())
     assert {name: p["recordings"] for name, p in info["partitions"].items()} == recordings
     assert info["rejected"] == rejected

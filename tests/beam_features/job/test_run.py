@@ -40,7 +40,7 @@ def one_error_line(capsys) -> str:
 def tolerated(damaged_songs, run_job, tmp_path_factory) -> Path:
     """What an undisturbed run makes of `damaged_songs` where failures are allowed."""
     output = tmp_path_factory.mktemp("tolerated") / "out"
-    assert run_job(damaged_songs, output, "--max_failure_rate", "0.5") == 0
+    assert run_job(damaged_songs, output, "--max-failure-rate", "0.5") == 0
     return output
 
 
@@ -299,7 +299,7 @@ def shard_lost(output: Path) -> None:
 )
 def test_rerun_redoes_what_is_missing(kill, run_job, damaged_songs, failed, tolerated, contents):
     kill(failed)
-    assert run_job(damaged_songs, failed, "--max_failure_rate", "0.5") == 0
+    assert run_job(damaged_songs, failed, "--max-failure-rate", "0.5") == 0
     assert contents(failed) == contents(tolerated)
     assert not (failed / "incomplete").exists()
 
@@ -307,7 +307,7 @@ def test_rerun_redoes_what_is_missing(kill, run_job, damaged_songs, failed, tole
 def test_rerun_leaves_finished_shards_alone(run_job, damaged_songs, failed, capsys):
     remove_summary(failed, "train-00000-of-00002")
     before = {path.name: path.stat().st_mtime_ns for path in failed.glob("*.tfrecord")}
-    assert run_job(damaged_songs, failed, "--max_failure_rate", "0.5") == 0
+    assert run_job(damaged_songs, failed, "--max-failure-rate", "0.5") == 0
     after = {path.name: path.stat().st_mtime_ns for path in failed.glob("*.tfrecord")}
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"train-00000-of-00002.tfrecord"}
@@ -359,10 +359,16 @@ def there(request, songs, damaged_songs) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     ("options", "difference"),
     [
-        (["--shards", "3"], "shards 2 there, 3 here"),
-        (["--set", "hop_s=0.02", "n_mels=32"], "hop_s 0.01 there, 0.02 here, n_mels 64 there, 32"),
-        (["--set", "fmax_hz=7600"], "fmax_hz None there, 7600.0 here"),
-        (["--dataset", "sample", "--input", "sample:1"], "dataset folder there, sample here"),
+        (["--shards", "3"], "shards: stored 2, requested 3"),
+        (
+            ["--set", "hop_s=0.02", "n_mels=32"],
+            "hop_s: stored 0.01, requested 0.02; n_mels: stored 64, requested 32",
+        ),
+        (["--set", "fmax_hz=7600"], "fmax_hz: stored None, requested 7600.0"),
+        (
+            ["--dataset", "sample", "--input", "sample:1"],
+            "dataset: stored folder, requested sample",
+        ),
     ],
 )
 def test_other_arguments_are_refused(run_job, there, contents, capsys, options, difference):
@@ -388,13 +394,13 @@ def test_changed_listing_is_refused(run_job, make_songs, contents, tmp_path, cap
 
     shutil.copy(source / "rain/70.wav", source / "rain/7.wav")
     assert run_job(source, output) == 2
-    assert "recordings 8 there, 9 here" in one_error_line(capsys)
+    assert "recordings: stored 8, requested 9" in one_error_line(capsys)
 
     (source / "rain/7.wav").unlink()
     (source / "rain/70.wav").rename(source / "rain/7.wav")
     (source / "rain/._7.wav").touch()
     assert run_job(source, output) == 2
-    assert "skipped 0 there, 1 here" in one_error_line(capsys)
+    assert "skipped: stored 0, requested 1" in one_error_line(capsys)
     assert contents(output) == before
 
 
@@ -471,9 +477,9 @@ def test_unusable_recordings_are_listed_and_the_others_remain(tolerated, feature
 def test_too_many_rejections_fail_the_job(run_job, damaged_songs, tmp_path, capsys):
     """The empty file is no recording, so it does not count, but it is in the list."""
     output = tmp_path / "out"
-    assert run_job(damaged_songs, output, "--max_failure_rate", "0.19") == 1
+    assert run_job(damaged_songs, output, "--max-failure-rate", "0.19") == 1
     assert one_error_line(capsys) == (
-        "error: 2 of 10 recordings (20.0%) were rejected, more than --max_failure_rate 0.19; "
+        "error: 2 of 10 recordings (20.0%) were rejected, more than --max-failure-rate 0.19; "
         f"the reasons are in {output / REJECTED}"
     )
     assert len(read_rejected(output)) == 3
@@ -484,7 +490,7 @@ def test_higher_failure_rate_completes_without_decoding_again(
     run_job, damaged_songs, failed, tolerated, contents
 ):
     before = {path.name: path.stat().st_mtime_ns for path in failed.glob("*.tfrecord")}
-    assert run_job(damaged_songs, failed, "--max_failure_rate", "0.2") == 0
+    assert run_job(damaged_songs, failed, "--max-failure-rate", "0.2") == 0
     assert {path.name: path.stat().st_mtime_ns for path in failed.glob("*.tfrecord")} == before
     assert contents(failed) == contents(tolerated)
 
@@ -517,7 +523,7 @@ def test_file_that_esc50s_table_names_may_be_missing(songs, tmp_path, read_strip
     for name in ("1-dog.wav", "1-sea.wav", "2-dog.wav"):
         shutil.copy(songs / "dog/1.wav", root / "audio" / name)
     words = ["--dataset", "esc50", "--input", str(root), "--output", str(output)]
-    assert main([*words, "--max_failure_rate", "0.25", "--shards", "1"]) == 0
+    assert main([*words, "--max-failure-rate", "0.25", "--shards", "1"]) == 0
     assert read_rejected(output) == [
         {
             "uri": f"{root}/audio/2-sea.wav",

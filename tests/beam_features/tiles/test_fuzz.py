@@ -88,7 +88,7 @@ def test_every_file_ends_as_tiles_or_as_a_reason(folders, no_ffmpeg, tmp_path, r
     good, mixed = folders
     for source, output in ((good, tmp_path / "good"), (mixed, tmp_path / "mixed")):
         words = ["--dataset", "folder", "--input", source, "--output", output]
-        done = processes.run("beam_features", *words, "--max_failure_rate", "1")
+        done = processes.run("beam_features", *words, "--max-failure-rate", "1")
         assert done.returncode == 0, done.stderr
     info = parse_dataset_info((tmp_path / "mixed" / "dataset_info.json").read_text(), "")
     rejected = [

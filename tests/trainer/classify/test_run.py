@@ -136,7 +136,7 @@ def test_other_partitions_than_those_of_the_training(features_dir: Path, job: Pa
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("train_partitions=[test]", "partition 'test' stands twice among train_partitions"),
+        ("train_partitions=[test]", "partition 'test' is listed twice among train_partitions"),
         ("test_partitions=[tset]", "no partition 'tset' in"),
         ("test_partitions=[]", "no labelled tiles in test_partitions=[]; name some that hold"),
     ],

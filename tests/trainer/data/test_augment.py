@@ -1,11 +1,9 @@
-from typing import get_args
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from dem.errors import InputError
-from trainer.config import Augmentation
+from trainer.choices import AUGMENTATIONS
 from trainer.data.augment import (
     N_DRAWS,
     add_noise,
@@ -17,7 +15,7 @@ from trainer.data.augment import (
 )
 
 TILE = np.arange(200, dtype=np.float32).reshape(20, 10)
-ALL = get_args(Augmentation)
+ALL = tuple(AUGMENTATIONS)
 
 
 def pair(names: tuple[str, ...], **columns: float) -> np.ndarray:

@@ -143,7 +143,7 @@ def test_a_complete_output_is_not_made_again_and_never_mixed(
     assert (tmp_path / "test.parquet").stat().st_mtime_ns == before
     assert "is complete already, nothing to do" in capsys.readouterr().err
     assert embed(job, tmp_path, "--data", features.uri, "--partitions", "train") == 2
-    assert "partitions ['test'] there, ['train'] here" in capsys.readouterr().err
+    assert "partitions: stored ['test'], requested ['train']" in capsys.readouterr().err
     command = ("--data", features.uri, "--partitions", "train", "--overwrite")
     assert embed(job, tmp_path, *command) == 0
     assert [path.name for path in tmp_path.glob("*.parquet")] == ["train.parquet"]

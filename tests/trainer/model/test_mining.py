@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer import loss_loops
-from trainer.model.mining import mine, mine_hard, mine_random, mine_semi_hard, squared_distances
+from trainer.choices import MININGS
+from trainer.model.mining import mine_hard, mine_random, mine_semi_hard, squared_distances
 
 SEED = tf.constant([1, 2], tf.int64)
 
@@ -17,28 +18,35 @@ def test_squared_distances_equal_loops() -> None:
 
 def test_random_mining_draws_every_allowed_candidate_alike_and_no_other() -> None:
     allowed = np.tile([True, False, True, True, False], (6000, 1))
-    drawn = mine_random(allowed, SEED).numpy()
-    counts = np.bincount(drawn, minlength=5)
+    drawn = mine_random(None, None, allowed, SEED).numpy()
+    assert (drawn.sum(axis=1) == 1).all()
+    counts = drawn.sum(axis=0)
     assert counts[1] == counts[4] == 0
     np.testing.assert_allclose(counts[[0, 2, 3]], 2000, atol=5 * np.sqrt(6000 * 2 / 9))
 
 
 def test_random_mining_depends_on_the_seed_alone() -> None:
     allowed = np.ones((50, 50), bool)
-    assert (mine_random(allowed, SEED).numpy() == mine_random(allowed, SEED).numpy()).all()
-    assert (mine_random(allowed, SEED).numpy() != mine_random(allowed, SEED + 1).numpy()).any()
+    first, again, other = (
+        mine_random(None, None, allowed, seed).numpy() for seed in (SEED, SEED, SEED + 1)
+    )
+    assert (first == again).all()
+    assert (first != other).any()
 
 
 def test_semi_hard_takes_the_farthest_where_none_is_beyond() -> None:
     to_candidates = tf.constant([[0.5, 0.9, 1.5, 0.7]])
     allowed = np.array([[True, True, False, True]])
-    assert mine_semi_hard(np.array([0.6], np.float32), to_candidates, allowed).numpy() == [3]
-    assert mine_semi_hard(np.array([1.0], np.float32), to_candidates, allowed).numpy() == [1]
+    for to_neighbour, column in ((0.6, 3), (1.0, 1)):
+        to_neighbours = np.array([to_neighbour], np.float32)
+        mined = mine_semi_hard(to_neighbours, to_candidates, allowed, SEED)
+        assert mined.numpy()[0].nonzero()[0].tolist() == [column]
 
 
 def test_hard_takes_the_nearest_of_another_session() -> None:
     to_candidates = tf.constant([[0.1, 0.9, 1.5, 0.7]])
-    assert mine_hard(to_candidates, np.array([[False, True, True, True]])).numpy() == [3]
+    mined = mine_hard(None, to_candidates, np.array([[False, True, True, True]]), SEED)
+    assert mined.numpy()[0].nonzero()[0].tolist() == [3]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +57,7 @@ def test_opposites_are_allowed_candidates_and_rows_may_have_none(
 ) -> None:
     to_candidates = tf.constant([[0.1, 0.9, 1.5, 0.7], [0.2, 0.3, 0.4, 0.5]])
     allowed = tf.constant([[False] * 4, [False, False, True, True]])
-    opposite = mine(mining, tf.constant([0.2, 0.2]), to_candidates, allowed, SEED).numpy()
+    opposite = MININGS[mining](tf.constant([0.2, 0.2]), to_candidates, allowed, SEED).numpy()
     assert opposite.shape == (2, 4)
     assert not opposite[0].any()
     assert set(opposite[1].nonzero()[0]) <= expected

@@ -60,7 +60,7 @@ def test_a_job_directory_of_other_settings_is_refused_and_kept(tmp_path: Path) -
     job = str(tmp_path / "job")
     claim_job_dir(job, ResolvedConfig(margin=0.2, seed=1))
     with pytest.raises(
-        InputError, match=r"margin 0.2 there, 0.5 here, seed 1 there, 2 here; choose"
+        InputError, match=r"margin: stored 0.2, requested 0.5; seed: stored 1, requested 2; choose"
     ):
         claim_job_dir(job, ResolvedConfig(margin=0.5, seed=2))
     assert read_job_config(job).margin == 0.2

@@ -121,7 +121,7 @@ def test_other_settings_are_refused_and_nothing_is_overwritten(
     before = {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")}
     refused = run(*train_command(features_dir, finished_job, "margin=0.7"))
     assert refused.returncode == 2
-    assert "margin 1.0 there, 0.7 here" in error_line(refused)
+    assert "margin: stored 1.0, requested 0.7" in error_line(refused)
     assert {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")} == before
 
 

@@ -122,7 +122,7 @@ def test_too_long_is_rejected_as_soon_as_it_is_known():
             yield np.zeros((RATE_HZ, 1), np.float32)
 
     with pytest.raises(
-        RejectedRecording, match="too_long: it lasts longer than --max_duration_s 5"
+        RejectedRecording, match="too_long: it lasts longer than --max-duration-s 5"
     ):
         list(checked(endless(), RATE_HZ, 5.0, Measured()))
     assert sum(taken) == 6 * RATE_HZ

@@ -1,0 +1,68 @@
+"""The names that settings and options choose from; a new one is added here and nowhere else.
+
+`trainer.model.encoders` and the other modules below say what such a function takes and returns.
+Importing this module imports none of them.
+"""
+
+from dem.registry import Registry
+
+_ENCODERS, _LOSSES = "trainer.model.encoders", "trainer.model.losses"
+_MINING, _SIMILARITY = "trainer.model.mining", "trainer.model.similarity"
+_AUGMENT = "trainer.data.augment"
+
+ENCODERS = Registry(
+    "encoder",
+    {
+        "dense": f"{_ENCODERS}:dense",
+        "conv1d": f"{_ENCODERS}:conv1d",
+        "conv2d": f"{_ENCODERS}:conv2d",
+        "gru": f"{_ENCODERS}:gru",
+        "conv_gru": f"{_ENCODERS}:conv_gru",
+        "resnet18": f"{_ENCODERS}:resnet18",
+        "resnet34": f"{_ENCODERS}:resnet34",
+        "resnet50": f"{_ENCODERS}:resnet50",
+        "resnet101": f"{_ENCODERS}:resnet101",
+        "resnet152": f"{_ENCODERS}:resnet152",
+        "mobilenet_v3_small": f"{_ENCODERS}:mobilenet_v3_small",
+        "efficientnet_v2_b0": f"{_ENCODERS}:efficientnet_v2_b0",
+    },
+    extensible=True,
+)
+LOSSES = Registry(
+    "loss",
+    {"triplet": f"{_LOSSES}:build_triplet_loss", "infonce": f"{_LOSSES}:build_info_nce"},
+    extensible=True,
+)
+MININGS = Registry(
+    "mining",
+    {
+        "random": f"{_MINING}:mine_random",
+        "all": f"{_MINING}:mine_all",
+        "semi_hard": f"{_MINING}:mine_semi_hard",
+        "hard": f"{_MINING}:mine_hard",
+    },
+)
+SIMILARITIES = Registry(
+    "similarity",
+    {"cosine": f"{_SIMILARITY}:build_cosine", "bilinear": f"{_SIMILARITY}:build_bilinear"},
+)
+AUGMENTATIONS = Registry(
+    "augmentation",
+    {  # in the order in which they are applied
+        "mix": f"{_AUGMENT}:mix_neighbours",
+        "shift": f"{_AUGMENT}:shift_tiles",
+        "noise": f"{_AUGMENT}:add_noise_to_tiles",
+        "gain": f"{_AUGMENT}:change_gain",
+        "time_mask": f"{_AUGMENT}:mask_time",
+        "mel_mask": f"{_AUGMENT}:mask_mels",
+    },
+)
+HEADS = Registry(
+    "head",
+    {
+        "logistic": "trainer.classify.logistic_head:LogisticHead",
+        "dense": "trainer.classify.dense_head:DenseHead",
+    },
+)
+ENCODER_KINDS = ("none", "random", "trained", "supervised")
+"""What turns tiles into vectors for a classifier."""
