@@ -64,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(known: argparse.Namespace, beam_arguments: Sequence[str]) -> None:
     watch_sigterm(ctrl_c=True)  # finished shards are complete files
-    from beam_features import storage
     from beam_features.job.run import FeatureJob, run_job
     from beam_features.job.runners import beam_options, check_reachable
     from beam_features.schema.feature_spec import FeatureSpec
+    from dem import storage
     from dem.settings import load_settings
 
     if known.input is None and known.dataset != "sample":

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from dem import storage
 from trainer.classify.dense_head import DenseHead
 from trainer.classify.logistic_head import LogisticHead
 from trainer.classify.posteriors import (
@@ -15,7 +16,6 @@ from trainer.classify.posteriors import (
 )
 from trainer.config import ClassifyConfig
 from trainer.model.vectors import VectorTable, recording_table
-from trainer.runtime import storage
 
 _TILE, _RECORDING = "classifier", "recording_classifier"  # names of files
 
