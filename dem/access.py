@@ -1,13 +1,12 @@
-"""What every stage says when storage does not do what it should, so that all say it alike."""
+"""Errors of storage, worded alike by everything that reads and writes files."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Literal
 
 from dem.errors import InputError, JobError
 
+Access = Literal["read", "write"]
 
-class RefusedError(JobError):
-    """Storage refuses: without a permission, or a bucket, a retry does not help."""
+_used: set[tuple[str, Access]] = set()  # buckets that this process has read from or written to
 
 
 def is_remote(uri: str) -> bool:
@@ -21,40 +20,44 @@ def bucket_of(uri: str) -> str:
     return f"{scheme}://{path.partition('/')[0]}"
 
 
-def forbidden(uri: str) -> RefusedError:
-    """What to raise where a permission is missing."""
+def note_access(uri: str, access: Access) -> None:
+    """Note that storage granted `access`: a later refusal is no fault of the arguments."""
+    if is_remote(uri):
+        _used.add((bucket_of(uri), access))
+
+
+def forbidden(uri: str, access: Access) -> InputError | JobError:
+    """What to raise where a permission is missing.
+
+    It is a fault of the arguments, unless the same was granted before in this process: a permission
+    that is withdrawn in the middle may come back, so a retry can help there.
+    """
     remedy = (
-        "give the account that this runs as access to the bucket, or run it as another one: "
+        "grant the account that this runs as access to the bucket, or use another account: "
         "docs/buckets.md"
         if is_remote(uri)
         else "change the permissions, or run this as another user"
     )
-    return RefusedError(f"permission denied for {uri}; {remedy}")
+    was_granted = is_remote(uri) and (bucket_of(uri), access) in _used
+    return (JobError if was_granted else InputError)(f"permission denied for {uri}; {remedy}")
 
 
-def no_bucket(uri: str) -> RefusedError:
+def no_bucket(uri: str) -> InputError:
     """What to raise where the bucket does not exist."""
-    return RefusedError(
-        f"there is no bucket {bucket_of(uri)} for {uri}; create it, or correct the URI"
-    )
+    return InputError(f"there is no bucket {bucket_of(uri)} for {uri}; create it or fix the URI")
 
 
-def out_of_reach(uri: str, why: str) -> JobError:
-    """What to raise where storage fails, and has gone on failing for as long as it was retried."""
+def unreachable(uri: str, why: str) -> JobError:
+    """What to raise where storage still fails after all retries."""
     return JobError(
-        f"{uri} is out of reach, also after retries ({why}); once the storage answers again, run "
-        "the same command: it goes on from there"
+        f"cannot reach {uri} after retries ({why}); run the same command again to resume once the "
+        "storage answers"
     )
 
 
-@contextmanager
-def named_by_user() -> Iterator[None]:
-    """Make a refusal a fault of the arguments: for the first use of a URI that stands in them.
-
-    Raises:
-        InputError: it is refused below.
-    """
-    try:
-        yield
-    except RefusedError as error:
-        raise InputError(str(error)) from error
+def unwritable(uri: str, why: str) -> JobError:
+    """What to raise where a file cannot be written, such as on a full disk."""
+    return JobError(
+        f"cannot write to {uri}: {why}; free space or check the path, then run the same command "
+        "again to resume"
+    )

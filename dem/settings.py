@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from dem.access import named_by_user
 from dem.errors import InputError, unknown_name
 
 T = TypeVar("T")
@@ -77,8 +76,7 @@ def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_mapping(config: str, read_text: Callable[[str], str]) -> dict[str, Any]:
     try:
-        with named_by_user():
-            values = yaml.safe_load(read_text(config))
+        values = yaml.safe_load(read_text(config))
     except FileNotFoundError as error:
         raise InputError(f"config {config!r} does not exist; check --config") from error
     except yaml.YAMLError as error:

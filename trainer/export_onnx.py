@@ -52,16 +52,17 @@ def export_onnx(job_dir: str, output: str) -> None:
     import numpy as np
     import tensorflow as tf
 
+    from dem import storage
     from trainer.model.export import keras_spec
+    from trainer.model.files import load_keras
     from trainer.model.front_end import dft_power
     from trainer.model.waveform import WaveformEncoder
-    from trainer.runtime import storage
     from trainer.runtime.job_dir import ENCODER
 
     uri = storage.join(job_dir, ENCODER)
     if not storage.exists(uri):
         raise InputError(f"{uri} does not exist: the training of {job_dir} has not finished")
-    spec, encoder = keras_spec(uri), storage.load_keras(uri)
+    spec, encoder = keras_spec(uri), load_keras(uri)
     for layer in encoder.layers:
         if isinstance(layer, keras.layers.Normalization):  # tensors would become inputs
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)

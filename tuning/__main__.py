@@ -38,7 +38,7 @@ def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm(ctrl_c=True)
     role = read_role()
     load_tensorflow()
-    from trainer.runtime import storage
+    from dem import storage
     from tuning.run import tune
 
     config = load_settings(TuneConfig, parsed.config, parsed.set, storage.read_text)

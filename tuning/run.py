@@ -10,12 +10,11 @@ from typing import Any
 import tensorflow as tf
 import yaml
 
-from dem.access import named_by_user
+from dem import storage
 from dem.errors import InputError, JobError, Terminated
 from dem.settings import as_yaml_values, build_settings, describe_differences
 from trainer.config import TrainConfig
 from trainer.data.features import Features, open_features
-from trainer.runtime import storage
 from trainer.runtime.job_dir import CONFIG, METRICS
 from trainer.train.resolve import resolve_config
 from tuning.config import TuneConfig
@@ -195,8 +194,7 @@ def _claim(job_dir: str, config: TuneConfig, space: Space, features: Features) -
     """
     uri = storage.join(job_dir, CONFIG)
     values = _settings(config, space, features)
-    with named_by_user():
-        claimed = storage.exists(uri)
+    claimed = storage.exists(uri)
     if claimed:
         there = yaml.safe_load(storage.read_text(uri))
         kept = {key: values[key] for key in _MAY_DIFFER}
@@ -208,8 +206,7 @@ def _claim(job_dir: str, config: TuneConfig, space: Space, features: Features) -
         if there["trials"] == values["trials"] and _is_done(job_dir):
             return True
         storage.delete(storage.join(job_dir, METRICS))  # there are more trials to be made
-    with named_by_user(), storage.writing(job_dir):
-        storage.write_text(uri, yaml.safe_dump(values, sort_keys=False))
+    storage.write_text(uri, yaml.safe_dump(values, sort_keys=False))
     return False
 
 

@@ -9,9 +9,9 @@ heard them says ``evaluation_setup/map.txt`` (original name, released name).
 import re
 from dataclasses import replace
 
-from beam_features import storage
 from beam_features.datasets.split import split_by_hash
 from beam_features.recording import Listing, Recording, Rejection
+from dem import storage
 from dem.errors import InputError
 
 _FOLDS = (1, 2, 3, 4)
@@ -53,9 +53,9 @@ def list_recordings(root: str) -> Listing:
 
 def _is_evaluation_set(root: str, meta: Rows) -> bool:
     """Ask the lists first: fold lists settle it, then lists that only the evaluation set has."""
-    if any(storage.exists(_in(root, _test_list(fold))) for fold in _FOLDS):
+    if any(storage.is_file(_in(root, _test_list(fold))) for fold in _FOLDS):
         return False
-    if any(storage.exists(_in(root, name)) for name in _ONLY_IN_THE_EVALUATION_SET):
+    if any(storage.is_file(_in(root, name)) for name in _ONLY_IN_THE_EVALUATION_SET):
         return True
     return not any(_base(file).startswith("DevNode") for file in meta)
 
@@ -91,7 +91,7 @@ def _read_folds(root: str, meta: Rows) -> dict[str, str]:
                 )
             folds[file] = f"fold{fold}"
         for name in (f"evaluation_setup/fold{fold}_{kind}.txt" for kind in ("train", "evaluate")):
-            if storage.exists(_in(root, name)):
+            if storage.is_file(_in(root, name)):
                 _check_labels(_in(root, name), _read_rows(root, name), meta)
     return folds
 
@@ -113,11 +113,11 @@ def _check_labels(uri: str, rows: Rows, meta: Rows) -> None:
 
 def _evaluation_set(root: str, meta: Rows) -> Listing:
     originals = {}
-    if storage.exists(_in(root, _MAP)):
+    if storage.is_file(_in(root, _MAP)):
         originals = {
             columns[0]: file for file, columns in _read_rows(root, _MAP).items() if columns
         }
-    unknown = _read_rows(root, _UNKNOWN) if storage.exists(_in(root, _UNKNOWN)) else None
+    unknown = _read_rows(root, _UNKNOWN) if storage.is_file(_in(root, _UNKNOWN)) else None
     if strangers := [file for file in unknown or () if file not in meta]:
         raise InputError(f"{_in(root, _UNKNOWN)!r} lists {strangers[0]!r}, which meta.txt does not")
     recordings = []

@@ -3,8 +3,8 @@
 import csv
 import io
 
-from beam_features import storage
 from beam_features.recording import Listing, Recording
+from dem import storage
 from dem.errors import InputError
 
 _META = "meta/esc50.csv"

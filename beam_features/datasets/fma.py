@@ -3,8 +3,8 @@
 import csv
 from collections.abc import Iterator, Sequence
 
-from beam_features import storage
 from beam_features.recording import Listing, Recording
+from dem import storage
 from dem.errors import InputError
 
 _TRACKS = "fma_metadata/tracks.csv"

@@ -4,10 +4,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from beam_features import storage
 from beam_features.datasets.split import split_by_hash
 from beam_features.recording import Listing, Recording, Rejection
 from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
+from dem import storage
 from dem.errors import InputError
 
 

@@ -5,9 +5,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from beam_features import storage
 from beam_features.datasets.split import split_by_hash
 from beam_features.recording import Listing, Recording
+from dem import storage
 from dem.access import is_remote
 from dem.errors import InputError
 

@@ -6,11 +6,11 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from threadpoolctl import threadpool_limits
 
-from beam_features import storage
 from beam_features.job.plan import Shard
 from beam_features.job.run_directory import Place, Run
 from beam_features.job.shard_writer import ShardSummary, write_shard
 from beam_features.tiles.read import ReadSettings
+from dem import storage
 
 
 class WriteShard(beam.DoFn):  # type: ignore[misc]

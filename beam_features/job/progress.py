@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from beam_features import storage
 from beam_features.job.shard_writer import ShardSummary
+from dem import storage
 
 _FIRST_INTERVAL_S = 10.0
 _LATER_INTERVAL = 0.05  # of the time that has passed: a line for every 5 %

@@ -17,7 +17,6 @@ from typing import Any
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_features import storage
 from beam_features.datasets import DATASETS
 from beam_features.datasets.split import sha256_of
 from beam_features.job.pipeline import WriteShard, build_pipeline, summary_uri
@@ -38,7 +37,8 @@ from beam_features.schema.dataset_info import (
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import SCHEMA_VERSION
 from beam_features.tiles.read import ReadSettings
-from dem.access import is_remote, named_by_user
+from dem import storage
+from dem.access import is_remote
 from dem.errors import InputError, JobError
 from dem.settings import describe_differences
 
@@ -73,9 +73,8 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
         JobError: a worker failed, or more recordings were rejected than `job.max_failure_rate`
             allows.
     """
-    with named_by_user():
-        _check_output(job.output)
-        listing = DATASETS[job.dataset](job.input)
+    _check_output(job.output)
+    listing = DATASETS[job.dataset](job.input)
     remote = [r.uri for r in listing.recordings if is_remote(r.uri)]
     for uri in {uri.partition("://")[0]: uri for uri in remote}.values():  # one of each scheme
         storage.check_uri(uri)
@@ -84,10 +83,10 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     arguments = _arguments(job, listing)
     if job.overwrite:
         _clear(job.output)
-    if storage.exists(_in(job, DATASET_INFO)):
+    if storage.is_file(_in(job, DATASET_INFO)):
         info = _read_info(job)
         _check_same(job, info.source, arguments)
-        storage.delete_directory(_in(job, _INCOMPLETE))
+        storage.delete_tree(_in(job, _INCOMPLETE))
         _LOG.info(f"{job.output} is complete already, nothing to do")
         print(_summary(info), flush=True)
         return
@@ -95,9 +94,9 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     label_ids = {name: index for index, name in enumerate(_label_names(listing.recordings))}
     _run_shards(job, options, arguments, shards, label_ids)
     info = _sum_up(job, arguments, shards, tuple(label_ids), listing.skipped)
-    storage.delete(_temporary_files(job.output))
+    storage.delete(*_temporary_files(job.output))
     storage.write_text(_in(job, DATASET_INFO), dump_dataset_info(info))
-    storage.delete_directory(_in(job, _INCOMPLETE))
+    storage.delete_tree(_in(job, _INCOMPLETE))
     _LOG.info(f"wrote {job.output}")
     print(_summary(info), flush=True)
 
@@ -125,13 +124,12 @@ def _run_shards(
 ) -> None:
     """Run the Beam job over the shards that a killed run has not finished."""
     incomplete, started = _in(job, _INCOMPLETE), _in(job, _INCOMPLETE, _ARGUMENTS)
-    if storage.exists(started):
+    if storage.is_file(started):
         _check_same(job, json.loads(storage.read_text(started)), arguments)
     else:
-        with named_by_user():
-            _refuse_foreign_files(job)
-            storage.make_directory(incomplete)
-            storage.write_text(started, json.dumps(arguments, indent=2))
+        _refuse_foreign_files(job)
+        storage.make_directory(incomplete)
+        storage.write_text(started, json.dumps(arguments, indent=2))
     missing = [shard for shard in shards if not _is_made(job, shard)]
     _LOG.info(f"{len(shards)} shards to make, {len(shards) - len(missing)} of them are there")
     if missing:
@@ -153,7 +151,7 @@ def _run_shards(
 def _is_made(job: FeatureJob, shard: Shard) -> bool:
     """Whether a shard need not be made again: what could not be read may be readable by now."""
     summary = summary_uri(_in(job, _INCOMPLETE), shard)
-    if not (storage.exists(summary) and storage.exists(_in(job, shard.name))):
+    if not (storage.is_file(summary) and storage.is_file(_in(job, shard.name))):
         return False
     rejections = ShardSummary.parse(storage.read_text(summary)).rejections
     return all(rejection.stage != "read" for rejection in rejections)
@@ -246,9 +244,9 @@ def _refuse_foreign_files(job: FeatureJob) -> None:
 
 def _clear(output: str) -> None:
     """Delete what earlier jobs left, and nothing else; the marks of completeness go first."""
-    storage.delete([storage.join(output, DATASET_INFO)])
-    storage.delete_directory(storage.join(output, _INCOMPLETE))
-    storage.delete([*_shards_and_rejected(output), *_temporary_files(output)])
+    storage.delete(storage.join(output, DATASET_INFO))
+    storage.delete_tree(storage.join(output, _INCOMPLETE))
+    storage.delete(*_shards_and_rejected(output), *_temporary_files(output))
 
 
 def _shards_and_rejected(output: str) -> list[str]:

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from beam_features import storage
 from beam_features.job.plan import Shard
 from beam_features.recording import Recording
+from dem import storage
 from dem.errors import JobError
 
 _RUN = re.compile(r"(run-[0-9a-f]{32})/.+", re.DOTALL)
@@ -62,8 +62,8 @@ class Run:
         names = (uri.removeprefix(incomplete + "/") for uri in storage.list_files(incomplete))
         others = {match[1] for name in names if (match := _RUN.fullmatch(name))}
         for other in sorted(others):
-            storage.delete([storage.join(incomplete, other, _PLAN)])
-            storage.delete_directory(storage.join(incomplete, other))
+            storage.delete(storage.join(incomplete, other, _PLAN))
+            storage.delete_tree(storage.join(incomplete, other))
         return cls(incomplete, f"run-{uuid.uuid4().hex}")
 
     def write_plan(self, shards: Sequence[Shard], label_ids: Mapping[str, int]) -> list[Place]:
@@ -90,8 +90,8 @@ class Run:
         try:
             yield uri
         finally:
-            storage.delete_directory(uri)
-            if not storage.exists(self._plan_uri):  # and a write made anew what was deleted
+            storage.delete_tree(uri)
+            if not storage.is_file(self._plan_uri):  # and a write made anew what was deleted
                 storage.delete_empty_directories(self.uri, self.incomplete)
 
     def check_current(self) -> None:
@@ -100,7 +100,7 @@ class Run:
         Raises:
             JobError: the plan is gone.
         """
-        if not storage.exists(self._plan_uri):
+        if not storage.is_file(self._plan_uri):
             raise JobError(f"{self._plan_uri} is gone: another run has taken over from this one")
 
     @property

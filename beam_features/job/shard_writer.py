@@ -7,7 +7,6 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from beam_features import storage
 from beam_features.job.plan import Shard
 from beam_features.job.tfrecord import frame_record
 from beam_features.recording import Recording, Rejection
@@ -16,6 +15,7 @@ from beam_features.schema.dataset_info import Moments
 from beam_features.schema.strip import Strip, encode_strip
 from beam_features.tiles.cut import strips_of, strips_of_contexts
 from beam_features.tiles.read import ReadSettings, Tally, read_tiles
+from dem import storage
 
 
 @dataclass(frozen=True)

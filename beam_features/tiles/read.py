@@ -10,7 +10,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from beam_features import storage
 from beam_features.datasets import sample
 from beam_features.schema.audio.decode import Decoder, by_any_decoder, samples_of
 from beam_features.schema.audio.libsndfile import Audio
@@ -18,6 +17,7 @@ from beam_features.schema.audio.rejection import RejectedRecording
 from beam_features.schema.audio.signal import Measured, checked
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.cut import tiles_of
+from dem import storage
 from dem.errors import JobError
 
 _HELD_BYTES = 64 << 20  # of tiles: 43 minutes of mono with the default settings

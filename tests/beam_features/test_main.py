@@ -140,7 +140,7 @@ def test_csv_needs_a_file(tmp_path, capsys):
         ),
         (
             ["--output", "ftp://x/y"],
-            "'ftp://x/y' is of no storage known here; give a path or gs://…",
+            "unsupported storage 'ftp://x/y'; give a path or gs://…",
         ),
     ],
 )
@@ -163,7 +163,7 @@ def test_table_with_a_uri_of_no_storage(tmp_path, capsys):
     (tmp_path / "t.csv").write_text("uri\nhttp://example.com/a.wav\n")
     words = ["--dataset", "csv", "--input", str(tmp_path / "t.csv")]
     assert main([*words, "--output", str(tmp_path / "o")]) == 2
-    assert "'http://example.com/a.wav' is of no storage known here" in capsys.readouterr().err
+    assert "unsupported storage 'http://example.com/a.wav'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

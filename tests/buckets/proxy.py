@@ -34,10 +34,11 @@ _NOT_RETURNED = {"connection", "content-length", "transfer-encoding", "date", "s
 class Exchange:
     """A request and what became of it."""
 
-    client: Literal["tls", "plain"]  # TensorFlow's, and all others
+    client: Literal["tls", "plain"]  # at Google's addresses, as TensorFlow; at the emulator's
     method: str
     path: str
     outcome: int | str  # HTTP status, or how the connection ended
+    authorised: bool = False  # with the token of our metadata server
 
 
 class Proxy(ThreadingHTTPServer):
@@ -177,7 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _note(self, outcome: int | str) -> None:
         client: Literal["tls", "plain"] = "tls" if self.tunnel else "plain"
-        self.server.log.append(Exchange(client, self.command, self.path, outcome))
+        authorised = self.headers.get("Authorization") == f"Bearer {_TOKEN['access_token']}"
+        self.server.log.append(Exchange(client, self.command, self.path, outcome, authorised))
 
     def log_message(self, *_: object) -> None:
         """Say nothing; `Proxy.log` holds all."""

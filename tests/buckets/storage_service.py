@@ -135,6 +135,7 @@ def _environment(proxy: Proxy, authority: Path, directory: Path) -> dict[str, st
         "HTTPS_PROXY": http,
         "https_proxy": http,
         "CURL_CA_BUNDLE": str(authority),
+        "REQUESTS_CA_BUNDLE": str(authority),
         "no_grpc_proxy": "127.0.0.1,localhost",  # workers of one machine talk to each other
         # Credentials come as on a machine of Google's, whoever runs the tests.
         "GCE_METADATA_HOST": proxy.address,

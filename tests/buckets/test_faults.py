@@ -220,14 +220,11 @@ def test_a_recording_that_may_not_be_read_is_not_taken_for_a_shorter_one(
 def test_an_outage_ends_the_run_when_the_retries_are_over(
     gcs: StorageService, data: str, bucket: str
 ) -> None:
-    """TensorFlow waits 1, 2, 4 … 32 s ten times, and up to a second more each time."""
+    """Google's client retries for two minutes, with growing pauses."""
     begin = time.monotonic()
     with gcs.inject(Fault(f"/{bucket}", 503)):
         failed = run_in(gcs, *train_command(data, f"gs://{bucket}/job"), timeout_s=400)
     assert failed.returncode == 1, failed.stderr
-    assert f"gs://{bucket}/job/config.yaml is out of reach, also after retries" in (
-        error_line(failed)
-    )
-    assert "HTTP response code 503" in error_line(failed)
-    assert 150 < time.monotonic() - begin < 300
-    assert len(gcs.log_of(bucket)) == 11
+    assert f"cannot reach gs://{bucket}/job/config.yaml after retries (503 " in error_line(failed)
+    assert 60 < time.monotonic() - begin < 200
+    assert 5 < len(gcs.log_of(bucket)) < 30

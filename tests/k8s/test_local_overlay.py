@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 
 from dem.settings import load_settings
+from dem.storage import read_text
 from tests.k8s.jobs import JobRun, run_to_the_end, run_until
 from tests.k8s.manifests import Template, needs_kubectl, of_kind, rendered
 from tests.k8s.node import Node
 from trainer.config import TrainConfig
-from trainer.runtime.storage import read_text
 
 pytestmark = needs_kubectl
 EPOCHS, STEPS_PER_EPOCH, TRIALS = 4, 9, 3

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from dem.settings import load_settings
+from dem.storage import read_text
 from trainer.choices import ENCODERS
 from trainer.config import TrainConfig
-from trainer.runtime.storage import read_text
 from trainer.train.run import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -8,9 +8,9 @@ import pytest
 
 from dem.errors import InputError
 from dem.settings import build_settings, load_settings
+from dem.storage import read_text
 from tests.processes import ROOT
 from trainer.config import TrainConfig
-from trainer.runtime.storage import read_text
 from tuning.config import TuneConfig
 from tuning.space import Choices, Range, as_cell, hyperparameters, read_space
 

@@ -88,8 +88,8 @@ def _predict(parsed: argparse.Namespace) -> None:
 
 def _evaluate(parsed: argparse.Namespace) -> None:
     load_tensorflow()
+    from dem import storage
     from trainer.classify.run import comparison, evaluate
-    from trainer.runtime import storage
 
     config = load_settings(ClassifyConfig, parsed.config, parsed.set, storage.read_text)
     job_dir = parsed.job_dir.rstrip("/")

@@ -14,8 +14,8 @@ from dem.errors import InputError
 from trainer.classify.posteriors import Posteriors, posteriors_of
 from trainer.classify.splits import balanced_weights, require_two_labels, session_splits
 from trainer.config import ClassifyConfig
+from trainer.model.files import load_keras, save_keras
 from trainer.model.vectors import Float32, VectorTable, represent_all
-from trainer.runtime import storage
 
 _UNITS = 256
 _LEARNING_RATE = 1e-3
@@ -65,7 +65,7 @@ class DenseHead:
     @classmethod
     def load(cls, stem: str) -> Self:
         """Load ``<stem>.keras``."""
-        return cls(storage.load_keras(f"{stem}.keras"))
+        return cls(load_keras(f"{stem}.keras"))
 
     def predict_proba(self, vectors: Float32) -> npt.NDArray[np.floating]:
         """Class probabilities ``[n, n_classes]``."""
@@ -73,7 +73,7 @@ class DenseHead:
 
     def save(self, stem: str) -> None:
         """Write ``<stem>.keras``."""
-        storage.save_keras(self.network, f"{stem}.keras")
+        save_keras(self.network, f"{stem}.keras")
 
 
 def _hold_out(train: VectorTable) -> tuple[VectorTable, VectorTable]:

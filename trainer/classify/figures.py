@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from sklearn.metrics import confusion_matrix
 
+from dem import storage
 from trainer.classify.posteriors import Posteriors
 from trainer.model.vectors import VectorTable
 from trainer.plots.embedding import pictures_by_label, place
 from trainer.plots.heat_map import confusion_png
-from trainer.runtime import storage
 from trainer.runtime.job_dir import CLASSIFIER, LOGS
 from trainer.train.tensorboard import write_figures
 

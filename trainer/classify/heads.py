@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from dem import storage
 from trainer.choices import HEADS as HEADS
 from trainer.classify.posteriors import (
     Classifier,
@@ -14,7 +15,6 @@ from trainer.classify.posteriors import (
 )
 from trainer.config import ClassifyConfig
 from trainer.model.vectors import VectorTable, recording_table
-from trainer.runtime import storage
 
 _TILE, _RECORDING = "classifier", "recording_classifier"  # names of files
 

@@ -17,14 +17,14 @@ import numpy.typing as npt
 
 from beam_features.schema.feature_spec import FEATURE_SPEC, FeatureSpec, dump_feature_spec
 from beam_features.schema.strip import NO_LABEL
-from dem.access import named_by_user
+from dem import storage
 from dem.errors import InputError
 from trainer.classify.heads import HEADS, Classifiers
 from trainer.data.features import silence
 from trainer.model.export import keras_spec
+from trainer.model.files import load_keras, save_keras
 from trainer.model.vectors import Float32, VectorTable
 from trainer.model.waveform import WaveformEncoder
-from trainer.runtime import storage
 
 MODEL = "model"
 MODEL_INFO = "model.json"
@@ -51,7 +51,7 @@ class Labeller:
         storage.delete(storage.join(directory, MODEL_INFO))
         storage.delete_tree(directory)
         beside = {FEATURE_SPEC: dump_feature_spec(self.spec)}
-        storage.save_keras(self.encoder, storage.join(directory, _ENCODER), beside)
+        save_keras(self.encoder, storage.join(directory, _ENCODER), beside)
         self.classifiers.save(directory)
         info = {
             "label_names": self.label_names,
@@ -72,8 +72,7 @@ class Labeller:
         directory = storage.join(run, MODEL)
         info_uri = storage.join(directory, MODEL_INFO)
         try:
-            with named_by_user():
-                info = json.loads(storage.read_text(info_uri))
+            info = json.loads(storage.read_text(info_uri))
         except FileNotFoundError as error:
             raise InputError(
                 f"{info_uri} does not exist; give a directory that python -m trainer.classify has "
@@ -82,7 +81,7 @@ class Labeller:
         encoder_uri = storage.join(directory, _ENCODER)
         classifiers = Classifiers.load(HEADS[info["head"]], directory, info["recording_from"])
         return cls(
-            storage.load_keras(encoder_uri),
+            load_keras(encoder_uri),
             keras_spec(encoder_uri),
             classifiers,
             info["head"],

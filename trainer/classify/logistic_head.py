@@ -13,11 +13,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from dem import storage
 from trainer.classify.posteriors import Posteriors, posteriors_of
 from trainer.classify.splits import require_two_labels, session_splits
 from trainer.config import ClassifyConfig
 from trainer.model.vectors import Float32, VectorTable
-from trainer.runtime import storage
 
 _MOST_ITERATIONS = 2000
 _TOLERANCE = 1e-3  # a fifth of the time of scikit-learn's 1e-4, weights within 0.5 % of it

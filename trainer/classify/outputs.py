@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import classification_report, confusion_matrix
 
+from dem import storage
 from trainer.classify.labeller import MODEL, Labeller
 from trainer.classify.posteriors import Posteriors
 from trainer.plots.heat_map import confusion_png
-from trainer.runtime import storage
 from trainer.runtime.job_dir import CLASSIFIER, METRICS
 
 
@@ -86,8 +86,7 @@ def read_runs(job_dir: str) -> dict[str, dict[str, Any]]:
     """Results of all finished classifier runs of a job, by name such as ``none-logistic``."""
     root = storage.join(job_dir, CLASSIFIER)
     runs = {}
-    for name in storage.list_names(root, ""):
-        name = name.rstrip("/")  # as object storage lists directories
+    for name in storage.list_names(root):
         uri = storage.join(root, name, METRICS)
         if storage.exists(uri):
             runs[name] = json.loads(storage.read_text(uri))

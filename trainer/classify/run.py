@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from dem.access import named_by_user
+from dem import storage
 from dem.errors import InputError
 from dem.settings import build_settings
 from trainer.classify.comparison import comparison_table
@@ -24,6 +24,7 @@ from trainer.data.features import Features, open_features
 from trainer.metrics.quality import knn_labels, measure_quality
 from trainer.metrics.scores import score
 from trainer.model.encoders import build_encoder
+from trainer.model.files import load_keras
 from trainer.model.vectors import (
     VectorTable,
     as_representation,
@@ -31,7 +32,6 @@ from trainer.model.vectors import (
     recording_table,
     tile_table,
 )
-from trainer.runtime import storage
 from trainer.runtime.job_dir import CLASSIFIER, ENCODER, read_job_config
 from trainer.runtime.training_recordings import require_unheard
 
@@ -93,14 +93,11 @@ def evaluate(
         **_measured(answers, test, names, resolved.seed),
     }
     labeller = Labeller(model, features.info.feature_spec, classifiers, head, names)
-    with named_by_user():
-        if directory is None:
-            name = f"{encoder}-{head}"
-            log_evaluation(job_dir, name, answers.asked, answers.recordings, names, resolved.seed)
-            directory = storage.join(job_dir, CLASSIFIER, name)
-        write_results(
-            directory, labeller, answers.tiles, answers.recordings, answers.nearest, results
-        )
+    if directory is None:
+        name = f"{encoder}-{head}"
+        log_evaluation(job_dir, name, answers.asked, answers.recordings, names, resolved.seed)
+        directory = storage.join(job_dir, CLASSIFIER, name)
+    write_results(directory, labeller, answers.tiles, answers.recordings, answers.nearest, results)
     return results
 
 
@@ -145,7 +142,7 @@ def _encoder(
     uri = storage.join(job_dir, ENCODER)
     if not storage.exists(uri):
         raise InputError(f"{uri} does not exist: the training of {job_dir} has not finished")
-    return storage.load_keras(uri)
+    return load_keras(uri)
 
 
 class _Tables:

@@ -78,9 +78,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm()
     load_tensorflow()
+    from dem import storage
     from trainer.classify.comparison import summary_table
     from trainer.crossval.run import CrossValidation
-    from trainer.runtime import storage
 
     config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)
     classifier = load_settings(ClassifyConfig, None, parsed.set_classifier, storage.read_text)

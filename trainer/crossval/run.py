@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from dem import storage
 from dem.errors import InputError
 from dem.settings import as_yaml_values, describe_differences
 from trainer.classify.run import EncoderKind, Head, evaluate
@@ -23,7 +24,6 @@ from trainer.config import ClassifyConfig, TrainConfig
 from trainer.crossval.folds import Mode, Split, splits_of
 from trainer.data.features import open_features
 from trainer.metrics.scores import score
-from trainer.runtime import storage
 from trainer.runtime.job_dir import METRICS
 from trainer.train.run import train
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
+from dem import storage
 from dem.errors import InputError
 from trainer.data.features import Features, all_strips
 from trainer.data.pairs import side_by_side
 from trainer.data.shards import CorruptRecords
-from trainer.runtime import storage
 
 
 def require_shards(features: Features, partitions: Sequence[str]) -> None:

@@ -8,10 +8,9 @@ import numpy as np
 from beam_features.schema.dataset_info import DATASET_INFO, DatasetInfo, parse_dataset_info
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import Strip
-from dem.access import named_by_user
+from dem import storage
 from dem.errors import InputError
 from trainer.data.shards import CorruptRecords, read_strips
-from trainer.runtime import storage
 
 _ABOVE_SILENCE = 0.01  # log units above log(log_offset) that float16 can tell apart
 
@@ -58,8 +57,7 @@ def open_features(uri: str) -> Features:
     """
     info_uri = storage.join(uri, DATASET_INFO)
     try:
-        with named_by_user():
-            text = storage.read_text(info_uri)
+        text = storage.read_text(info_uri)
     except FileNotFoundError as error:
         raise InputError(
             f"{info_uri} does not exist: {uri!r} holds no finished features; make them with "

@@ -16,9 +16,9 @@ from beam_features.schema.audio.decode import decode
 from beam_features.schema.audio.rejection import RejectedRecording
 from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
 from beam_features.schema.feature_spec import FeatureSpec
-from dem.access import is_remote, named_by_user
+from dem import storage
+from dem.access import is_remote
 from dem.errors import InputError
-from trainer.runtime import storage
 
 
 class UnreadableRecording(Exception):  # noqa: N818 - an outcome that is counted, not a fault of ours
@@ -67,8 +67,7 @@ def find_recordings(inputs: Sequence[str], argument: str = "--input") -> dict[st
     """
     recordings: dict[str, str] = {}
     for uri in inputs:
-        with named_by_user():
-            there = storage.exists(uri)
+        there = storage.exists(uri)
         if not there:
             raise InputError(f"{uri!r} does not exist; check {argument}")
         if not storage.is_directory(uri):

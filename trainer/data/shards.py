@@ -13,7 +13,7 @@ from tensorflow.python.lib.io._pywrap_record_io import RandomRecordReader, Recor
 
 from beam_features.schema.strip import Strip, decode_strip
 from dem.errors import InputError, JobError
-from trainer.runtime import storage
+from trainer.runtime.tensorflow_files import reading
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def read_strips(uri: str, tile_shape: tuple[int, int], corrupt: CorruptRecords) 
         JobError: more records are damaged than `corrupt` allows, or the storage fails.
     """
     try:
-        with storage.naming(uri):
+        with reading(uri):
             for offset, record in _read_records(uri, corrupt):
                 try:
                     strip = decode_strip(record, tile_shape)

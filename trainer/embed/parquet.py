@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.runtime import storage
+from dem import storage
 
 _ROWS_PER_GROUP = 4096
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from beam_features.schema.strip import NO_LABEL
-from dem.access import named_by_user
+from dem import storage
 from dem.errors import InputError, JobError
 from dem.settings import describe_differences
 from trainer.data.checks import check_fingerprint
@@ -22,7 +22,6 @@ from trainer.data.recordings import UnreadableRecording, find_recordings, read_w
 from trainer.data.tiles import tile_batches
 from trainer.embed.parquet import Batches, to_rows, write_table
 from trainer.model.export import ExportedModel, model_sha256, open_model
-from trainer.runtime import storage
 
 _LOG = logging.getLogger(__name__)
 
@@ -95,9 +94,8 @@ def _is_complete(output: str, arguments: dict[str, Any], *, overwrite: bool) -> 
     An output in which recordings failed is not complete: they may have been mended.
     """
     done = storage.join(output, EMBEDDINGS_INFO)
-    with named_by_user():
-        if overwrite or not storage.exists(done):
-            return False
+    if overwrite or not storage.exists(done):
+        return False
     there = json.loads(storage.read_text(done))
     if different := describe_differences(there["arguments"], arguments):
         raise InputError(
@@ -118,9 +116,8 @@ def _write_all(
 ) -> None:
     """Write the tables, then the marker."""
     started = storage.join(output, _INCOMPLETE)
-    with named_by_user():
-        _clear(output)
-        storage.write_text(started, json.dumps({"files": list(tables)}))
+    _clear(output)
+    storage.write_text(started, json.dumps({"files": list(tables)}))
     rows = {}
     for name, batches in tables.items():
         rows[name] = write_table(storage.join(output, name), model.embedding_size, batches)

@@ -22,11 +22,12 @@ from beam_features.schema.feature_spec import (
     dump_feature_spec,
     parse_feature_spec,
 )
-from dem.access import named_by_user
+from dem import storage
 from dem.errors import InputError
+from trainer.model.files import load_keras, save_keras
 from trainer.model.waveform import WaveformEncoder
-from trainer.runtime import storage
 from trainer.runtime.job_dir import CONFIG, ENCODER, SAVED_MODEL
+from trainer.runtime.tensorflow_files import reading
 
 _MARKER = "saved_model.pb"  # what makes a directory a SavedModel
 _SPEC_ASSET = f"assets/{FEATURE_SPEC}"  # where TensorFlow puts the files that a model refers to
@@ -69,7 +70,7 @@ def export_encoder(encoder: keras.Model, spec: FeatureSpec, job_dir: str) -> Non
     """
     encoder = _in_single_precision(encoder)
     uri = storage.join(job_dir, ENCODER)
-    storage.save_keras(encoder, uri, {FEATURE_SPEC: dump_feature_spec(spec)})
+    save_keras(encoder, uri, {FEATURE_SPEC: dump_feature_spec(spec)})
     save_waveform_encoder(WaveformEncoder(encoder, spec), spec, storage.join(job_dir, SAVED_MODEL))
 
 
@@ -96,14 +97,13 @@ def open_model(uri: str) -> ExportedModel:
     Raises:
         InputError: there is none, or it does not tell which features it is for.
     """
-    with named_by_user():
-        uri = model_uri(uri)
+    uri = model_uri(uri)
     if uri.endswith(".keras"):
         spec = keras_spec(uri)
-        functions = WaveformEncoder(storage.load_keras(uri), spec)
+        functions = WaveformEncoder(load_keras(uri), spec)
     else:
         spec = _saved_model_spec(uri)
-        with storage.naming(uri):
+        with reading(uri):
             functions = tf.saved_model.load(uri)
     one_tile = functions.tiles(tf.zeros([1, *spec.tile_shape]))
     return ExportedModel(uri, spec, one_tile["embeddings"].shape[1], functions)

@@ -11,20 +11,20 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from dem.access import named_by_user
+from dem import storage
 from dem.errors import InputError
 from trainer.classify.outputs import read_runs
 from trainer.config import ResolvedConfig
 from trainer.data.checks import check_fingerprint
 from trainer.data.features import Features, open_features
 from trainer.metrics.quality import measure_quality
+from trainer.model.files import load_keras
 from trainer.model.vectors import VectorTable, as_representation, recording_table, tile_table
 from trainer.plots.curve import curve_png
 from trainer.plots.embedding import MOST_POINTS, pictures_by_context, pictures_by_label, place
 from trainer.plots.heat_map import confusion_png
 from trainer.plots.projection import nearest_neighbours, spread_over_labels
 from trainer.report.page import Neighbour, Partition, Report, choose_run, render
-from trainer.runtime import storage
 from trainer.runtime.job_dir import CLASSIFIER, CONFIG, ENCODER, LOGS, METRICS, read_job_config
 from trainer.train.tensorboard import read_curves
 
@@ -47,8 +47,7 @@ def write_report(data: str, job_dir: str) -> str:
     check_fingerprint(job.fingerprint, features)
     report = _collect(features, job_dir, job, _read_metrics(job_dir))
     uri = storage.join(job_dir, REPORT)
-    with named_by_user(), storage.writing(uri):
-        storage.write_text(uri, render(report))
+    storage.write_text(uri, render(report))
     return uri
 
 
@@ -72,7 +71,7 @@ def _collect(
     shown_run = choose_run(runs)
     confusion = _confusion(job_dir, shown_run, names) if shown_run else None
     partitions = _partitions_to_show(features, job)
-    represent = as_representation(storage.load_keras(storage.join(job_dir, ENCODER)))
+    represent = as_representation(load_keras(storage.join(job_dir, ENCODER)))
     tiles = tile_table(features, partitions, represent, _MOST_TILES)
     recordings = recording_table(tiles)
     curves = read_curves(storage.join(job_dir, LOGS), ("loss", "recall_at_1"))

@@ -5,11 +5,10 @@ from typing import Any
 
 import yaml
 
-from dem.access import named_by_user
+from dem import storage
 from dem.errors import InputError
 from dem.settings import as_yaml_values, build_settings, describe_differences
 from trainer.config import ResolvedConfig
-from trainer.runtime import storage
 
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
@@ -30,17 +29,15 @@ def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:
     """
     check_job_dir(job_dir, config)
     uri = storage.join(job_dir, CONFIG)
-    with named_by_user():
-        if not storage.exists(uri):
-            storage.write_text(uri, yaml.safe_dump(_as_values(config), sort_keys=False))
+    if not storage.exists(uri):
+        storage.write_text(uri, yaml.safe_dump(_as_values(config), sort_keys=False))
 
 
 def check_job_dir(job_dir: str, config: ResolvedConfig) -> None:
     """Raise an InputError where the directory is that of a run with other settings."""
     uri = storage.join(job_dir, CONFIG)
-    with named_by_user():
-        if not storage.exists(uri):
-            return
+    if not storage.exists(uri):
+        return
     values = _as_values(config)
     # A run that spent its budget may go on with a higher one: it is no part of what is learned.
     any_budget = {"corrupt_records_budget": values["corrupt_records_budget"]}
@@ -64,8 +61,7 @@ def read_job_config(job_dir: str) -> ResolvedConfig:
     """
     uri = storage.join(job_dir, CONFIG)
     try:
-        with named_by_user():
-            values = yaml.safe_load(storage.read_text(uri))
+        values = yaml.safe_load(storage.read_text(uri))
     except FileNotFoundError as error:
         raise InputError(
             f"{uri} does not exist: {job_dir!r} holds no training run; start one with "

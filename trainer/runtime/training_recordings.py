@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dem import storage
 from dem.errors import InputError
-from trainer.runtime import storage
 from trainer.runtime.job_dir import TRAINING_RECORDINGS
 
 _COLUMN = "recording"

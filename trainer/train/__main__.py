@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm()
     load_tensorflow()
-    from trainer.runtime import storage
+    from dem import storage
     from trainer.train.cluster import join_indexed_job
     from trainer.train.run import train
 

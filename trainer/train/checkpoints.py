@@ -6,9 +6,10 @@ import tempfile
 
 import tensorflow as tf
 
+from dem import storage
 from dem.access import is_remote
 from dem.errors import JobError
-from trainer.runtime import storage
+from trainer.runtime.tensorflow_files import reading, writing
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Checkpoints:
                 _require_files(prefix)  # else it is the storage that fails, not the checkpoint
                 fault = _fault(prefix)
             if fault is None:
-                with storage.naming(prefix):
+                with reading(prefix):
                     self._state.restore(prefix).assert_existing_objects_matched()
                 return True
             if self._is_chief:
@@ -65,7 +66,7 @@ class Checkpoints:
 
         They are numbered by saves, not steps, so none is ever overwritten that could be restored.
         """
-        with storage.writing(self._directory):
+        with writing(self._directory):
             self._manager.save()
 
 
@@ -87,16 +88,14 @@ def copy_newest(source: str, target: str) -> None:
 
 def _complete(directory: str) -> list[str]:
     """Prefixes of all checkpoints with an index, newest first; the state file may be behind."""
-    numbers = [
-        int(match[1]) for match in map(_INDEX.match, storage.list_names(directory, "")) if match
-    ]
+    numbers = [int(match[1]) for match in map(_INDEX.match, storage.list_names(directory)) if match]
     return [storage.join(directory, f"ckpt-{number}") for number in sorted(numbers, reverse=True)]
 
 
 def _files(prefix: str) -> list[str]:
     """Names of the files of a checkpoint."""
     directory, _, name = prefix.rpartition("/")
-    return [file for file in storage.list_names(directory, "") if file.startswith(f"{name}.")]
+    return [file for file in storage.list_names(directory) if file.startswith(f"{name}.")]
 
 
 def _require_files(prefix: str) -> None:
@@ -126,8 +125,7 @@ def _fault(prefix: str) -> str | None:
 def _delete_leftovers(directory: str) -> None:
     """Delete what a killed run was writing, which no checkpoint needs."""
     complete = {prefix.rpartition("/")[2] for prefix in _complete(directory)}
-    for name in storage.list_names(directory, ""):
-        name = name.rstrip("/")  # which object storage appends to directories
+    for name in storage.list_names(directory):
         stem = name.partition(".")[0]
         if _OURS.match(name) and stem not in complete:
             storage.delete_tree(storage.join(directory, name))

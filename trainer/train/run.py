@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
+from dem import storage
 from dem.errors import DivergedError, InputError, Terminated
 from dem.termination import keep_watching, unsaved_state
 from trainer.config import ResolvedConfig, TrainConfig
@@ -24,8 +25,7 @@ from trainer.model.export import export_encoder
 from trainer.model.learner import build_learner
 from trainer.model.losses import OPPOSITE_COUNTS
 from trainer.model.precision import check_jit, warnings_about
-from trainer.runtime import storage
-from trainer.runtime.job_dir import CHECKPOINTS, EXPORT, LOGS, METRICS, check_job_dir, claim_job_dir
+from trainer.runtime.job_dir import CHECKPOINTS, LOGS, METRICS, check_job_dir, claim_job_dir
 from trainer.runtime.memory import peak_gpu_memory_mib, peak_memory_mib
 from trainer.runtime.training_recordings import write_training_recordings
 from trainer.train.checkpoints import Checkpoints
@@ -174,8 +174,7 @@ class _Run:
         for warning in warnings_about(config.precision, on_gpu=on_gpu):
             self._log(logging.WARNING, warning)
         if cluster.is_chief:
-            with storage.writing(self._job_dir):
-                claim_job_dir(self._job_dir, config)
+            claim_job_dir(self._job_dir, config)
 
     @property
     def _devices(self) -> list[str]:
@@ -369,13 +368,11 @@ class _Run:
             self._show_embeddings()
             self._telemetry.log_success()
             self._telemetry.close()
-            with storage.writing(storage.join(self._job_dir, EXPORT)):
-                export_encoder(self._encoder, self._features.info.feature_spec, self._job_dir)
-                heard = recording_ids(self._features, self._config.train_partitions, self._corrupt)
-                write_training_recordings(self._job_dir, heard)
+            export_encoder(self._encoder, self._features.info.feature_spec, self._job_dir)
+            heard = recording_ids(self._features, self._config.train_partitions, self._corrupt)
+            write_training_recordings(self._job_dir, heard)
             metrics_uri = storage.join(self._job_dir, METRICS)
-            with storage.writing(metrics_uri):
-                storage.write_text(metrics_uri, json.dumps(metrics, indent=2) + "\n")
+            storage.write_text(metrics_uri, json.dumps(metrics, indent=2) + "\n")
         wait_for_all(self._exchange)  # for the chief, which has been writing
         return metrics
 

@@ -16,10 +16,11 @@ from tensorboard.plugins.hparams.summary import session_end_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from beam_features.schema.strip import NO_LABEL
+from dem import storage
 from trainer.config import ResolvedConfig
 from trainer.data.tiles import RetrievalPool
 from trainer.model.vectors import Float32
-from trainer.runtime import storage
+from trainer.runtime.tensorflow_files import reading, writing
 
 VECTORS = "validation_embeddings.bytes"  # float32 rows; the projector reads them faster than TSV
 METADATA = "validation_tiles.tsv"
@@ -42,7 +43,7 @@ class Telemetry:
         """`step`: how many steps the run has made; what is logged of later ones was lost."""
         self._directory, self._is_chief = directory, is_chief
         self._profile_steps, self._profiling = profile_steps, False
-        with storage.writing(directory):
+        with writing(directory):
             if is_chief:
                 _log_start(directory, step)
             self._writer = (
@@ -53,7 +54,7 @@ class Telemetry:
 
     def log(self, scalars: Mapping[str, float], step: int) -> None:
         """Add a point to each curve."""
-        with storage.writing(self._directory), self._writer.as_default(step=step):
+        with writing(self._directory), self._writer.as_default(step=step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
 
@@ -103,7 +104,7 @@ class Telemetry:
 
     def flush(self) -> None:
         """Write what was logged; on object storage that is the whole file again, so not often."""
-        with storage.writing(self._directory):
+        with writing(self._directory):
             self._writer.flush()
 
     def steps_to_profile_edge(self, step: int) -> int | None:
@@ -144,7 +145,7 @@ def read_curves(directory: str, names: Sequence[str]) -> dict[str, Curve]:
     """Read scalars that were logged: steps and values ``[points]`` by name, of those that were."""
     if not storage.exists(directory):
         return {}
-    with storage.naming(directory):
+    with reading(directory):
         events = EventAccumulator(directory, size_guidance={"tensors": 0}).Reload()
     curves = {}
     for name in set(names) & set(events.Tags()["tensors"]):

@@ -10,12 +10,13 @@ import tensorflow as tf
 import yaml
 from tensorboard.plugins.hparams import api as hparams
 
+from dem import storage
 from dem.errors import JobError
 from dem.settings import as_yaml_values, build_settings
 from trainer.config import TrainConfig
 from trainer.data.features import Features
-from trainer.runtime import storage
 from trainer.runtime.job_dir import METRICS
+from trainer.runtime.tensorflow_files import writing
 from trainer.train.resolve import resolve_config
 from tuning.config import TuneConfig
 from tuning.search.messages import Outcome
@@ -72,8 +73,7 @@ class Results:
 
         picture = trials_png(trials, self._config.objective, [*self._space.searched.items()], best)
         uri = storage.join(self._job_dir, FIGURE)
-        with storage.writing(uri):
-            storage.write_bytes(uri, picture)
+        storage.write_bytes(uri, picture)
         counts = trials["status"].value_counts()
         metrics = {
             "objective": self._config.objective,
@@ -125,7 +125,7 @@ class Results:
         searched = [
             hparams.HParam(key, _domain(domain)) for key, domain in self._space.searched.items()
         ]
-        with storage.writing(directory), tf.summary.create_file_writer(directory).as_default():
+        with writing(directory), tf.summary.create_file_writer(directory).as_default():
             hparams.hparams_config(searched, [hparams.Metric(self._config.objective)])
 
     def _row(
@@ -140,8 +140,7 @@ class Results:
 
     def _write(self, name: str, text: str) -> None:
         uri = storage.join(self._job_dir, name)
-        with storage.writing(uri):
-            storage.write_text(uri, text)
+        storage.write_text(uri, text)
 
 
 def _domain(domain: Any) -> Any:

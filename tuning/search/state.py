@@ -16,8 +16,8 @@ from typing import Any
 
 from keras_tuner.engine.trial import TrialStatus
 
+from dem import storage
 from dem.errors import JobError
-from trainer.runtime import storage
 from tuning.config import TuneConfig
 from tuning.search.messages import Assignment, Leave, Order, Outcome, Worker
 from tuning.search.oracle import Oracle
@@ -258,8 +258,7 @@ class Search:
             "losses": dict(self._losses),
             "curves": self._curves,
         }
-        with storage.writing(self._uri):
-            storage.write_text(self._uri, json.dumps(state) + "\n")
+        storage.write_text(self._uri, json.dumps(state) + "\n")
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._oracle.restore(state)

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from dem import storage
 from dem.errors import JobError, Terminated
-from trainer.runtime import storage
 from tuning.search.messages import Assignment, Leave, Order, Outcome
 from tuning.space import as_cell
 from tuning.workers.trial import Epoch, run_trial

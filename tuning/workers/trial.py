@@ -207,7 +207,7 @@ def _train(
     terminated: Callable[[], bool],
 ) -> End:
     load_tensorflow()
-    from trainer.runtime import storage
+    from dem import storage
     from trainer.train.run import train
 
     job_dir = storage.join(trials_dir, assignment.trial_id)

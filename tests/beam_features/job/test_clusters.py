@@ -139,7 +139,7 @@ def test_failure_in_a_worker_ends_the_job(launch, request, features, contents, t
     failed = launch(output, *options)
     assert failed.returncode == 1
     last = failed.stderr.splitlines()[-1]
-    assert last.startswith("error: apache_beam.io.filesystem.BeamIOError: Rename operation failed")
+    assert last.startswith(f"error: dem.errors.JobError: cannot write to {output}/train-")
     assert "Is a directory" in last
     assert "finished shards are kept, the same command goes on" in last
     assert not (output / "dataset_info.json").exists()

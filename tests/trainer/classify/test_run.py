@@ -18,8 +18,8 @@ from trainer.classify.logistic_head import LogisticHead
 from trainer.classify.run import evaluate
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.data.features import open_features
+from trainer.model.files import load_keras
 from trainer.model.vectors import as_representation, log_mel_statistics, recording_table, tile_table
-from trainer.runtime import storage
 from trainer.runtime.job_dir import TRAINING_RECORDINGS, claim_job_dir
 from trainer.train.resolve import resolve_config
 from trainer.train.run import train
@@ -200,7 +200,7 @@ def test_shuffled_training_labels_score_chance(tmp_path: Path) -> None:
 def test_nearest_neighbours_are_told_for_recordings(features_dir: Path, job: Path) -> None:
     assert classify(features_dir, job, "--encoder", "random") == 0
     features = open_features(str(features_dir))
-    encoder = storage.load_keras(str(job / "classifier/random-logistic/model/encoder.keras"))
+    encoder = load_keras(str(job / "classifier/random-logistic/model/encoder.keras"))
     represent = as_representation(encoder)
     train, test = (
         recording_table(tile_table(features, [name], represent)) for name in ("train", "test")
@@ -238,7 +238,7 @@ def test_the_supervised_encoder_is_kept(features_dir: Path, job: Path) -> None:
     run = job / "classifier" / "supervised-logistic"
     assert classify(features_dir, job, "--encoder", "supervised") == 0
     assert metrics_of(job, run.name)["transductive"] is False
-    encoder = storage.load_keras(str(run / "model" / "encoder.keras"))
+    encoder = load_keras(str(run / "model" / "encoder.keras"))
     represent = as_representation(encoder)
     tiles = tile_table(open_features(str(features_dir)), ["test"], represent)
     mine = tiles.select(tiles.recording_ids == "test/7")

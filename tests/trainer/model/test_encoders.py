@@ -14,7 +14,7 @@ from dem.errors import InputError
 from trainer.choices import ENCODERS
 from trainer.config import Architecture
 from trainer.model.encoders import build_encoder, build_projector
-from trainer.runtime import storage
+from trainer.model.files import load_keras, save_keras
 
 TILE_SHAPE = (100, 64)
 PREBUILT = ("mobilenet_v3_small", "efficientnet_v2_b0")
@@ -223,11 +223,11 @@ def one_and_two_replicas(name: str) -> tuple[np.ndarray, np.ndarray]:
 def test_saved_encoder_loads_in_safe_mode_and_gives_the_same(name: str, tmp_path: Path) -> None:
     encoder = untrained(name)
     uri = str(tmp_path / "export" / "encoder.keras")
-    storage.save_keras(encoder, uri)
+    save_keras(encoder, uri)
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["encoder.keras"]
     embeddings = np.asarray(encoder(tiles(3), training=False))
     assert embeddings.shape == (3, 8)
-    np.testing.assert_array_equal(storage.load_keras(uri)(tiles(3), training=False), embeddings)
+    np.testing.assert_array_equal(load_keras(uri)(tiles(3), training=False), embeddings)
 
 
 @pytest.mark.parametrize("name", EVERY_ENCODER)

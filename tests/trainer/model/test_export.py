@@ -20,7 +20,7 @@ from trainer.config import Architecture
 from trainer.data.features import Features
 from trainer.model.encoders import build_encoder
 from trainer.model.export import export_encoder, model_sha256, open_model
-from trainer.runtime import storage
+from trainer.model.files import load_keras, save_keras
 
 STRANGER = """
 import json, sys
@@ -158,7 +158,7 @@ def test_a_model_trained_in_bfloat16_is_served_in_float32(tmp_path: Path) -> Non
     exact = tiles(5).reshape(5, -1) @ np.asarray(first.kernel) @ np.asarray(second.kernel)
     np.testing.assert_allclose(vectors, exact, atol=1e-3)
     np.testing.assert_allclose(
-        storage.load_keras(str(tmp_path / "export/encoder.keras"))(tiles(5)), exact, atol=1e-3
+        load_keras(str(tmp_path / "export/encoder.keras"))(tiles(5)), exact, atol=1e-3
     )
 
 
@@ -167,7 +167,7 @@ def test_layers_within_layers_are_served_in_float32(tmp_path: Path) -> None:
     log_mel = keras.Input(SPEC.tile_shape)
     pooled = keras.layers.GlobalAveragePooling1D()(keras.layers.Dense(8)(log_mel))
     export_encoder(keras.Model(log_mel, inner(pooled)), SPEC, str(tmp_path))
-    loaded = storage.load_keras(str(tmp_path / "export/encoder.keras"))
+    loaded = load_keras(str(tmp_path / "export/encoder.keras"))
     assert {layer.compute_dtype for layer in loaded._flatten_layers()} == {"float32"}
     outer, inner = loaded.layers[1], loaded.layers[-1].layers[-1]
     exact = (tiles(5) @ np.asarray(outer.kernel)).mean(axis=1) @ np.asarray(inner.kernel)
@@ -191,6 +191,6 @@ def test_what_is_no_model_is_refused(job: Path, encoder: keras.Model, tmp_path: 
     (tmp_path / "config.yaml").touch()
     with pytest.raises(InputError, match="saved_model does not exist: finish the training"):
         open_model(str(tmp_path))
-    storage.save_keras(encoder, str(tmp_path / "foreign.keras"))
+    save_keras(encoder, str(tmp_path / "foreign.keras"))
     with pytest.raises(InputError, match=r"foreign\.keras holds no feature_spec\.json"):
         open_model(str(tmp_path / "foreign.keras"))

@@ -12,9 +12,9 @@ from trainer.config import Architecture, ResolvedConfig
 from trainer.model import precision
 from trainer.model.encoders import build_encoder
 from trainer.model.export import export_encoder
+from trainer.model.files import load_keras
 from trainer.model.optimizer import build_optimizer
 from trainer.model.precision import check_jit, computing_in, scaled, warnings_about
-from trainer.runtime.storage import load_keras
 
 MOMENTS = Moments.of(np.random.default_rng(0).normal(-4, 2, (8, *SPEC.tile_shape)))
 

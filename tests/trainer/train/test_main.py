@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.processes import error_line, run, start
 from tests.trainer.synthetic import SPEC
 from trainer.model.export import open_model
-from trainer.runtime import storage
+from trainer.model.files import load_keras
 
 SETTINGS = ("batch_size=16", "epochs=5", "embedding_size=8", "projection_size=4", "margin=1.0")
 FIGURES = {
@@ -33,7 +33,7 @@ def train_command(features: Path, job: Path, *settings: str) -> tuple[object, ..
 
 
 def weights(job: Path) -> list[np.ndarray]:
-    return storage.load_keras(str(job / "export" / "encoder.keras")).get_weights()
+    return load_keras(str(job / "export" / "encoder.keras")).get_weights()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_a_job_leaves_what_the_design_promises(finished_job: Path) -> None:
     assert metrics["steps"] == 45
     assert metrics["epochs"] == 5
     assert 0 <= metrics["recall_at_1"] <= 1
-    encoder = storage.load_keras(str(finished_job / "export" / "encoder.keras"))
+    encoder = load_keras(str(finished_job / "export" / "encoder.keras"))
     assert encoder.output_shape == (None, 8)
     tiles = np.random.default_rng(0).normal(-5, 3, (2, *SPEC.tile_shape)).astype(np.float32)
     embeddings = np.asarray(encoder(tiles))

@@ -13,8 +13,8 @@ from trainer.data.features import open_features
 from trainer.data.tiles import retrieval_pool
 from trainer.metrics.retrieval import recall_at_1
 from trainer.model.encoders import build_encoder
+from trainer.model.files import load_keras
 from trainer.model.vectors import as_representation, represent_all
-from trainer.runtime import storage
 from trainer.train.run import train
 
 
@@ -109,7 +109,7 @@ def test_labels_are_counted_and_reach_no_weight(tmp_path: Path) -> None:
                 relabel(shard, labels)
         metrics = train(str(data), str(tmp_path / f"job {name}"), config, terminated=lambda: False)
         shares.append(metrics["false_opposite_share"])
-        encoder = storage.load_keras(str(tmp_path / f"job {name}" / "export" / "encoder.keras"))
+        encoder = load_keras(str(tmp_path / f"job {name}" / "export" / "encoder.keras"))
         weights.append(encoder.get_weights())
     assert shares[0] == pytest.approx(
         7 / 23, abs=0.03

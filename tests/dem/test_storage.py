@@ -1,16 +1,20 @@
-"""Storage on a real directory; names that are patterns to Beam are names to us."""
+"""Storage on a real directory; names that are patterns elsewhere are names to us."""
 
 import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from beam_features import storage
+from dem import storage
+from dem.errors import InputError, JobError
+from tests.processes import ROOT
 
-# Beam's own translation of an escaped "[" to a regular expression
-pytestmark = pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
-
-NAMES = ["a [b]", "what?", "100%", "x*y", "ünïcode é", "[!a]"]
+NAMES = ["a [b]", "what?", "100%", "x*y", "ünïcode é", "[!a]", "a\nb", os.fsdecode(b"\xff")]
 
 
 @pytest.fixture(params=["plain", *NAMES])
@@ -66,9 +70,9 @@ def test_atomic_write_fails_where_another_took_its_temporary_file(root):
     def write():
         with storage.atomic_write(str(root / "f")) as file:
             file.write(b"1")
-            storage.delete(storage.list_files(str(root)))
+            storage.delete(*storage.list_files(str(root)))
 
-    with pytest.raises(OSError, match="Rename"):
+    with pytest.raises(JobError, match=f"cannot write to {re.escape(str(root))}/f: "):
         write()
     assert list(root.iterdir()) == []
 
@@ -103,36 +107,36 @@ def test_delete_takes_names_literally(tmp_path):
     for name in NAMES:
         (tmp_path / name).touch()
     (tmp_path / "xzy").touch()  # which "x*y" matches as a pattern
-    storage.delete([str(tmp_path / name) for name in [*NAMES, "gone already"]])
+    storage.delete(*(str(tmp_path / name) for name in [*NAMES, "gone already"]))
     assert [path.name for path in tmp_path.iterdir()] == ["xzy"]
 
 
-def test_delete_directory(root):
+def test_delete_tree(root):
     (root / "d" / "e").mkdir(parents=True)
     (root / "d" / "e" / "f").touch()
     (root / "kept").touch()
-    storage.delete_directory(str(root / "d"))
+    storage.delete_tree(str(root / "d"))
     assert [path.name for path in root.iterdir()] == ["kept"]
-    storage.delete_directory(str(root / "d"))  # gone already
+    storage.delete_tree(str(root / "d"))  # gone already
 
 
-def test_delete_directory_that_others_write_to(tmp_path):
-    """It may fail while they do, with an OSError, and succeeds once they have stopped."""
+def test_delete_tree_that_others_write_to(tmp_path):
+    """It may fail while they do and succeeds once they have stopped."""
     directory, stop = tmp_path / "d", threading.Event()
 
     def write() -> None:
         while not stop.is_set():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(JobError):
                 storage.write_text(str(directory / "e" / "f"), "x")
 
     writer = threading.Thread(target=write)
     writer.start()
     for _ in range(20):
-        with contextlib.suppress(OSError):
-            storage.delete_directory(str(directory))
+        with contextlib.suppress(JobError):
+            storage.delete_tree(str(directory))
     stop.set()
     writer.join()
-    storage.delete_directory(str(directory))
+    storage.delete_tree(str(directory))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,6 +159,140 @@ def test_missing_files(tmp_path):
         storage.read_text(str(tmp_path / "none"))
 
 
+@pytest.mark.parametrize("read", [storage.read_text, storage.read_bytes])
+def test_a_directory_is_no_file_to_read(tmp_path, read):
+    for uri in (str(tmp_path), str(tmp_path / "f" / "g")):
+        (tmp_path / "f").touch()
+        with pytest.raises(FileNotFoundError, match=re.escape(uri)):
+            read(uri)
+
+
+def test_files_and_directories_are_told_apart(root):
+    (root / "f").touch()
+    (root / "d").mkdir()
+    file, directory, nothing = (str(root / name) for name in ("f", "d", "n"))
+    for check, expected in (
+        (storage.exists, [True, True, False]),
+        (storage.is_file, [True, False, False]),
+        (storage.is_directory, [False, True, False]),
+    ):
+        assert [check(uri) for uri in (file, directory, nothing)] == expected
+    assert storage.list_names(str(root)) == ["d", "f"]
+    assert storage.list_names(str(root), "f") == ["f"]
+    assert storage.list_names(nothing) == []
+
+
+def test_files_are_written_in_one_piece_and_replaced(root):
+    uri = str(root / "new" / "directory" / "file.txt")
+    storage.write_text(uri, "first, ünicode")
+    storage.write_text(uri, "second")
+    assert storage.read_text(uri) == "second"
+    assert os.listdir(root / "new" / "directory") == ["file.txt"]
+
+
+def test_rename_replaces(root):
+    storage.write_text(str(root / "a"), "new")
+    storage.write_text(str(root / "b"), "old")
+    storage.rename(str(root / "a"), str(root / "b"))
+    assert storage.read_text(str(root / "b")) == "new"
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{root}/a")):
+        storage.rename(str(root / "a"), str(root / "b"))
+    with pytest.raises(JobError, match=r"/none/c: No such file or directory; free space"):
+        storage.rename(str(root / "b"), str(root / "none" / "c"))
+
+
+def test_upload_directory_writes_the_marker_last(root):
+    storage.write_text(str(root / "from" / "marker"), "m")
+    storage.write_text(str(root / "from" / "sub" / "z"), "z")
+    storage.write_text(str(root / "to" / "marker"), "old")
+    (root / "to" / "sub").touch()  # so that the first copy fails
+    with pytest.raises(JobError, match=r"/to/sub(/z)?: "):
+        storage.upload_directory(str(root / "from"), str(root / "to"), "marker")
+    assert not (root / "to" / "marker").exists()
+    (root / "to" / "sub").unlink()
+    storage.upload_directory(str(root / "from"), str(root / "to"), "marker")
+    assert (root / "to" / "marker").read_text() == "m"
+    assert (root / "to" / "sub" / "z").read_text() == "z"
+
+
+def test_delete_tree_of_a_file_or_a_link(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "f").touch()
+    (tmp_path / "link").symlink_to("kept")
+    (tmp_path / "file").touch()
+    for name in ("link", "file", "none"):
+        storage.delete_tree(str(tmp_path / name))
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept", "f"]
+
+
+def test_delete_empty_directories(root):
+    (root / "empty").mkdir()
+    (root / "full" / "d").mkdir(parents=True)
+    storage.delete_empty_directories(str(root / "empty"), str(root / "full"), str(root / "none"))
+    assert os.listdir(root) == ["full"]
+
+
+def test_writes_that_fail_leave_nothing(tmp_path):
+    """On a disk of 64 kB, mounted in a namespace of its own."""
+    code = """
+import os
+from dem import storage
+from dem.errors import JobError
+uri = os.path.join(os.environ["DISK"], "d", "file")
+storage.write_text(uri, "old")
+try:
+    storage.write_bytes(uri, bytes(1 << 20))
+except JobError as error:
+    print(error)
+print(os.listdir(os.path.dirname(uri)), storage.read_text(uri))
+"""
+    mount = 'mount -t tmpfs -o size=64k none "$DISK" && exec "$0" -c "$1"'
+    command = ["unshare", "--mount", "sh", "-c", mount, sys.executable, code]
+    if not shutil.which("unshare"):
+        pytest.skip("needs unshare")
+    environment = os.environ | {"DISK": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if "mount" in done.stderr or "unshare" in done.stderr:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+    assert done.stdout.splitlines() == [
+        f"cannot write to {tmp_path}/d/file: No space left on device; free space or check the "
+        "path, then run the same command again to resume",
+        "['file'] old",
+    ]
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/x", "hdfs://host/x", "http://example.com/a.wav"])
+def test_other_storage_is_refused(uri):
+    for call in (storage.check_uri, storage.exists, storage.read_text, storage.list_files):
+        with pytest.raises(InputError, match=f"unsupported storage '{uri}'; give a path or gs://…"):
+            call(uri)
+
+
+@pytest.mark.parametrize(
+    ("root", "names", "joined"),
+    [
+        ("gs://bucket/job/", ["logs", "x"], "gs://bucket/job/logs/x"),
+        ("job/", ["logs", "x"], "job/logs/x"),
+        ("/", ["x"], "/x"),
+        ("", ["x"], "x"),
+    ],
+)
+def test_join(root, names, joined):
+    assert storage.join(root, *names) == joined
+
+
+def test_local_files_need_none_of_the_heavy_libraries(tmp_path):
+    code = """
+import sys
+from dem import storage
+storage.write_text(sys.argv[1], "x")
+assert storage.read_text(sys.argv[1]) == "x"
+print({"dem.gcs", "google.auth", "pyarrow", "requests", "numpy"} & set(sys.modules))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "f")]
+    assert subprocess.check_output(command, cwd=ROOT, text=True) == "set()\n"
+
+
 def test_make_directory_twice(tmp_path):
     storage.make_directory(str(tmp_path / "a" / "b"))
     storage.make_directory(str(tmp_path / "a" / "b"))
@@ -163,7 +301,7 @@ def test_make_directory_twice(tmp_path):
 
 def test_make_directory_below_a_file_fails(tmp_path):
     (tmp_path / "f").touch()
-    with pytest.raises(OSError, match="f"):
+    with pytest.raises(JobError, match=r"^cannot write to \S+/f/d: Not a directory"):
         storage.make_directory(str(tmp_path / "f" / "d"))
 
 
