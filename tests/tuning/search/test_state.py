@@ -214,7 +214,7 @@ def test_an_error_in_the_algorithm_stops_the_search_and_hangs_nobody(
 
 def test_storage_that_cannot_be_written_stops_the_search(begin, tmp_path: Path) -> None:
     search = begin(trials=3)
-    (tmp_path / f"{SEARCH}.tmp").mkdir()  # where the file is written before it is renamed
+    (tmp_path / SEARCH).mkdir()
     assert search.ask(ANNA) is None
     assert search.fatal.status == "broken"
     assert search.fatal.reason.startswith(f"cannot write to {tmp_path}/{SEARCH}: ")
