@@ -25,7 +25,7 @@ def project(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("project")
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, root)
-    for name in ("beam_features", "trainer"):
+    for name in ("beam_features", "dem", "trainer", "tuning"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     return root
 
@@ -67,7 +67,7 @@ def test_package_installs_and_workers_find_the_code_in_it(package, tmp_path):
     options = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet"]
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", *options]
     subprocess.run([*pip, "--target", str(target), str(package)], check=True)
-    code = "from beam_features.pipeline import WriteShard as w; import sys; \
+    code = "from beam_features.job.pipeline import WriteShard as w; import sys; \
             print(sys.modules[w.__module__].__file__)"
     found = subprocess.check_output(
         [sys.executable, "-c", code],
@@ -75,7 +75,7 @@ def test_package_installs_and_workers_find_the_code_in_it(package, tmp_path):
         env=os.environ | {"PYTHONPATH": str(target)},
         text=True,
     )
-    assert found.strip() == str(target / "beam_features" / "pipeline.py")
+    assert found.strip() == str(target / "beam_features" / "job" / "pipeline.py")
 
 
 def pinned(text: str) -> set[str]:
