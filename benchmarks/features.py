@@ -39,7 +39,7 @@ from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.log_mel import log_mel
 from beam_features.tiles.read import ReadSettings, Tally, read_tiles
-from tests.beam_features.reference import librosa_log_mel
+from benchmarks.reference import librosa_log_mel
 
 SPEC = FeatureSpec()
 WORKERS = 2

@@ -38,14 +38,16 @@ import tensorflow as tf
 
 from beam_features.datasets import sample
 from beam_features.schema.feature_spec import FeatureSpec
-from tests.beam_features.reference import librosa_log_mel
+from benchmarks.reference import librosa_log_mel
 from trainer.config import TrainConfig
 from trainer.data.features import Features, open_features
-from trainer.data.pairs import pair_batches
+from trainer.data.pairs import PairSource
 from trainer.model.learner import build_learner
 from trainer.runtime.memory import peak_memory_mib
+from trainer.train.devices import make_strategy
+from trainer.train.input import distribute
 from trainer.train.resolve import resolve_config
-from trainer.train.step import distribute, make_strategy, make_train_steps
+from trainer.train.step import make_train_steps
 
 _CHANNELS = 4
 _SONGS_S = 30
@@ -107,14 +109,9 @@ def partitions_of(features: Features) -> list[str]:
 
 def batches_of(features: Features, config: TrainConfig) -> tf.data.Dataset:
     """Batches as a training run takes them, of all partitions."""
-    return pair_batches(
-        features,
-        partitions_of(features),
-        neighbourhood_s=max(config.neighbourhood_s, 2 * features.info.feature_spec.tile_s),
-        batch_size=config.batch_size,
-        seed=0,
-        epoch=0,
-    )
+    neighbourhood_s = max(config.neighbourhood_s, 2 * features.info.feature_spec.tile_s)
+    source = PairSource(features, partitions_of(features), neighbourhood_s, config.batch_size)
+    return source.batches(seed=0, epoch=0)
 
 
 def compare_inputs(source: Path, features: Features, config: TrainConfig) -> None:

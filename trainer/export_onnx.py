@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 
 def export_onnx(job_dir: str, output: str) -> None:
-    """Convert ``JOB/export/encoder.keras``, with the front-end before it.
+    """Convert ``JOB/export/encoder.keras`` together with the log-mel front-end.
 
     Raises:
         InputError: it does not exist, or the converter is not installed.
@@ -53,9 +53,9 @@ def export_onnx(job_dir: str, output: str) -> None:
     import tensorflow as tf
 
     from dem import storage
-    from trainer.model.export import keras_spec
     from trainer.model.files import load_keras
     from trainer.model.front_end import dft_power
+    from trainer.model.load import keras_spec
     from trainer.model.waveform import WaveformEncoder
     from trainer.runtime.job_dir import ENCODER
 

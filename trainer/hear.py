@@ -7,13 +7,13 @@ import math
 
 import tensorflow as tf
 
-from trainer.model.export import ExportedModel, open_model
+from trainer.model.load import ExportedModel, open_model
 
 _LONGEST_HOP_S = 0.050  # HEAR's tolerance for the onset of an event
 
 
 class HearModel(tf.Module):  # type: ignore[misc]
-    """A model with the attributes that HEAR asks for."""
+    """A model with the attributes that HEAR requires."""
 
     def __init__(self, exported: ExportedModel) -> None:
         super().__init__()
@@ -66,8 +66,8 @@ def get_timestamp_embeddings(audio: tf.Tensor, model: HearModel) -> tuple[tf.Ten
 
     Returns:
         Embeddings float32 ``[n_sounds, n_timestamps, timestamp_embedding_size]``, and timestamps in
-        ms, float32 ``[n_sounds, n_timestamps]``: 0 and every 50 ms, or a little less where 50 ms
-        are no whole number of frames.
+        ms, float32 ``[n_sounds, n_timestamps]``: 0 and every 50 ms, or slightly less if 50 ms are
+        not a whole number of frames.
     """
     spec, hop_samples = model.exported.spec, model.hop_samples
     sounds = _sounds(audio)

@@ -50,7 +50,7 @@ def job(gcs: StorageService, place: str, features: str) -> str:
     assert "job/metrics.json" not in gcs.names(place)
     finished = run_in(gcs, *command)
     assert finished.returncode == 0, finished.stderr
-    assert "going on from step " in finished.stderr
+    assert "resuming from step " in finished.stderr
     return uri
 
 

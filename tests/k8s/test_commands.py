@@ -12,7 +12,7 @@ from tests.processes import ROOT
 from trainer.classify.__main__ import parse_arguments as parse_classify
 from trainer.config import TrainConfig
 from trainer.train.__main__ import parse_arguments as parse_train
-from trainer.train.cluster import tf_config_of_indexed_job
+from trainer.train.tf_config import tf_config_of_indexed_job
 from tuning.__main__ import parse_arguments as parse_tune
 from tuning.config import TuneConfig
 from tuning.space import read_space

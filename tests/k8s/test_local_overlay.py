@@ -65,7 +65,7 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
     train.pod().kill()
     run_to_the_end(train)
     assert train.ends_of() == [143, 137, 0]
-    assert "going on from step" in train.ended[1].stderr
+    assert "resuming from step" in train.ended[1].stderr
     metrics = json.loads((data / "job/metrics.json").read_text())
     assert metrics["steps"] == EPOCHS * STEPS_PER_EPOCH
 

@@ -7,6 +7,7 @@ Usage: python -m tests.trainer.replica_training FEATURES REPLICAS OUTPUT.npz NAM
 """
 
 import sys
+from collections.abc import Iterable
 from itertools import product
 
 import keras
@@ -16,12 +17,14 @@ import tensorflow as tf
 from trainer.choices import AUGMENTATIONS
 from trainer.config import Architecture, TrainConfig
 from trainer.data.features import Features, open_features
-from trainer.data.pairs import pair_batches
+from trainer.data.pairs import PairSource
 from trainer.model.encoders import build_encoder, build_projector
-from trainer.model.learner import Learner, trainable_variables
+from trainer.model.learner import Learner, pair_objective
 from trainer.model.losses import build_loss
-from trainer.train.cluster import read_cluster
-from trainer.train.step import distribute, make_strategy, make_train_steps
+from trainer.train.devices import make_strategy
+from trainer.train.input import distribute
+from trainer.train.step import make_train_steps
+from trainer.train.tf_config import read_cluster
 
 STEPS = 3
 BATCH_SIZE = 16
@@ -40,6 +43,15 @@ SETTINGS = (
     | {f"{name}, clipped": config for name, config in LOSSES.items()}
     | {"conv2d": TrainConfig(**SIZES)}
 )
+
+FAST = (
+    "random, mean",
+    "semi_hard, active_mean, clipped",
+    "infonce cosine",
+    "infonce bilinear, clipped",
+    "conv2d",
+)
+Results = dict[str, dict[str, np.ndarray]]
 
 
 def plain_encoder(tile_shape: tuple[int, int]) -> keras.Model:
@@ -70,20 +82,20 @@ def three_steps(
         )
         projector, loss = build_projector(8, 4), build_loss(config, 4)
         optimizer = keras.optimizers.SGD(0.1)
-        optimizer.build(trainable_variables(encoder, projector, loss))
+        learner = Learner(encoder, projector, pair_objective(loss), optimizer)
+        optimizer.build(learner.trainable_variables)
     layers = (encoder, projector, *loss.layers)
     variables = [variable for layer in layers for variable in layer.variables]
     before = [variable.numpy() for variable in variables]
     steps = make_train_steps(
         strategy,
-        Learner(encoder, projector, loss, optimizer),
+        learner,
         clip_norm=CLIP_NORM if name.endswith("clipped") else None,
         augment=list(AUGMENTATIONS),
         seed=5,
     )
-    batches = pair_batches(
-        features, ["train"], neighbourhood_s=0.5, batch_size=BATCH_SIZE, seed=3, epoch=0
-    ).take(STEPS)
+    source = PairSource(features, ["train"], neighbourhood_s=0.5, batch_size=BATCH_SIZE)
+    batches = source.batches(seed=3, epoch=0).take(STEPS)
     zero, n_steps = tf.constant(0, tf.int64), tf.constant(STEPS, tf.int64)
     scalars, _ = steps(distribute(strategy, batches, BATCH_SIZE), zero, n_steps)
     after = {f"after_{i:03d}": variable.numpy() for i, variable in enumerate(variables)}
@@ -91,10 +103,14 @@ def three_steps(
     return {**{key: value.numpy() for key, value in scalars.items()}, "moved": moved, **after}
 
 
+def train_replicas(features: Features, replicas: int, names: Iterable[str]) -> Results:
+    """By name of the settings: scalars of three SGD steps, and the weights after them."""
+    strategy = make_strategy(replicas, BATCH_SIZE)
+    return {name: three_steps(name, features, strategy) for name in names}
+
+
 def main(features_uri: str, replicas: str, output: str, *names: str) -> None:
-    features = open_features(features_uri)
-    strategy = make_strategy(int(replicas), BATCH_SIZE)
-    results = {name: three_steps(name, features, strategy) for name in names}
+    results = train_replicas(open_features(features_uri), int(replicas), names)
     if read_cluster().is_chief:
         np.savez(output, **{f"{n}/{key}": v for n, r in results.items() for key, v in r.items()})
 

@@ -9,7 +9,8 @@ import pytest
 from beam_features.schema.feature_spec import FeatureSpec, dump_feature_spec
 from tests.processes import error_line, run
 from tests.trainer.models import make_encoder, noise
-from trainer.model.export import export_encoder, open_model
+from trainer.model.export import export_encoder
+from trainer.model.load import open_model
 
 INSTALLED = find_spec("tf2onnx") is not None and find_spec("onnxruntime") is not None
 

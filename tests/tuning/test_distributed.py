@@ -79,7 +79,7 @@ def test_a_worker_that_is_killed_loses_no_trial_and_holds_nobody_up(cluster) -> 
     trials = trials_of(search.job)
     assert list(trials["status"]) == ["completed"] * 2
     assert set(trials["worker"]) == {"worker-1"}
-    assert "going on from step " in ended[1].stderr
+    assert "resuming from step " in ended[1].stderr
 
 
 def test_a_worker_that_comes_back_gets_its_own_trial(cluster) -> None:
@@ -92,7 +92,7 @@ def test_a_worker_that_comes_back_gets_its_own_trial(cluster) -> None:
     ended = finish_all(chief, back, victim)
     assert [process.returncode for process in ended[:2]] == [0, 0], [p.stderr for p in ended]
     assert "is not heard from" not in ended[0].stderr
-    assert "going on from step " in ended[1].stderr
+    assert "resuming from step " in ended[1].stderr
     assert list(trials_of(search.job)["status"]) == ["completed"] * 2
 
 
@@ -119,7 +119,7 @@ def test_a_stopped_worker_hands_its_trial_over_at_once(cluster) -> None:
     first.terminate()
     ended = finish_all(chief, second, first)
     assert [process.returncode for process in ended] == [0, 0, 143], [p.stderr for p in ended]
-    assert "going on from step " in ended[1].stderr
+    assert "resuming from step " in ended[1].stderr
 
 
 def test_a_restarted_chief_goes_on_and_its_worker_notices_nothing(cluster) -> None:

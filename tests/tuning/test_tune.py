@@ -232,7 +232,7 @@ def test_killed_it_goes_on_where_it_was(features_dir: Path, tmp_path: Path) -> N
     assert finished.returncode == 0, finished.stderr
     assert "going on after 1 trials" in finished.stderr
     assert "trial 0:" not in finished.stderr
-    assert "going on from step " in finished.stderr
+    assert "resuming from step " in finished.stderr
     assert (job / "trials" / "0" / "metrics.json").stat().st_mtime_ns == first
     assert list(trials_of(job)["status"]) == ["completed"] * 2
 
@@ -254,7 +254,7 @@ def test_stopped_it_saves_the_trial_and_goes_on(
     assert stderr.splitlines()[-1].startswith("stopped: the trial's state is saved")
     finished = run(*command(features_dir, job, words))
     assert finished.returncode == 0, finished.stderr
-    assert "going on from step " in finished.stderr
+    assert "resuming from step " in finished.stderr
 
 
 @pytest.mark.slow
@@ -373,6 +373,6 @@ def test_hyperband_trials_go_on_from_checkpoints(features_dir: Path, tmp_path: P
     promoted = trials[(trials["epochs"] == 3) & trials["margin"].duplicated()]
     assert len(promoted) == 1
     said = finished.stderr.partition(f"trial {promoted.index[0]}: ")[2]
-    assert "going on from step 9 of 27" in said.partition("completed")[0]
+    assert "resuming from step 9 of 27" in said.partition("completed")[0]
     steps = json.loads((job / "trials" / promoted.index[0] / "metrics.json").read_text())["steps"]
     assert steps == 27

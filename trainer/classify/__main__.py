@@ -12,6 +12,7 @@ from dem.command import (
     run_command,
 )
 from dem.settings import load_settings
+from dem.termination import watch_sigterm
 from trainer.choices import ENCODER_KINDS, HEADS
 from trainer.config import ClassifyConfig
 from trainer.runtime.startup import load_tensorflow
@@ -87,6 +88,7 @@ def _predict(parsed: argparse.Namespace) -> None:
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
+    watch_sigterm()
     load_tensorflow()
     from dem import storage
     from trainer.classify.run import comparison, evaluate

@@ -10,7 +10,7 @@ from trainer.model.vectors import VectorTable
 from trainer.plots.embedding import pictures_by_label, place
 from trainer.plots.heat_map import confusion_png
 from trainer.runtime.job_dir import CLASSIFIER, LOGS
-from trainer.train.tensorboard import write_figures
+from trainer.runtime.tensorboard import write_figures
 
 
 def log_evaluation(

@@ -21,8 +21,8 @@ from dem import storage
 from dem.errors import InputError
 from trainer.classify.heads import HEADS, Classifiers
 from trainer.data.features import silence
-from trainer.model.export import keras_spec
 from trainer.model.files import load_keras, save_keras
+from trainer.model.load import keras_spec
 from trainer.model.vectors import Float32, VectorTable
 from trainer.model.waveform import WaveformEncoder
 

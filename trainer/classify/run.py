@@ -10,6 +10,7 @@ import numpy.typing as npt
 from dem import storage
 from dem.errors import InputError
 from dem.settings import build_settings
+from dem.termination import sigterm_received
 from trainer.classify.comparison import comparison_table
 from trainer.classify.figures import log_evaluation
 from trainer.classify.heads import HEADS, Classifiers
@@ -138,7 +139,8 @@ def _encoder(
         moments = features.info.moments(config.train_partitions)
         return build_encoder(job.architecture, tile_shape, job.embedding_size, moments, job.seed)
     if kind == "supervised":
-        return train_supervised(features, config.train_partitions, job)
+        home = storage.join(job_dir, CLASSIFIER, kind)
+        return train_supervised(features, config.train_partitions, job, home, sigterm_received)
     uri = storage.join(job_dir, ENCODER)
     if not storage.exists(uri):
         raise InputError(f"{uri} does not exist: the training of {job_dir} has not finished")

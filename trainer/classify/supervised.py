@@ -1,92 +1,124 @@
 """The encoder ``supervised``: a job's architecture trained end to end with labels.
 
-It tells how far the architecture and the data carry, and so how much the training without labels
-leaves to be gained. Input, augmentation, optimizer and number of steps are those of the job.
+It shows how far the architecture and the data can go, and so what training without labels leaves to
+gain. Input, augmentation, optimizer, precision and number of steps are those of the job, and so are
+the step and the loop: the training resumes from checkpoints, which lie in a directory for each
+combination of settings, partitions and data.
 """
 
+import dataclasses
+import functools
+import hashlib
+import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from dem.errors import DivergedError, InputError
+from beam_features.schema.strip import NO_LABEL
+from dem import storage
+from dem.errors import InputError
+from dem.settings import as_yaml_values
 from trainer.classify.splits import balanced_weights
 from trainer.config import ResolvedConfig
-from trainer.data.augment import N_DRAWS, augment_pairs
-from trainer.data.checks import require_pairs
-from trainer.data.features import Features
-from trainer.data.pairs import pair_batches
+from trainer.data.checks import require_pairs, require_shards
+from trainer.data.features import Features, all_strips
 from trainer.data.shards import CorruptRecords
-from trainer.data.tiles import tile_batches
-from trainer.model.encoders import build_encoder
-from trainer.model.optimizer import build_optimizer, clip_global_norm
+from trainer.model.export import in_single_precision
+from trainer.model.learner import Learner, Objective, build_learner
+from trainer.model.losses import Scalars, masked_mean
+from trainer.model.vectors import Float32
+from trainer.runtime.job_dir import claim_job_dir
+from trainer.train.cluster import Workers, join_workers
+from trainer.train.devices import check_devices, make_strategy
+from trainer.train.loop import train_epochs
+from trainer.train.state import Run, start_run
+from trainer.train.tf_config import Cluster
 
 _LOG = logging.getLogger(__name__)
 
-Step = Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor]
-
 
 def train_supervised(
-    features: Features, partitions: Sequence[str], job: ResolvedConfig
+    features: Features,
+    partitions: Sequence[str],
+    job: ResolvedConfig,
+    home: str,
+    terminated: Callable[[], bool],
 ) -> keras.Model:
-    """Train with the labels of the partitions, in float32 on one device.
+    """Train with the labels of the partitions, on the devices of this host.
 
     Args:
         features: where the tiles are.
-        partitions: which of them have labels that may be seen.
+        partitions: those whose labels may be used.
         job: settings of the run whose architecture it is.
+        home: holds a directory with settings and checkpoints for each such training.
+        terminated: whether this process has received SIGTERM, and so must save and stop.
 
     Returns:
-        The encoder ``[batch, tile_frames, n_mels] -> [batch, embedding_size]``; the linear layer
-        that gave labels is gone.
+        The encoder ``[batch, tile_frames, n_mels] -> [batch, embedding_size]`` without the linear
+        label layer, in float32.
 
     Raises:
         InputError: the partitions hold fewer than two labels, or no pairs.
         DivergedError: the loss is not finite.
+        Terminated: `terminated()` was true; the state is saved.
     """
-    job = replace(job, precision="float32")
-    class_weights = balanced_weights(_label_counts(features, partitions))
-    require_pairs(features, partitions, job.positives, CorruptRecords(budget=0))
-    encoder = build_encoder(
-        job.architecture,
-        features.info.feature_spec.tile_shape,
-        job.embedding_size,
-        features.info.moments(partitions),
-        job.seed,
+    config = dataclasses.replace(
+        job,
+        train_partitions=tuple(partitions),
+        validation_partitions=(),
+        test_partitions=(),
+        content_sha256=features.info.content_sha256,
+        profile_steps=None,
     )
-    step = _step_function(encoder, class_weights, job)
-    for epoch in range(job.epochs):
-        batches = pair_batches(
-            features,
-            partitions,
-            positives=job.positives,
-            neighbourhood_s=job.neighbourhood_s,
-            batch_size=job.batch_size,
-            seed=job.seed,
-            epoch=epoch,
-        )
-        first = epoch * job.steps_per_epoch
-        numbered = batches.take(job.steps_per_epoch).enumerate(first).prefetch(tf.data.AUTOTUNE)
-        loss = np.mean([float(step(batch, number)) for number, batch in numbered])
-        if not np.isfinite(loss):
-            raise DivergedError(
-                f"the loss of the supervised encoder is {loss}; train a job with a lower "
-                f"learning_rate than {job.learning_rate}"
-            )
-        _LOG.info(f"supervised epoch {epoch + 1}/{job.epochs}  loss {loss:.4f}")
-    return encoder
+    corrupt = CorruptRecords(config.corrupt_records_budget)
+    require_shards(features, partitions)
+    class_weights = balanced_weights(_count_labels(features, partitions, corrupt))
+    require_pairs(features, partitions, config.positives, corrupt)
+    workers, learner = _build(features, config, class_weights)
+    directory = storage.join(home, _digest(config))
+    claim_job_dir(directory, config)
+    run = start_run(config, features, workers, learner, corrupt, terminated, directory, logs=None)
+    train_epochs(run, functools.partial(_report_epoch, run))
+    return in_single_precision(learner.encoder)
 
 
-def _label_counts(features: Features, partitions: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Tiles of each label ``[n_classes]``."""
+def label_loss(
+    anchors: tf.Tensor,
+    neighbours: tf.Tensor,
+    _sessions: tf.Tensor,
+    labels: tf.Tensor,
+    _seed: tf.Tensor,
+    *,
+    class_weights: Float32,
+) -> Scalars:
+    """Mean weighted cross-entropy of the tiles that have a label.
+
+    Args:
+        anchors: logits ``[batch, n_classes]``.
+        neighbours: likewise.
+        labels: ``[batch, 2]`` of both, or `NO_LABEL`.
+        class_weights: ``[n_classes]``.
+    """
+    logits = tf.concat([anchors, neighbours], axis=0)  # [2 batch, n_classes]
+    labels = tf.reshape(tf.transpose(labels), [-1])  # [2 batch]
+    known = labels != NO_LABEL
+    labels = tf.where(known, labels, 0)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return {"loss": masked_mean(tf.gather(class_weights, labels) * losses, known)}
+
+
+def _count_labels(
+    features: Features, partitions: Sequence[str], corrupt: CorruptRecords
+) -> npt.NDArray[np.int64]:
+    """Count the tiles of each label ``[n_classes]``."""
     counts = np.zeros(len(features.info.label_names), np.int64)
-    for batch in tile_batches(features, partitions):
-        labels = np.array(batch.labels)
-        counts += np.bincount(labels[labels >= 0], minlength=len(counts))
+    for strip in all_strips(features, partitions, corrupt):
+        labels = np.array(strip.labels)
+        counts += np.bincount(labels[labels != NO_LABEL], minlength=len(counts))
     if np.count_nonzero(counts) < 2:
         raise InputError(
             f"fewer than two labels in train_partitions={list(partitions)}; name others that have "
@@ -95,39 +127,36 @@ def _label_counts(features: Features, partitions: Sequence[str]) -> npt.NDArray[
     return counts
 
 
-def _step_function(
-    encoder: keras.Model, class_weights: npt.NDArray[np.float32], job: ResolvedConfig
-) -> Step:
-    """Build a function that makes a step with a batch and returns the loss before it."""
-    classify = keras.layers.Dense(len(class_weights), name="labels")
-    classify.build(encoder.output_shape)
-    variables = encoder.trainable_variables + classify.trainable_variables
-    optimizer = build_optimizer(job, variables)
-
-    @tf.function  # type: ignore[untyped-decorator]
-    def step(batch: Mapping[str, tf.Tensor], number: tf.Tensor) -> tf.Tensor:
-        anchors, labels = _augmented_anchors(batch, number, job), batch["labels"][:, 0]
-        known = labels >= 0
-        weights = tf.where(known, tf.gather(class_weights, tf.maximum(labels, 0)), 0)
-        with tf.GradientTape() as tape:
-            logits = classify(encoder(anchors, training=True))
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)
-            n_known = tf.reduce_sum(tf.cast(known, tf.float32))
-            loss = tf.reduce_sum(weights * losses) / tf.maximum(n_known, 1)
-        gradients, _ = clip_global_norm(tape.gradient(loss, variables), job.clip_norm)
-        optimizer.apply(gradients, variables)
-        return loss
-
-    return step  # type: ignore[no-any-return]
+def _build(
+    features: Features, config: ResolvedConfig, class_weights: Float32
+) -> tuple[Workers, Learner]:
+    """Build the learner, on one device if the job is for one, otherwise on all of this host."""
+    strategy = make_strategy(1 if config.replicas == 1 else None, config.batch_size)
+    workers = join_workers(Cluster(), strategy)
+    info = features.info
+    head = functools.partial(_label_head, class_weights=class_weights)
+    with strategy.scope():
+        moments = info.moments(config.train_partitions)
+        learner = build_learner(config, info.feature_spec.tile_shape, moments, head)
+    check_devices(config, learner.encoder, strategy)
+    return workers, learner
 
 
-def _augmented_anchors(
-    batch: Mapping[str, tf.Tensor], number: tf.Tensor, job: ResolvedConfig
-) -> tf.Tensor:
-    """Anchors as the training without labels sees them: ``[batch, tile_frames, n_mels]``."""
-    anchors = tf.cast(batch["anchors"], tf.float32)
-    seed = tf.stack([tf.constant(job.seed, tf.int64), number])
-    draws = tf.random.stateless_uniform([2, job.batch_size, N_DRAWS], seed)
-    sessions = batch["sessions"]
-    pairs = augment_pairs(job.augment, anchors, anchors, sessions, draws)
-    return tf.split(pairs, 2)[0]
+def _label_head(
+    _config: ResolvedConfig, embedding_size: int, class_weights: Float32
+) -> tuple[keras.Model, Objective]:
+    """Build the linear label layer and its loss."""
+    embeddings = keras.Input((embedding_size,), name="embedding")
+    logits = keras.layers.Dense(len(class_weights), dtype="float32", name="labels")(embeddings)
+    loss = functools.partial(label_loss, class_weights=class_weights)
+    return keras.Model(embeddings, logits, name="classifier"), Objective(loss, ("loss",))
+
+
+def _digest(config: ResolvedConfig) -> str:
+    values = as_yaml_values(dataclasses.asdict(config))
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _report_epoch(run: Run) -> None:
+    epoch, loss = run.progress.epochs_reported + 1, run.progress.epoch_means["loss"]
+    _LOG.info(f"supervised epoch {epoch}/{run.config.epochs}  loss {loss:.4f}")

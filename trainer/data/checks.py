@@ -23,7 +23,7 @@ def require_pairs(
     positives: Collection[str],
     corrupt: CorruptRecords,
 ) -> None:
-    """Raise an InputError unless the partitions hold what `pair_batches` is asked for.
+    """Raise an InputError unless the partitions hold pairs of the kinds in `positives`.
 
     That is two sessions that are heard, since else there is no triplet, and for positives at
     sensors a moment of two. Reading ends when both are found.

@@ -1,7 +1,7 @@
 """Anchors and neighbours from strips: pure functions of tensors and seeds.
 
 A cut is a tile's worth of consecutive frames from any frame on, not only on the grid of tiles. It
-is admissible where it lies within one recording of one strip and is not silent all through.
+is admissible if it lies within one recording of one strip and is not entirely silent.
 """
 
 from dataclasses import dataclass
@@ -32,20 +32,20 @@ class Sampling:
 def sample_pairs(
     group: dict[str, tf.Tensor], sampling: Sampling, seed: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """Draw around every tile that is not silent an anchor, and a neighbour of that.
+    """Draw an anchor around every audible tile, and a neighbour of it.
 
     Anchors start at most half a tile before or after their tile. Neighbours in time are drawn
-    uniformly from the admissible cuts that start at most `neighbourhood_frames` away and have no
-    frame in common with the anchor; where there are none, from those that overlap it; a tile that
-    is alone becomes its own neighbour, told apart by augmentation alone. Neighbours at sensors are
-    drawn uniformly from the other sensors that heard the same frames. With both kinds, each comes
-    first for half of the anchors, and the other steps in where it has none. With sensors alone, an
-    anchor that only one of them heard is dropped.
+    uniformly from the admissible cuts that start at most `neighbourhood_frames` away and share no
+    frame with the anchor; if there are none, from those that overlap it; a lone tile becomes its
+    own neighbour, which only augmentation distinguishes. Neighbours at sensors are drawn uniformly
+    from the other sensors that recorded the same frames. With both kinds, each is preferred for
+    half of the anchors, and the other is used if there is none of it. With sensors alone, an anchor
+    that only one of them recorded is dropped.
 
     Args:
         group: strips of one session, concatenated. Per tile ``log_mel`` ``[n_tiles, tile_frames,
             n_mels]``, ``recording``, ``label``; per strip ``n_tiles``, ``first_tile`` in the
-            session's timeline, ``sensor``; numbers, equal where they mean the same.
+            session's timeline, ``sensor``; numbers that are equal for equal ids.
         sampling: what a neighbour is.
         seed: integers ``[2]``.
 
@@ -181,14 +181,14 @@ class _Cuts:
         return cls(tf.cumsum(admissible))
 
     def are_admissible(self, starts: tf.Tensor) -> tf.Tensor:
-        """Whether cuts may start there; outside of the frames, any answer."""
+        """Whether cuts may start there; arbitrary outside of the frames."""
         starts = tf.clip_by_value(starts, 0, tf.shape(self.before)[0] - 2)
         return tf.gather(self.before, starts + 1) > tf.gather(self.before, starts)
 
     def draw(
         self, spans: list[tuple[tf.Tensor, tf.Tensor]], draws: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Draw uniformly from the admissible starts in spans, and tell whether there are any.
+        """Draw uniformly from the admissible starts in spans, and return whether there are any.
 
         Args:
             spans: first starts and ends ``[n]``; a span that ends before it begins is empty.

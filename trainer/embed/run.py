@@ -21,7 +21,7 @@ from trainer.data.features import Features, open_features
 from trainer.data.recordings import UnreadableRecording, find_recordings, read_waveform
 from trainer.data.tiles import tile_batches
 from trainer.embed.parquet import Batches, to_rows, write_table
-from trainer.model.export import ExportedModel, model_sha256, open_model
+from trainer.model.load import ExportedModel, model_sha256, open_model
 
 _LOG = logging.getLogger(__name__)
 

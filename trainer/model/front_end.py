@@ -1,7 +1,7 @@
 """The feature job's log-mel inside a TensorFlow graph, for models that take waveforms.
 
 Steps and precision are those of `beam_features.tiles.log_mel`: double precision up to the mel
-power, so that no GPU rounds the sums to TF32, and at the end the rounding that a record brings.
+power, so that GPUs do not round the sums to TF32, and finally the rounding of the records.
 """
 
 from collections.abc import Callable

@@ -1,16 +1,31 @@
-"""What training changes: an encoder, the layers behind it that only the loss sees, an optimizer."""
+"""What training changes: an encoder, the layers behind it, the objective's, and an optimizer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from beam_features.schema.dataset_info import Moments
 from trainer.config import ResolvedConfig
 from trainer.model.encoders import build_encoder, build_projector
-from trainer.model.losses import Loss, build_loss
-from trainer.model.optimizer import build_optimizer
+from trainer.model.losses import OPPOSITE_COUNTS, Loss, Scalars, build_loss, count_false_opposites
+from trainer.model.optimizer import build_optimizer, prepare_optimizer
 from trainer.model.precision import computing_in
+
+ObjectiveFunction = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Scalars]
+"""Of projections of anchors and of neighbours ``[batch, size]``, sessions ``[batch]``, labels
+``[batch, 2]`` and a seed ``[2]``; gives scalars, ``loss`` among them."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training minimises: a function, the names of its scalars, and the layers it learns."""
+
+    function: ObjectiveFunction
+    scalars: tuple[str, ...]
+    layers: tuple[keras.Layer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -19,13 +34,14 @@ class Learner:
 
     encoder: keras.Model
     projector: keras.Model
-    loss: Loss
+    objective: Objective
     optimizer: keras.optimizers.Optimizer
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
         """Everything that the optimizer changes."""
-        return trainable_variables(self.encoder, self.projector, self.loss)
+        models = (self.encoder, self.projector, *self.objective.layers)
+        return [variable for model in models for variable in model.trainable_variables]
 
     @property
     def state(self) -> dict[str, Any]:
@@ -33,18 +49,25 @@ class Learner:
         return {
             "encoder": self.encoder,
             "projector": self.projector,
-            "loss": list(self.loss.layers),
+            "loss": list(self.objective.layers),
             "optimizer": self.optimizer,
         }
 
 
-def build_learner(config: ResolvedConfig, tile_shape: tuple[int, int], moments: Moments) -> Learner:
-    """Build an untrained learner, in the scope of the strategy that is to train it.
+def build_learner(
+    config: ResolvedConfig,
+    tile_shape: tuple[int, int],
+    moments: Moments,
+    build_head: Callable[[ResolvedConfig, int], tuple[keras.Model, Objective]] | None = None,
+) -> Learner:
+    """Build an untrained learner; call it in the scope of the strategy that trains it.
 
     Args:
         config: the settings.
         tile_shape: ``(tile_frames, n_mels)``.
         moments: of the training partitions.
+        build_head: builds the layers behind the embedding and the objective, from the settings and
+            the size of the embedding; None: `pair_head`.
 
     Raises:
         InputError: see `trainer.model.encoders.build_encoder`.
@@ -53,17 +76,29 @@ def build_learner(config: ResolvedConfig, tile_shape: tuple[int, int], moments: 
         encoder = build_encoder(
             config.architecture, tile_shape, config.embedding_size, moments, config.seed
         )
-    projector = build_projector(
-        encoder.output_shape[-1], config.projection_size, config.projection_hidden
-    )
-    loss = build_loss(config, projector.output_shape[-1])
-    optimizer = build_optimizer(config, trainable_variables(encoder, projector, loss))
-    return Learner(encoder, projector, loss, optimizer)
+    head = (build_head or pair_head)(config, encoder.output_shape[-1])
+    learner = Learner(encoder, *head, build_optimizer(config))
+    prepare_optimizer(learner.optimizer, learner.trainable_variables)
+    return learner
 
 
-def trainable_variables(
-    encoder: keras.Model, projector: keras.Model, loss: Loss
-) -> list[keras.Variable]:
-    """List the variables that a loss has gradients for."""
-    models = (encoder, projector, loss)
-    return [variable for model in models for variable in model.trainable_variables]
+def pair_head(config: ResolvedConfig, embedding_size: int) -> tuple[keras.Model, Objective]:
+    """Build the projector and the loss of pairs, which uses no labels."""
+    projector = build_projector(embedding_size, config.projection_size, config.projection_hidden)
+    return projector, pair_objective(build_loss(config, projector.output_shape[-1]))
+
+
+def pair_objective(loss: Loss) -> Objective:
+    """Minimise a loss of pairs; labels serve only to count false opposites."""
+
+    def function(
+        anchors: tf.Tensor,
+        neighbours: tf.Tensor,
+        sessions: tf.Tensor,
+        labels: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> Scalars:
+        scalars, opposite = loss.function(anchors, neighbours, sessions, seed)
+        return scalars | count_false_opposites(opposite, labels)
+
+    return Objective(function, (*loss.scalars, *OPPOSITE_COUNTS), loss.layers)

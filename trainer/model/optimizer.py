@@ -1,33 +1,33 @@
 """The optimizer: AdamW, its learning rate over the steps, and clipping of the global gradient."""
 
-import math
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
+from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PolynomialDecay
 
 from trainer.config import ResolvedConfig
 
 
-def build_optimizer(
-    config: ResolvedConfig, variables: Sequence[keras.Variable]
-) -> keras.optimizers.Optimizer:
-    """Build AdamW (arXiv 1711.05101) for `variables`, with the learning rate of the settings.
+def build_optimizer(config: ResolvedConfig) -> keras.optimizers.Optimizer:
+    """Build AdamW (arXiv 1711.05101) with the learning rate of the settings."""
+    optimizer = keras.optimizers.AdamW(learning_rate(config), weight_decay=config.weight_decay)
+    if config.precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def prepare_optimizer(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> None:
+    """Create the optimizer's variables for those that it is to change.
 
     Weights decay; biases, and the scales and offsets of normalisation layers, do not (arXiv
     1812.01187, sec. 3.1).
     """
-    rate = LearningRate(
-        config.learning_rate,
-        config.warmup_steps,
-        config.epochs * config.steps_per_epoch if config.learning_rate_decay == "cosine" else None,
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not decays(v)])
-    if config.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner.exclude_from_weight_decay(var_list=[v for v in variables if not decays(v)])
     optimizer.build(list(variables))
-    return optimizer
 
 
 def decays(variable: keras.Variable) -> bool:
@@ -35,26 +35,31 @@ def decays(variable: keras.Variable) -> bool:
     return len(variable.shape) > 1 and variable.name != "bias"
 
 
-class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """Linear warm-up (arXiv 1706.02677, sec. 2.2), then constant or half a cosine down to 0.
+def learning_rate(config: ResolvedConfig) -> LearningRateSchedule:
+    """Rise linearly (arXiv 1706.02677, sec. 2.2), then stay, or fall along half a cosine to 0.
 
-    Step 0 is made at ``peak / warmup_steps``, step `warmup_steps` at the peak; the cosine (arXiv
-    1608.03983, eq. 5, one period) reaches 0 with the end of the last step. Keras' own CosineDecay
-    makes its first step at a rate of 0 and has no warm-up without decay.
+    Step 0 has the rate ``peak / warmup_steps``, step ``warmup_steps - 1`` the peak. The cosine
+    (arXiv 1608.03983, eq. 5, one period) starts with step `warmup_steps` and reaches 0 at the end
+    of the last step. The warm-up of Keras' CosineDecay cannot rise so: it reaches its target only
+    at step `warmup_steps`. Here it keeps the peak until then, and the lower rate counts.
     """
+    peak, warmup = config.learning_rate, config.warmup_steps
+    rise = PolynomialDecay(peak / max(warmup, 1), max(warmup - 1, 1), peak)
+    if config.learning_rate_decay == "none":
+        return rise
+    steps = config.epochs * config.steps_per_epoch - warmup
+    fall = CosineDecay(peak, steps, warmup_target=peak, warmup_steps=warmup)
+    return _Lower(rise, fall)
 
-    def __init__(self, peak: float, warmup_steps: int, total_steps: int | None) -> None:
-        self._peak, self._warmup_steps, self._total_steps = peak, warmup_steps, total_steps
+
+class _Lower(LearningRateSchedule):  # type: ignore[misc]
+    """The lower of two learning rates."""
+
+    def __init__(self, one: LearningRateSchedule, other: LearningRateSchedule) -> None:
+        self._one, self._other = one, other
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """Give the learning rate of a step; the first one has number 0."""
-        step = tf.cast(step, tf.float32)
-        warm = tf.minimum(1.0, (step + 1.0) / max(self._warmup_steps, 1))
-        if self._total_steps is None:
-            return self._peak * warm
-        decay_steps = max(self._total_steps - self._warmup_steps, 1)
-        progress = tf.clip_by_value((step - self._warmup_steps) / decay_steps, 0.0, 1.0)
-        return self._peak * warm * 0.5 * (1.0 + tf.cos(math.pi * progress))
+        return tf.minimum(self._one(step), self._other(step))
 
 
 def clip_global_norm(

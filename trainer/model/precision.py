@@ -1,4 +1,4 @@
-"""The number format that the encoder computes in, and what to know of it before a run starts.
+"""The number format that the encoder computes in, and checks of it before a run starts.
 
 Weights, normalisation, distances, loss and optimizer stay in float32, whatever the encoder uses.
 """
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from dem.errors import InputError
 
-_CPU_INFO = Path("/proc/cpuinfo")  # Linux only; elsewhere nothing is known
+_CPU_INFO = Path("/proc/cpuinfo")  # Linux only; elsewhere there is no warning
 _LEAST_CAPABILITY = {  # of NVIDIA GPUs with matrix units for the format
     "mixed_float16": (7, 0),
     "mixed_bfloat16": (8, 0),
@@ -21,7 +21,7 @@ _LEAST_CAPABILITY = {  # of NVIDIA GPUs with matrix units for the format
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-    """Have Keras build layers that compute in `precision`, except those that name their own."""
+    """Make Keras build layers that compute in `precision`, except those with their own type."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -33,9 +33,9 @@ def computing_in(precision: str) -> Iterator[None]:
 def scaled(
     optimizer: keras.optimizers.Optimizer, values: Sequence[tf.Tensor], *, up: bool
 ) -> list[tf.Tensor]:
-    """Multiply, or divide, by the optimizer's loss scale, where it has one.
+    """Multiply or divide by the optimizer's loss scale, if it has one.
 
-    float16 has gradients below 6e-8 vanish, hence the loss is multiplied before they are taken
+    In float16, gradients below 6e-8 vanish, so the loss is multiplied before they are computed
     (arXiv 1710.03740, sec. 3.2). The scale is a power of two: nothing is rounded.
     """
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -45,7 +45,7 @@ def scaled(
 
 
 def warnings_about(precision: str, *, on_gpu: bool) -> list[str]:
-    """Tell where the devices are slow with a precision."""
+    """Warn where the devices are slow with a precision."""
     if precision == "float32":
         return []
     if on_gpu:
@@ -69,7 +69,7 @@ def _warnings_about_gpus(precision: str) -> list[str]:
 
 
 def check_jit(encoder: keras.Model, replicas: int) -> None:
-    """Refuse XLA where batch statistics cross replicas: inside XLA there is no communication.
+    """Refuse XLA if batch statistics cross replicas: XLA code cannot communicate.
 
     Raises:
         InputError: the encoder synchronises batch norm over several replicas.

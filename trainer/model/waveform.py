@@ -38,7 +38,7 @@ class WaveformEncoder(tf.Module):  # type: ignore[misc]
 
     @tf.function(input_signature=[_WAVEFORM])  # type: ignore[untyped-decorator]
     def __call__(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Embed the tiles that the feature job would cut; of 0 samples there are none.
+        """Embed the tiles that the feature job would cut; 0 samples have none.
 
         Args:
             waveform: mono ``[samples]`` at ``sample_rate_hz``, full scale 1. A last partial tile
@@ -63,7 +63,7 @@ class WaveformEncoder(tf.Module):  # type: ignore[misc]
         n_blocks = tf.maximum((n_tiles + _TILES_PER_BLOCK - 1) // _TILES_PER_BLOCK, 1)
         per_block = tf.maximum(
             (n_tiles + n_blocks - 1) // n_blocks, 1
-        )  # alike, so that few are in vain
+        )  # equal, so that few are padding
 
         span_frames = (n_blocks * per_block - 1) * hop_frames + tile_frames
         left = spec.fft_length // 2

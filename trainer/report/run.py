@@ -26,7 +26,7 @@ from trainer.plots.heat_map import confusion_png
 from trainer.plots.projection import nearest_neighbours, spread_over_labels
 from trainer.report.page import Neighbour, Partition, Report, choose_run, render
 from trainer.runtime.job_dir import CLASSIFIER, CONFIG, ENCODER, LOGS, METRICS, read_job_config
-from trainer.train.tensorboard import read_curves
+from trainer.runtime.tensorboard import read_curves
 
 REPORT = "report.html"
 _MOST_TILES = 20_000  # embedded for the pictures: minutes on a CPU for the largest encoders

@@ -36,8 +36,8 @@ def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm()
     load_tensorflow()
     from dem import storage
-    from trainer.train.cluster import join_indexed_job
     from trainer.train.run import train
+    from trainer.train.tf_config import join_indexed_job
 
     join_indexed_job()
     config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment: damaged ones are told and passed over."""
+"""Checkpoints that survive a kill at any moment: a corrupt one is reported and skipped."""
 
 import logging
 import re
@@ -21,9 +21,9 @@ _OURS = re.compile(r"(ckpt-\d+|checkpoint\.tmp)")
 class Checkpoints:
     """The newest states of a run, in the job directory.
 
-    All workers must save, since variables may have to communicate, but only the chief's files
-    count: the others write to a directory that goes with the process (as TensorFlow's guide on
-    multi-worker training says).
+    All workers must save, since variables may have to communicate, but only the chief's files are
+    kept: the others write to a temporary directory (see TensorFlow's guide on multi-worker
+    training).
     """
 
     def __init__(self, state: tf.train.Checkpoint, directory: str, *, is_chief: bool) -> None:
@@ -37,7 +37,7 @@ class Checkpoints:
         self._manager = tf.train.CheckpointManager(state, own, max_to_keep=_KEPT)
 
     def restore_newest(self) -> bool:
-        """Restore the newest checkpoint that can be read; return whether there was any.
+        """Restore the newest checkpoint that can be read; return whether there was one.
 
         Raises:
             JobError: there are checkpoints, but none can be read; or the storage fails.
@@ -46,32 +46,32 @@ class Checkpoints:
         for prefix in prefixes:
             fault = _fault(prefix)
             if fault and is_remote(prefix):
-                _require_files(prefix)  # else it is the storage that fails, not the checkpoint
+                _require_files(prefix)  # raises if the storage fails, rather than the checkpoint
                 fault = _fault(prefix)
             if fault is None:
                 with reading(prefix):
                     self._state.restore(prefix).assert_existing_objects_matched()
                 return True
             if self._is_chief:
-                _LOG.warning(f"checkpoint {prefix} is damaged ({fault}); taking the one before")
+                _LOG.warning(f"checkpoint {prefix} is corrupt ({fault}); using the previous one")
         if prefixes:
             raise JobError(
                 f"no checkpoint in {self._directory} can be read; restore one from a backup, or "
-                "choose another --job-dir to start anew"
+                "choose another --job-dir to start again"
             )
         return False
 
     def save(self) -> None:
-        """Save the state; until it is complete, the newest checkpoint is the one before.
+        """Save the state; until that is complete, the newest checkpoint is the previous one.
 
-        They are numbered by saves, not steps, so none is ever overwritten that could be restored.
+        Checkpoints are numbered by saves, not steps, so a save never overwrites one.
         """
         with writing(self._directory):
             self._manager.save()
 
 
 def copy_newest(source: str, target: str) -> None:
-    """Let a run begin where another one stopped, unless it has a checkpoint of its own.
+    """Make a run start from the newest checkpoint of another, unless it has one of its own.
 
     Raises:
         JobError: there is no checkpoint in `source`.
@@ -80,14 +80,14 @@ def copy_newest(source: str, target: str) -> None:
         return
     prefixes = _complete(source)
     if not prefixes:
-        raise JobError(f"{source} holds no checkpoint to go on from; run its trial again")
+        raise JobError(f"{source} holds no checkpoint to resume from; run its trial again")
     files = _files(prefixes[0])
     for file in sorted(files, key=lambda file: file.endswith(".index")):  # which makes it complete
         storage.copy(storage.join(source, file), storage.join(target, file))
 
 
 def _complete(directory: str) -> list[str]:
-    """Prefixes of all checkpoints with an index, newest first; the state file may be behind."""
+    """Prefixes of all checkpoints with an index, newest first; the state file may be old."""
     numbers = [int(match[1]) for match in map(_INDEX.match, storage.list_names(directory)) if match]
     return [storage.join(directory, f"ckpt-{number}") for number in sorted(numbers, reverse=True)]
 
@@ -99,9 +99,9 @@ def _files(prefix: str) -> list[str]:
 
 
 def _require_files(prefix: str) -> None:
-    """Read the files of a checkpoint, whatever is in them.
+    """Read the files of a checkpoint, whatever their content.
 
-    TensorFlow's reader of checkpoints does not tell damage from an outage.
+    TensorFlow's checkpoint reader reports an outage as it reports a corrupt file.
 
     Raises:
         JobError: the storage refuses or fails.
@@ -112,7 +112,7 @@ def _require_files(prefix: str) -> None:
 
 
 def _fault(prefix: str) -> str | None:
-    """What is wrong with a checkpoint; None if every tensor in it has the checksum it should."""
+    """Describe what is wrong with a checkpoint; None if the checksum of every tensor is right."""
     try:
         reader = tf.train.load_checkpoint(prefix)
         for name in reader.get_variable_to_shape_map():
@@ -123,7 +123,7 @@ def _fault(prefix: str) -> str | None:
 
 
 def _delete_leftovers(directory: str) -> None:
-    """Delete what a killed run was writing, which no checkpoint needs."""
+    """Delete incomplete files that a killed run left."""
     complete = {prefix.rpartition("/")[2] for prefix in _complete(directory)}
     for name in storage.list_names(directory):
         stem = name.partition(".")[0]

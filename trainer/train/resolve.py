@@ -1,4 +1,4 @@
-"""Settings of a run in which the data decide what was left open."""
+"""Filling in settings that depend on the data."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from trainer.model.encoders import check_encoder
 
 
 def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
-    """Fill in what the data decide: partitions, steps per epoch, fingerprint.
+    """Fill in what depends on the data: partitions, steps per epoch, fingerprint.
 
     Raises:
         InputError: the encoder or a partition does not exist, there are too few tiles to train on,
@@ -27,11 +27,11 @@ def resolve_config(config: TrainConfig, features: Features) -> ResolvedConfig:
     for role in ("train", "validation", "test"):
         asked = getattr(config, f"{role}_partitions")
         partitions[f"{role}_partitions"] = tuple(roles[role] if asked is None else asked)
-        features.shard_uris(partitions[f"{role}_partitions"])  # raises where there is no such one
+        features.shard_uris(partitions[f"{role}_partitions"])  # raises if one does not exist
     if config.content_sha256 not in (None, info.content_sha256):
         raise InputError(
-            f"the settings are for other data than {features.uri}; use the data that they were "
-            "made with, or remove content_sha256 from them"
+            f"content_sha256 of the settings differs from that of {features.uri}; use the data "
+            "that they were made with, or remove content_sha256 from them"
         )
     if config.neighbourhood_s < info.feature_spec.tile_s:
         raise InputError(

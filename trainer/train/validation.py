@@ -1,8 +1,7 @@
-"""What is measured after each epoch: is the embedding good, and is it still one?"""
+"""The validation pool: a fixed set of tiles, its embeddings, and measures of them."""
 
+import functools
 from collections.abc import Callable
-
-import keras
 
 from trainer.config import ResolvedConfig
 from trainer.data.features import Features
@@ -10,9 +9,11 @@ from trainer.data.shards import CorruptRecords
 from trainer.data.tiles import RetrievalPool, retrieval_pool
 from trainer.metrics.collapse import measure_spread
 from trainer.metrics.retrieval import recall_at_1
+from trainer.model.learner import Learner
 from trainer.model.vectors import Float32, as_representation, represent_all
 
-_TILES_TO_WATCH = 512  # of the training partitions, for signs of collapse where no others are there
+_POOL_TILES = 4096
+_TRAINING_TILES = 512  # without validation partitions, enough for signs of collapse
 
 
 class Validation:
@@ -22,31 +23,23 @@ class Validation:
         self,
         features: Features,
         config: ResolvedConfig,
-        encoder: keras.Model,
-        projector: keras.Model,
+        learner: Learner,
         corrupt: CorruptRecords,
         before_block: Callable[[], None],
     ) -> None:
         """`before_block` is called every few hundred tiles, and may raise to stop."""
         self._features, self._config = features, config
-        self._encode, self._project = as_representation(encoder), as_representation(projector)
+        self._encode = as_representation(learner.encoder)
+        self._project = as_representation(learner.projector)
         self._corrupt, self._before_block = corrupt, before_block
-        self._pool: RetrievalPool | None = None
 
-    @property
+    @functools.cached_property
     def pool(self) -> RetrievalPool:
         """Tiles of the validation partitions; without any, of the training partitions."""
-        if self._pool is None:
-            if names := self._config.validation_partitions:
-                self._pool = retrieval_pool(self._features, names, corrupt=self._corrupt)
-            else:
-                self._pool = retrieval_pool(
-                    self._features,
-                    self._config.train_partitions,
-                    size=_TILES_TO_WATCH,
-                    corrupt=self._corrupt,
-                )
-        return self._pool
+        names, size = self._config.validation_partitions, _POOL_TILES
+        if not names:
+            names, size = self._config.train_partitions, _TRAINING_TILES
+        return retrieval_pool(self._features, names, size=size, corrupt=self._corrupt)
 
     def embed(self) -> Float32:
         """Embed the pool: ``[n, embedding_size]``."""
@@ -64,5 +57,5 @@ class Validation:
         return recall_at_1(embeddings, self.pool.contexts)
 
     def spread(self, embeddings: Float32) -> dict[str, float]:
-        """Measure how different the embeddings are, as `trainer.metrics.collapse` does."""
+        """Measure how different the embeddings are; see `trainer.metrics.collapse`."""
         return measure_spread(embeddings, represent_all(self._project, embeddings))

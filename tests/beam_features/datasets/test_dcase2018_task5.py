@@ -290,7 +290,7 @@ def test_the_trainer_finds_the_same_instant_at_the_other_node(heard, tmp_path, c
     """Node 1 heard tiles 10 to 29 and 40 to 49 of session 1, node 2 tiles 10 to 19."""
     from trainer.data.checks import require_pairs
     from trainer.data.features import Features
-    from trainer.data.pairs import pair_batches, side_by_side
+    from trainer.data.pairs import PairSource, side_by_side
     from trainer.data.shards import CorruptRecords, read_strips
 
     root, output = heard
@@ -311,9 +311,8 @@ def test_the_trainer_finds_the_same_instant_at_the_other_node(heard, tmp_path, c
     spectra = {  # the first frame of a cut tells where it is from
         (strip.sensor_id, strip.first_tile): strip.log_mel.reshape(-1, 64) for strip in strips
     }
-    batches = pair_batches(
-        features, ["fold1"], positives=["sensor"], neighbourhood_s=5, batch_size=16, seed=0, epoch=0
-    )
+    source = PairSource(features, ["fold1"], 5.0, batch_size=16, positives=["sensor"])
+    batches = source.batches(seed=0, epoch=0)
     met = set()
     for batch in batches.take(8).as_numpy_iterator():
         for pair in zip(batch["anchors"], batch["neighbours"], strict=True):

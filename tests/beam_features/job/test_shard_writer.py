@@ -13,7 +13,7 @@ from beam_features.recording import Recording, Rejection
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.read import ReadSettings
-from tests.beam_features.reference import librosa_log_mel
+from benchmarks.reference import librosa_log_mel
 
 SPEC = FeatureSpec()
 LABEL_IDS = {"dog": 0, "rain": 1}

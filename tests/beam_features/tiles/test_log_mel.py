@@ -7,7 +7,7 @@ import scipy.signal
 
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.log_mel import log_mel, log_mel_blocks
-from tests.beam_features.reference import librosa_log_mel
+from benchmarks.reference import librosa_log_mel
 
 SPECS = {
     "defaults": FeatureSpec(),

@@ -9,15 +9,13 @@ from dem.errors import InputError, JobError
 from tests.trainer.synthetic import SPEC, node_strip, write_features, write_strips
 from trainer.data.checks import require_audible, require_pairs, require_shards
 from trainer.data.features import Features, open_features
-from trainer.data.pairs import pair_batches, side_by_side
+from trainer.data.pairs import PairSource, side_by_side
 from trainer.data.shards import CorruptRecords
 from trainer.data.tiles import first_batches, retrieval_pool, tile_batches
 
 
 def pairs(features: Features, *, seed: int = 0, epoch: int = 0) -> tf.data.Dataset:
-    return pair_batches(
-        features, ["train"], neighbourhood_s=0.5, batch_size=16, seed=seed, epoch=epoch
-    )
+    return PairSource(features, ["train"], neighbourhood_s=0.5, batch_size=16).batches(seed, epoch)
 
 
 def anchors(dataset: tf.data.Dataset, n: int) -> np.ndarray:
@@ -183,9 +181,8 @@ def test_a_group_is_bounded() -> None:
 def test_positives_at_sensors_are_the_same_frames_at_another_node(tmp_path: Path) -> None:
     """Values tell the frame, labels the node: node1 is 1, node2 is 2, node3 is 0."""
     nodes = open_features(str(write_strips(tmp_path / "nodes", [NODES[:4], NODES[4:]])))
-    batches = pair_batches(
-        nodes, ["train"], positives=["sensor"], neighbourhood_s=0.5, batch_size=8, seed=0, epoch=0
-    )
+    source = PairSource(nodes, ["train"], 0.5, batch_size=8, positives=["sensor"])
+    batches = source.batches(seed=0, epoch=0)
     met = set()
     for batch in batches.take(20).as_numpy_iterator():
         np.testing.assert_array_equal(batch["anchors"], batch["neighbours"])
@@ -212,7 +209,7 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
 def test_few_of_many_shards_are_open_at_once(tmp_path: Path) -> None:
     strips = [[node_strip(f"ex{shard}", "node1", 0, 4)] for shard in range(200)]
     many = open_features(str(write_strips(tmp_path / "many", strips)))
-    batches = pair_batches(many, ["train"], neighbourhood_s=0.5, batch_size=16, seed=0, epoch=0)
+    batches = PairSource(many, ["train"], 0.5, batch_size=16).batches(seed=0, epoch=0)
     highest = 0
     for _ in batches.take(51):
         links = [path.resolve() for path in Path("/proc/self/fd").iterdir()]

@@ -13,7 +13,7 @@ from dem.errors import JobError
 from tests.trainer.synthetic import SPEC, node_strip, write_strips
 from trainer.config import TrainConfig
 from trainer.data.features import open_features
-from trainer.data.pairs import pair_batches
+from trainer.data.pairs import PairSource
 from trainer.data.shards import CorruptRecords, read_strips
 from trainer.train.run import train
 
@@ -81,15 +81,8 @@ def test_batches_around_damage_are_the_same_every_time_and_when_resumed(tmp_path
     features = open_features(str(directory))
 
     def batches(skipped: int) -> list[np.ndarray]:
-        pairs = pair_batches(
-            features,
-            ["train"],
-            neighbourhood_s=0.5,
-            batch_size=8,
-            seed=0,
-            epoch=0,
-            corrupt=CorruptRecords(1),
-        )
+        source = PairSource(features, ["train"], 0.5, batch_size=8, corrupt=CorruptRecords(1))
+        pairs = source.batches(seed=0, epoch=0)
         return [b["anchors"] for b in pairs.skip(skipped).take(20 - skipped).as_numpy_iterator()]
 
     np.testing.assert_array_equal(batches(0), batches(0))

@@ -17,7 +17,8 @@ from trainer.config import Architecture
 from trainer.data.features import Features, open_features
 from trainer.embed.__main__ import main
 from trainer.model.encoders import build_encoder
-from trainer.model.export import export_encoder, open_model
+from trainer.model.export import export_encoder
+from trainer.model.load import open_model
 from trainer.model.vectors import tile_table
 
 COLUMNS = ["recording", "start_s", "partition", "label", "vector"]

@@ -105,4 +105,4 @@ def test_a_run_that_collapses_is_warned_of_once_and_stopped(
 def test_a_collapsed_run_started_again_stops_again(features_dir: Path, tmp_path: Path) -> None:
     collapsing(features_dir, tmp_path / "job")
     again = collapsing(features_dir, tmp_path / "job")
-    assert "going on from step 18 of 72" in again
+    assert "resuming from step 18 of 72" in again

@@ -19,8 +19,9 @@ from tests.trainer.synthetic import SPEC
 from trainer.config import Architecture
 from trainer.data.features import Features
 from trainer.model.encoders import build_encoder
-from trainer.model.export import export_encoder, model_sha256, open_model
+from trainer.model.export import export_encoder
 from trainer.model.files import load_keras, save_keras
+from trainer.model.load import model_sha256, open_model
 
 STRANGER = """
 import json, sys
@@ -186,7 +187,7 @@ def test_variables_mirrored_over_replicas_are_exported(features: Features, tmp_p
 
 
 def test_what_is_no_model_is_refused(job: Path, encoder: keras.Model, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing' is no model; give a job directory"):
+    with pytest.raises(InputError, match="nothing' is not a model; give a job directory"):
         open_model(str(tmp_path / "nothing"))
     (tmp_path / "config.yaml").touch()
     with pytest.raises(InputError, match="saved_model does not exist: finish the training"):

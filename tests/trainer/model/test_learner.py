@@ -48,7 +48,7 @@ def test_a_checkpoint_of_its_state_brings_everything_back(tmp_path: Path, simila
     learner.optimizer.apply(gradients, learner.trainable_variables)
 
     def values(one: Learner) -> list[np.ndarray]:
-        parts = (one.encoder, one.projector, *one.loss.layers, one.optimizer)
+        parts = (one.encoder, one.projector, *one.objective.layers, one.optimizer)
         return [variable.numpy() for part in parts for variable in part.variables]
 
     assert not all(

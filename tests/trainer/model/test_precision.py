@@ -13,7 +13,7 @@ from trainer.model import precision
 from trainer.model.encoders import build_encoder
 from trainer.model.export import export_encoder
 from trainer.model.files import load_keras
-from trainer.model.optimizer import build_optimizer
+from trainer.model.optimizer import build_optimizer, prepare_optimizer
 from trainer.model.precision import check_jit, computing_in, scaled, warnings_about
 
 MOMENTS = Moments.of(np.random.default_rng(0).normal(-4, 2, (8, *SPEC.tile_shape)))
@@ -49,7 +49,8 @@ def test_the_export_of_a_mixed_encoder_is_in_single_precision(tmp_path: Path) ->
 
 def test_the_loss_scale_is_taken_back_and_halved_when_a_gradient_overflows() -> None:
     weight = keras.Variable([1.0])
-    optimizer = build_optimizer(ResolvedConfig(precision="mixed_float16"), [weight])
+    optimizer = build_optimizer(ResolvedConfig(precision="mixed_float16"))
+    prepare_optimizer(optimizer, [weight])
     scale = float(optimizer.dynamic_scale)
     (up,) = scaled(optimizer, [tf.constant([0.25])], up=True)
     assert float(up[0]) == 0.25 * scale
@@ -66,8 +67,9 @@ def test_the_loss_scale_is_taken_back_and_halved_when_a_gradient_overflows() -> 
 
 def test_the_loss_scale_is_in_the_checkpoint(tmp_path: Path) -> None:
     def optimizer() -> keras.optimizers.Optimizer:
-        config = ResolvedConfig(precision="mixed_float16")
-        return build_optimizer(config, [keras.Variable([1.0])])
+        built = build_optimizer(ResolvedConfig(precision="mixed_float16"))
+        prepare_optimizer(built, [keras.Variable([1.0])])
+        return built
 
     saved, restored = optimizer(), optimizer()
     saved.dynamic_scale.assign(8.0)

@@ -38,7 +38,7 @@ def test_what_is_set_stays(features: Features) -> None:
             "warmup_steps=180, but the run has 180 steps; lower",
         ),
         ({"neighbourhood_s": 0.1}, "neighbourhood_s=0.1 is shorter than a tile of 0.16 s"),
-        ({"content_sha256": "0"}, "the settings are for other data than"),
+        ({"content_sha256": "0"}, "content_sha256 of the settings differs from that of"),
         ({"fingerprint": "0123456789abcdef"}, "features of fingerprint 0123456789ab, but .* has"),
     ],
 )

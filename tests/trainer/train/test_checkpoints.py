@@ -44,7 +44,7 @@ def test_the_newest_is_restored(directory: Path, caplog: pytest.LogCaptureFixtur
 
 @pytest.mark.parametrize("file", ["ckpt-3.index", "ckpt-3.data-00000-of-00001"])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped"])
-def test_a_damaged_one_is_told_and_the_one_before_taken(
+def test_a_corrupt_one_is_reported_and_the_previous_one_restored(
     directory: Path, caplog: pytest.LogCaptureFixture, file: str, damage: str
 ) -> None:
     path = directory / file
@@ -53,7 +53,7 @@ def test_a_damaged_one_is_told_and_the_one_before_taken(
     flipped = data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
     path.write_bytes({"truncated": data[:middle], "empty": b"", "flipped": flipped}[damage])
     assert restored(directory) == VALUES[-2]
-    assert "ckpt-3 is damaged (" in caplog.text
+    assert "ckpt-3 is corrupt (" in caplog.text
 
 
 def test_the_next_save_replaces_the_damaged_one_and_not_the_good_one(directory: Path) -> None:

@@ -9,32 +9,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dem.errors import InputError
 from tests.cluster import consecutive_ports, finish, run_workers, start_workers
-from tests.processes import error_line, run, start
-from tests.trainer.train.test_main import train_command
-from trainer.train.cluster import Cluster, read_cluster, tf_config_of_indexed_job
-from trainer.train.step import make_strategy
+from tests.processes import error_line, start
+from tests.trainer.jobs import train_command
+from tests.trainer.replica_training import Results
+from tests.trainer.train.test_tf_config import POD
 
 NAMES = ("semi_hard, active_mean, clipped", "infonce bilinear, clipped")
-TWO_WORKERS = {"worker": ["a:1", "b:1"]}
 
 
 def test_two_workers_give_the_scalars_and_the_weights_of_one_replica(
-    features_dir: Path, tmp_path: Path
+    features_dir: Path, tmp_path: Path, one_replica: Results
 ) -> None:
     """Three SGD steps, augmented; measured: apart by 5e-7 at most."""
     module = "tests.trainer.replica_training"
-    outputs = tmp_path / "one.npz", tmp_path / "two.npz"
-    alone = run(module, features_dir, 1, outputs[0], *NAMES)
-    both = run_workers(*[(module, features_dir, 2, outputs[1], *NAMES)] * 2)
-    for finished in (alone, *both):
+    output = tmp_path / "two.npz"
+    for finished in run_workers(*[(module, features_dir, 2, output, *NAMES)] * 2):
         assert finished.returncode == 0, finished.stderr
-    with np.load(outputs[0]) as one, np.load(outputs[1]) as two:
+    one = {f"{name}/{key}": v for name in NAMES for key, v in one_replica[name].items()}
+    with np.load(output) as two:
         assert set(one) == set(two)
-        for name in one:
-            np.testing.assert_allclose(two[name], one[name], atol=1e-5, err_msg=name)
-            assert not name.endswith("/moved") or one[name] > 0.003
+        for name, value in one.items():
+            np.testing.assert_allclose(two[name], value, atol=1e-5, err_msg=name)
+            assert not name.endswith("/moved") or value > 0.003
 
 
 @pytest.mark.slow
@@ -54,7 +51,7 @@ def test_a_lost_worker_ends_the_others_and_a_rerun_of_all_goes_on(
         other = ends[1 - victim]
         assert other.returncode == code, other.stderr
         if how is signal.SIGKILL:
-            assert "another of the 2 workers is gone" in error_line(other)
+            assert "lost another of the 2 workers" in error_line(other)
         else:
             assert all("stopped: state saved at step" in end.stderr for end in ends)
         assert not (job / "metrics.json").exists()
@@ -90,115 +87,6 @@ def wait_for(path: Path, workers: list[subprocess.Popen[str]]) -> None:
             said = "\n".join(finish(worker).stderr for worker in workers)
             raise AssertionError(f"{path} did not appear:\n{said}")
         time.sleep(0.05)
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, Cluster(1, 0)),
-        ({}, None),
-        ({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}, Cluster(1, 0)),
-        ({"cluster": TWO_WORKERS, "task": {"type": "worker", "index": 1}}, Cluster(2, 1)),
-        (
-            {
-                "cluster": {"worker": ["b:1"], "chief": ["a:1"]},
-                "task": {"type": "chief", "index": "0"},
-            },
-            Cluster(2, 0),
-        ),
-    ],
-)
-def test_tf_config_tells_how_many_and_which(
-    monkeypatch: pytest.MonkeyPatch, value: dict | None, expected: Cluster | None
-) -> None:
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    if value is not None:
-        monkeypatch.setenv("TF_CONFIG", json.dumps(value))
-    if expected is None:
-        with pytest.raises(InputError, match="is not understood; set it to"):
-            read_cluster()
-    else:
-        assert read_cluster() == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ("nonsense", "TF_CONFIG='nonsense' is not understood"),
-        ({"cluster": TWO_WORKERS, "task": {"type": "worker", "index": 2}}, "not understood"),
-        ({"cluster": TWO_WORKERS}, "not understood"),
-        (
-            {"cluster": TWO_WORKERS | {"ps": ["c:1"]}, "task": {"type": "worker", "index": 0}},
-            "names worker, ps; training knows only chief and worker",
-        ),
-    ],
-)
-def test_a_wrong_tf_config_is_told(
-    monkeypatch: pytest.MonkeyPatch, value: object, message: str
-) -> None:
-    monkeypatch.setenv("TF_CONFIG", value if isinstance(value, str) else json.dumps(value))
-    with pytest.raises(InputError, match=message):
-        read_cluster()
-
-
-@pytest.mark.parametrize(
-    ("replicas", "batch_size", "message"),
-    [
-        (None, 9, "batch_size=9 is no multiple of 2 replicas"),
-        (4, 16, "replicas=4, but 2 workers have 2 devices; leave replicas out"),
-    ],
-)
-def test_what_does_not_fit_the_workers_is_told_before_they_meet(
-    monkeypatch: pytest.MonkeyPatch, replicas: int | None, batch_size: int, message: str
-) -> None:
-    config = {"cluster": TWO_WORKERS, "task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    with pytest.raises(InputError, match=message):
-        make_strategy(replicas, batch_size)
-
-
-POD = {
-    "DEM_WORKERS": "2",
-    "DEM_WORKER_ADDRESS": "train-{index}.train:2222",
-    "JOB_COMPLETION_INDEX": "1",
-}
-
-
-def test_a_pod_of_an_indexed_job_knows_the_others_by_their_number() -> None:
-    value = tf_config_of_indexed_job(POD)
-    assert value is not None
-    assert json.loads(value) == {
-        "cluster": {"worker": ["train-0.train:2222", "train-1.train:2222"]},
-        "task": {"type": "worker", "index": 1},
-    }
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {},
-        {"JOB_COMPLETION_INDEX": "1"},  # Kubernetes sets it in every Indexed Job
-        POD | {"TF_CONFIG": "{}"},
-    ],
-)
-def test_without_addresses_or_with_tf_config_nothing_is_made_up(environment: dict) -> None:
-    assert tf_config_of_indexed_job(environment) is None
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"JOB_COMPLETION_INDEX": ""}, "JOB_COMPLETION_INDEX must be set, too"),
-        ({"DEM_WORKERS": ""}, "DEM_WORKERS must be set, too"),
-        ({"DEM_WORKER_ADDRESS": ""}, "DEM_WORKER_ADDRESS must be set, too"),
-        ({"DEM_WORKERS": "two"}, "DEM_WORKERS='two' is not a number"),
-        ({"JOB_COMPLETION_INDEX": "2"}, "JOB_COMPLETION_INDEX=2, but DEM_WORKERS=2"),
-        ({"DEM_WORKER_ADDRESS": "train:2222"}, "'train:2222' is the same for all"),
-    ],
-)
-def test_a_wrong_pod_is_told(changed: dict[str, str], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        tf_config_of_indexed_job(POD | changed)
 
 
 @pytest.mark.slow

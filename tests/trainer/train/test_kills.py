@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster import finish
 from tests.processes import ROOT, error_line, messages, run, start
-from tests.trainer.train.test_main import train_command, weights
+from tests.trainer.jobs import train_command, weights
 
 TOLERANCE = 1e-3  # of loss and weights: threads of a CPU add in any order
 LIMIT_S = 20.0
@@ -132,5 +132,5 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(
     assert sorted(path.name for path in (job / "checkpoints").glob("*.index")) == before
     finished = run(*two_epochs)
     assert finished.returncode == 0, finished.stderr
-    assert "going on from step" in finished.stderr
+    assert "resuming from step" in finished.stderr
     assert metrics_of(job)["steps"] == 18

@@ -10,12 +10,13 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.processes import error_line, run, start
+from tests.processes import error_in, run, start
+from tests.trainer.jobs import train_command, train_words, weights
 from tests.trainer.synthetic import SPEC
-from trainer.model.export import open_model
 from trainer.model.files import load_keras
+from trainer.model.load import open_model
+from trainer.train.__main__ import main
 
-SETTINGS = ("batch_size=16", "epochs=5", "embedding_size=8", "projection_size=4", "margin=1.0")
 FIGURES = {
     f"figures/{name}"
     for name in (
@@ -28,45 +29,29 @@ FIGURES = {
 }
 
 
-def train_command(features: Path, job: Path, *settings: str) -> tuple[object, ...]:
-    return "trainer.train", "--data", features, "--job-dir", job, "--set", *SETTINGS, *settings
-
-
-def weights(job: Path) -> list[np.ndarray]:
-    return load_keras(str(job / "export" / "encoder.keras")).get_weights()
-
-
-@pytest.fixture(scope="module")
-def finished_job(features_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    job = tmp_path_factory.mktemp("train") / "job"
-    finished = run(*train_command(features_dir, job))
-    assert finished.returncode == 0, finished.stderr
-    return job
-
-
-def test_a_job_leaves_what_the_design_promises(finished_job: Path) -> None:
-    assert {path.name for path in finished_job.iterdir()} == {
+def test_a_job_leaves_what_the_design_promises(trained_job: Path) -> None:
+    assert {path.name for path in trained_job.iterdir()} == {
         "checkpoints",
         "config.yaml",
         "export",
         "logs",
         "metrics.json",
     }
-    metrics = json.loads((finished_job / "metrics.json").read_text())
+    metrics = json.loads((trained_job / "metrics.json").read_text())
     assert metrics["steps"] == 45
     assert metrics["epochs"] == 5
     assert 0 <= metrics["recall_at_1"] <= 1
-    encoder = load_keras(str(finished_job / "export" / "encoder.keras"))
+    encoder = load_keras(str(trained_job / "export" / "encoder.keras"))
     assert encoder.output_shape == (None, 8)
     tiles = np.random.default_rng(0).normal(-5, 3, (2, *SPEC.tile_shape)).astype(np.float32)
     embeddings = np.asarray(encoder(tiles))
     assert embeddings.shape == (2, 8)
-    served = open_model(str(finished_job)).embed_tiles(tiles)
+    served = open_model(str(trained_job)).embed_tiles(tiles)
     np.testing.assert_allclose(served, embeddings, atol=1e-4)
 
 
-def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
-    events = EventAccumulator(str(finished_job / "logs"), {"tensors": 0}).Reload()
+def test_tensorboard_reads_the_scalars(trained_job: Path) -> None:
+    events = EventAccumulator(str(trained_job / "logs"), {"tensors": 0}).Reload()
     assert set(events.Tags()["tensors"]) == {
         "loss",
         "active_share",
@@ -98,8 +83,8 @@ def test_tensorboard_reads_the_scalars(finished_job: Path) -> None:
         assert 0 <= tf.make_ndarray(event.tensor_proto) <= 1
 
 
-def test_metrics_tell_time_and_memory(finished_job: Path) -> None:
-    metrics = json.loads((finished_job / "metrics.json").read_text())
+def test_metrics_tell_time_and_memory(trained_job: Path) -> None:
+    metrics = json.loads((trained_job / "metrics.json").read_text())
     assert metrics["tiles_per_s"] == pytest.approx(2 * 16 * 45 / metrics["seconds"])
     assert 0 < metrics["input_wait_share"] < 1
     assert 300 < metrics["peak_memory_mib"] < 8000  # TensorFlow alone takes 300
@@ -107,29 +92,38 @@ def test_metrics_tell_time_and_memory(finished_job: Path) -> None:
     assert metrics["hosts"] == 1
 
 
-def test_a_finished_job_is_not_done_again(features_dir: Path, finished_job: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")}
-    again = run(*train_command(features_dir, finished_job))
-    assert again.returncode == 0
-    assert "is finished already, nothing to do" in again.stdout + again.stderr
-    assert {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")} == before
+def modified(job: Path) -> dict[Path, int]:
+    """When each file was last written."""
+    return {path: path.stat().st_mtime_ns for path in job.rglob("*")}
+
+
+def test_a_finished_job_is_not_done_again(
+    features_dir: Path, trained_job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = modified(trained_job)
+    assert main(train_words(features_dir, trained_job)) == 0
+    assert "is finished already, nothing to do" in capsys.readouterr().err
+    assert modified(trained_job) == before
 
 
 def test_other_settings_are_refused_and_nothing_is_overwritten(
-    features_dir: Path, finished_job: Path
+    features_dir: Path, trained_job: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")}
-    refused = run(*train_command(features_dir, finished_job, "margin=0.7"))
-    assert refused.returncode == 2
-    assert "margin: stored 1.0, requested 0.7" in error_line(refused)
-    assert {path: path.stat().st_mtime_ns for path in finished_job.rglob("*")} == before
+    before = modified(trained_job)
+    assert main(train_words(features_dir, trained_job, "margin=0.7")) == 2
+    assert "margin: stored 1.0, requested 0.7" in error_in(capsys.readouterr().err)
+    assert modified(trained_job) == before
 
 
 @pytest.mark.parametrize(
     "how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
 )
 def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
-    features_dir: Path, finished_job: Path, tmp_path: Path, how: signal.Signals
+    features_dir: Path,
+    trained_job: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    how: signal.Signals,
 ) -> None:
     job = tmp_path / "job"
     process = start(*train_command(features_dir, job))
@@ -142,15 +136,15 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
     if how is signal.SIGTERM:
         assert process.returncode == 143
         assert "stopped: state saved at step" in stderr
-    resumed = run(*train_command(features_dir, job))
-    assert resumed.returncode == 0, resumed.stderr
-    assert "going on from step" in resumed.stdout + resumed.stderr
+    capsys.readouterr()
+    assert main(train_words(features_dir, job)) == 0
+    assert "resuming from step" in capsys.readouterr().err
     metrics, undisturbed = (
-        json.loads((directory / "metrics.json").read_text()) for directory in (job, finished_job)
+        json.loads((directory / "metrics.json").read_text()) for directory in (job, trained_job)
     )
     assert metrics["steps"] == undisturbed["steps"]
     assert metrics["loss"] == pytest.approx(undisturbed["loss"], abs=1e-3)
-    for one, other in zip(weights(job), weights(finished_job), strict=True):
+    for one, other in zip(weights(job), weights(trained_job), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
@@ -164,18 +158,27 @@ def test_two_logical_replicas_train_on_the_cpu(features_dir: Path, tmp_path: Pat
     assert metrics["steps"] == 9
 
 
-def test_bad_input_is_one_line_exit_2_and_no_job(features_dir: Path, tmp_path: Path) -> None:
-    job = tmp_path / "job"
-    for data, setting, message in (
-        (features_dir, "margn=1", "unknown key 'margn'"),
+@pytest.mark.parametrize(
+    ("data", "setting", "message"),
+    [
+        ("features", "margn=1", "unknown key 'margn'"),
         (
-            features_dir,
+            "features",
             "encoder=resnet19",
             "unknown encoder 'resnet19'; choose one of: dense, conv1d",
         ),
-        (tmp_path / "none", "margin=1", "holds no finished features"),
-    ):
-        refused = run(*train_command(data, job, setting))
-        assert refused.returncode == 2
-        assert message in error_line(refused)
-        assert not job.exists()
+        ("none", "margin=1", "holds no finished features"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_no_job(
+    features_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    data: str,
+    setting: str,
+    message: str,
+) -> None:
+    job = tmp_path / "job"
+    assert main(train_words(features_dir.parent / data, job, setting)) == 2
+    assert message in error_in(capsys.readouterr().err)
+    assert not job.exists()

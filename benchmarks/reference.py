@@ -1,4 +1,4 @@
-"""The reference that our log-mel is held against."""
+"""librosa's log-mel: the reference for tests, and for how fast the feature job is."""
 
 import librosa
 import numpy as np
@@ -7,7 +7,7 @@ from beam_features.schema.feature_spec import FeatureSpec
 
 
 def librosa_log_mel(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """``[n_frames, n_mels]`` in librosa's own words."""
+    """``[n_frames, n_mels]`` computed by librosa."""
     mel = librosa.feature.melspectrogram(
         y=samples,
         sr=spec.sample_rate_hz,
