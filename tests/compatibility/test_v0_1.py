@@ -19,7 +19,7 @@ import soundfile
 
 import beam_features.__main__ as features_command
 from trainer.classify.__main__ import main as classify
-from trainer.model.export import open_model
+from trainer.model.load import open_model
 from trainer.train.__main__ import main as train
 
 SETTINGS = (
