@@ -65,9 +65,9 @@ def write_figures(directory: str, pictures: Mapping[str, bytes]) -> None:
 
 def read_curves(directory: str, names: Sequence[str]) -> dict[str, Curve]:
     """Read scalars by name, as steps and values ``[points]``; names without points are left out."""
-    if not storage.exists(directory):
-        return {}
     with reading(directory):
+        if not tf.io.gfile.exists(directory):
+            return {}
         events = EventAccumulator(directory, size_guidance={"tensors": 0}).Reload()
     curves = {}
     for name in set(names) & set(events.Tags()["tensors"]):

@@ -1,5 +1,6 @@
 """That training learns: nearness in time teaches the encoder what to ignore."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,12 @@ from trainer.model.encoders import build_encoder
 from trainer.model.files import load_keras
 from trainer.model.vectors import as_representation, represent_all
 from trainer.train.run import train
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Ours; TensorFlow has some of its own where a process traces many graphs."""
+    ours = (record for record in caplog.records if record.name.startswith("trainer."))
+    return [record.getMessage() for record in ours if record.levelno >= logging.WARNING]
 
 
 def test_training_finds_the_song_behind_a_nuisance(
@@ -50,7 +57,7 @@ def test_training_finds_the_song_behind_a_nuisance(
     before = recall_at_1(represent_all(untrained, pool.log_mel), pool.contexts)
     assert before < 0.6
     assert metrics["recall_at_1"] > before + 0.15
-    assert "WARNING" not in caplog.text  # of collapse
+    assert not warnings(caplog)  # of collapse
 
 
 @pytest.mark.slow
@@ -72,7 +79,7 @@ def test_other_losses_train_without_a_sign_of_collapse(
     )
     metrics = train(str(features_dir), str(tmp_path / "job"), config, terminated=lambda: False)
     assert metrics["steps"] == 45
-    assert "WARNING" not in caplog.text
+    assert not warnings(caplog)
 
 
 @pytest.mark.slow
