@@ -49,8 +49,9 @@ def train_supervised(
         DivergedError: the loss is not finite.
     """
     job = replace(job, precision="float32")
-    class_weights = balanced_weights(_label_counts(features, partitions))
-    require_pairs(features, partitions, job.positives, CorruptRecords(budget=0))
+    corrupt = CorruptRecords(job.corrupt_records_budget, "the training of the job")
+    class_weights = balanced_weights(_label_counts(features, partitions, corrupt))
+    require_pairs(features, partitions, job.positives, corrupt)
     encoder = build_encoder(
         job.architecture,
         features.info.feature_spec.tile_shape,
@@ -68,6 +69,7 @@ def train_supervised(
             batch_size=job.batch_size,
             seed=job.seed,
             epoch=epoch,
+            corrupt=corrupt,
         )
         first = epoch * job.steps_per_epoch
         numbered = batches.take(job.steps_per_epoch).enumerate(first).prefetch(tf.data.AUTOTUNE)
@@ -81,10 +83,12 @@ def train_supervised(
     return encoder
 
 
-def _label_counts(features: Features, partitions: Sequence[str]) -> npt.NDArray[np.int64]:
+def _label_counts(
+    features: Features, partitions: Sequence[str], corrupt: CorruptRecords
+) -> npt.NDArray[np.int64]:
     """Tiles of each label ``[n_classes]``."""
     counts = np.zeros(len(features.info.label_names), np.int64)
-    for batch in tile_batches(features, partitions):
+    for batch in tile_batches(features, partitions, corrupt):
         labels = np.array(batch.labels)
         counts += np.bincount(labels[labels >= 0], minlength=len(counts))
     if np.count_nonzero(counts) < 2:

@@ -8,12 +8,14 @@ import pytest
 
 from dem.errors import InputError
 from tests.trainer.synthetic import SPEC, relabel, write_features
+from tests.trainer.vectors import tile_table
 from trainer.classify.supervised import train_supervised
 from trainer.config import Architecture, TrainConfig
 from trainer.data.features import Features, open_features
-from trainer.metrics.quality import knn_labels
+from trainer.data.vector_table import recording_table
+from trainer.metrics.neighbours import knn_labels
 from trainer.model.encoders import build_encoder
-from trainer.model.vectors import as_representation, recording_table, tile_table
+from trainer.model.vectors import as_representation
 from trainer.train.resolve import resolve_config
 
 CONFIG = TrainConfig(batch_size=16, epochs=4, embedding_size=8, learning_rate=3e-3, clip_norm=5.0)
