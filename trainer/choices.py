@@ -60,8 +60,8 @@ AUGMENTATIONS = Registry(
 HEADS = Registry(
     "head",
     {
-        "logistic": "trainer.classify.logistic_head:LogisticHead",
-        "dense": "trainer.classify.dense_head:DenseHead",
+        "logistic": "trainer.classify.heads.logistic:LogisticHead",
+        "dense": "trainer.classify.heads.dense:DenseHead",
     },
 )
 ENCODER_KINDS = ("none", "random", "trained", "supervised")

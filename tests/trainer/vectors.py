@@ -1,8 +1,14 @@
-"""Vectors of made-up recordings around a centre per label."""
+"""Vectors of made-up recordings around a centre per label, and of the tiles of features."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.model.vectors import VectorTable
+from trainer.data.features import Features
+from trainer.data.shards import CorruptRecords
+from trainer.data.tiles import tile_batches
+from trainer.data.vector_table import VectorTable
+from trainer.model.vectors import Representation
 
 LABEL_NAMES = ("bell", "drum", "flute")
 
@@ -25,3 +31,23 @@ def blobs(n: int, seed: int, spread: float = 0.3, size: int = 2) -> VectorTable:
     labels = (np.arange(n) // 2 % 3).tolist()  # two tiles per recording
     centres = np.eye(3, size) * 3
     return table(labels, centres[labels] + rng.normal(0, spread, (n, size)), 2)
+
+
+def tile_table(
+    features: Features, partitions: Sequence[str], represent: Representation
+) -> VectorTable:
+    """Vectors of all tiles of the partitions, in memory."""
+    batches = list(tile_batches(features, partitions, CorruptRecords(0)))
+
+    def column(name: str) -> np.ndarray:
+        return np.concatenate([np.array(getattr(batch, name)) for batch in batches])
+
+    return VectorTable(
+        vectors=np.concatenate([represent(batch.log_mel) for batch in batches]),
+        recording_ids=column("recording_ids"),
+        context_ids=column("context_ids"),
+        session_ids=column("session_ids"),
+        start_ms=column("start_ms"),
+        labels=column("labels"),
+        audible=column("audible"),
+    )

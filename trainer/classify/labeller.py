@@ -1,8 +1,8 @@
-"""What a classifier run leaves for use: an encoder and classifiers, from recordings to labels.
+"""The model of a classifier run: an encoder and classifiers, from recordings to labels.
 
-`MODEL` holds ``encoder.keras``, a file per classifier and `MODEL_INFO`, which comes last. A
-``.joblib`` file is a pickle, which can run any code when it is loaded: use models from people you
-trust only.
+`MODEL` holds ``encoder.keras``, a file per classifier and `MODEL_INFO`, which is written last. A
+``.joblib`` file is a pickle, which can run any code when it is loaded: use only models from people
+you trust.
 """
 
 import functools
@@ -21,9 +21,10 @@ from dem import storage
 from dem.errors import InputError
 from trainer.classify.heads import HEADS, Classifiers
 from trainer.data.features import silence
+from trainer.data.vector_table import VectorTable
 from trainer.model.files import load_keras, save_keras
 from trainer.model.load import keras_spec
-from trainer.model.vectors import Float32, VectorTable
+from trainer.model.vectors import Float32
 from trainer.model.waveform import WaveformEncoder
 
 MODEL = "model"
@@ -42,11 +43,11 @@ class Labeller:
     label_names: tuple[str, ...]
 
     def save(self, directory: str, about: Mapping[str, Any]) -> None:
-        """Write a directory that needs no other file; what an older run left in it goes first.
+        """Write a directory that needs no other file; files of an earlier run are deleted first.
 
         Args:
-            directory: where to.
-            about: what else `MODEL_INFO` should tell.
+            directory: where to write.
+            about: more entries for `MODEL_INFO`.
         """
         storage.delete(storage.join(directory, MODEL_INFO))
         storage.delete_tree(directory)
@@ -89,30 +90,30 @@ class Labeller:
         )
 
     def posteriors(self, channels: Float32) -> npt.NDArray[np.floating]:
-        """Label a recording as evaluation does one of the features: ``[n_classes]``.
+        """Class probabilities of a recording, computed as in evaluation: ``[n_classes]``.
 
         Args:
-            channels: ``[n_channels, samples]`` at ``spec.sample_rate_hz``; there are several where
-                the features have each channel for a sensor of its own.
+            channels: ``[n_channels, samples]`` at ``spec.sample_rate_hz``; several where each
+                channel is a sensor in the features.
         """
-        heard = np.concatenate([self._hear(samples)["embeddings"] for samples in channels])
-        n_tiles = len(heard)
+        rows = np.concatenate([self._embed(samples)["embeddings"] for samples in channels])
+        n_tiles = len(rows)
         no_ids = np.full(n_tiles, "")
         tiles = VectorTable(
-            vectors=heard[:, :-1],
+            vectors=rows[:, :-1],
             recording_ids=no_ids,
             context_ids=no_ids,
             session_ids=no_ids,
             start_ms=np.zeros(n_tiles, np.int64),
             labels=np.full(n_tiles, NO_LABEL),
-            audible=heard[:, -1] > silence(self.spec),
+            audible=rows[:, -1] > silence(self.spec),
         )
         (posteriors,) = self.classifiers.of_recordings(tiles).probabilities
         return np.asarray(posteriors)
 
     @functools.cached_property
-    def _hear(self) -> WaveformEncoder:
-        """From a waveform to vectors of its tiles and, as a last column, their loudest values."""
+    def _embed(self) -> WaveformEncoder:
+        """From a waveform to the vectors of its tiles, with the loudest value as last column."""
         tiles = keras.Input(self.spec.tile_shape)
         loudest = keras.ops.max(tiles, axis=(1, 2))[:, None]
         rows = keras.ops.concatenate([self.encoder(tiles), loudest], axis=1)

@@ -1,4 +1,4 @@
-"""What a classifier run leaves in its directory."""
+"""The results of a classifier run: files, pictures in TensorBoard, a table for the terminal."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,11 @@ from sklearn.metrics import classification_report, confusion_matrix
 from dem import storage
 from trainer.classify.labeller import MODEL, Labeller
 from trainer.classify.posteriors import Posteriors
+from trainer.data.vector_table import VectorTable
+from trainer.plots.embedding import pictures_by_label, place
 from trainer.plots.heat_map import confusion_png
-from trainer.runtime.job_dir import CLASSIFIER, METRICS
+from trainer.runtime.job_dir import CLASSIFIER, LOGS, METRICS
+from trainer.runtime.tensorboard import write_figures
 
 
 def write_results(
@@ -24,23 +27,24 @@ def write_results(
     nearest: npt.NDArray[np.int64],
     results: Mapping[str, Any],
 ) -> None:
-    """Write every file of the run, `metrics.json` last; an old one goes first.
+    """Write all files of the run, `metrics.json` last; an old one is deleted first.
 
     Args:
         directory: of the run.
         labeller: encoder and classifiers, for new audio.
-        tiles: what the classifier said of the test tiles.
-        recordings: likewise of the test recordings.
-        nearest: per test recording, the label that its nearest neighbours give it.
+        tiles: posteriors of the test tiles.
+        recordings: posteriors of the test recordings.
+        nearest: label of each test recording by its nearest neighbours.
         results: for `metrics.json`.
     """
     storage.delete(storage.join(directory, METRICS))
     labeller.save(storage.join(directory, MODEL), {"encoder": results["encoder"]})
     names = labeller.label_names
-    confusion = confusion_matrix(recordings.truth, recordings.predicted, labels=range(len(names)))
     title = f"{results['encoder']} + {results['head']}, per recording"
-    png = confusion_png(confusion, names, title)
-    storage.write_bytes(storage.join(directory, "confusion_matrix.png"), png)
+    storage.write_bytes(
+        storage.join(directory, "confusion_matrix.png"),
+        confusion_png(_confusion(recordings, names), names, title),
+    )
     storage.write_text(
         storage.join(directory, "predictions.csv"), _predictions_csv(recordings, nearest, names)
     )
@@ -50,6 +54,75 @@ def write_results(
     ]
     storage.write_text(storage.join(directory, "classification_report.txt"), "\n".join(reports))
     storage.write_text(storage.join(directory, METRICS), json.dumps(results, indent=2) + "\n")
+
+
+def log_evaluation(
+    job_dir: str,
+    name: str,
+    vectors: VectorTable,
+    posteriors: Posteriors,
+    label_names: Sequence[str],
+    seed: int,
+) -> None:
+    """Write pictures for TensorBoard to `JOB/logs/classifier/<run>`, replacing earlier ones.
+
+    Args:
+        job_dir: of the training.
+        name: of the run, such as ``trained-logistic``.
+        vectors: of the test recordings.
+        posteriors: of the test recordings.
+        label_names: names of the classes.
+        seed: for the choice of points, and for t-SNE.
+    """
+    planes = place(vectors.vectors, vectors.recording_ids, seed)
+    pictures = pictures_by_label(planes, vectors.vectors, vectors.labels, label_names)
+    counts = _confusion(posteriors, label_names)
+    pictures["confusion_matrix"] = confusion_png(counts, label_names, f"{name}, per recording")
+    write_figures(storage.join(job_dir, LOGS, CLASSIFIER, name), pictures)
+
+
+def read_runs(job_dir: str) -> dict[str, dict[str, Any]]:
+    """Results of all finished classifier runs of a job, by name such as ``none-logistic``."""
+    root = storage.join(job_dir, CLASSIFIER)
+    runs = {}
+    for name in storage.list_names(root):
+        uri = storage.join(root, name, METRICS)
+        if storage.exists(uri):
+            runs[name] = json.loads(storage.read_text(uri))
+    return runs
+
+
+def comparison_table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lay out macro-F1 and accuracy per run, each with its 95 % interval.
+
+    A row is marked where the encoder may have been trained on test recordings.
+    """
+    lines = [
+        f"{'':<20}{'per recording':^42}{'per tile':^20}",
+        f"{'encoder-head':<20}{'macro-F1':^21}{'accuracy':^21}{'macro-F1':^10}{'accuracy':^10}",
+    ]
+    for name, result in results.items():
+        recording, tile = result["recording"], result["tile"]
+        lines.append(
+            f"{name:<20}{with_interval(recording, 'macro_f1'):^21}"
+            f"{with_interval(recording, 'accuracy'):^21}"
+            f"{tile['macro_f1']:^10.3f}{tile['accuracy']:^10.3f}"
+            f"{'transductive' if result.get('transductive') else ''}"
+        )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def with_interval(scores: Mapping[str, Any], name: str) -> str:
+    """Lay out a score and its 95 % interval."""
+    low, high = scores[f"{name}_ci95"]
+    return f"{scores[name]:.3f} ({low:.3f}-{high:.3f})"
+
+
+def _confusion(posteriors: Posteriors, label_names: Sequence[str]) -> npt.NDArray[np.int64]:
+    counts: npt.NDArray[np.int64] = confusion_matrix(
+        posteriors.truth, posteriors.predicted, labels=range(len(label_names))
+    )
+    return counts
 
 
 def _predictions_csv(
@@ -80,14 +153,3 @@ def _classification_report(posteriors: Posteriors, label_names: Sequence[str]) -
             zero_division=0,
         )
     )
-
-
-def read_runs(job_dir: str) -> dict[str, dict[str, Any]]:
-    """Results of all finished classifier runs of a job, by name such as ``none-logistic``."""
-    root = storage.join(job_dir, CLASSIFIER)
-    runs = {}
-    for name in storage.list_names(root):
-        uri = storage.join(root, name, METRICS)
-        if storage.exists(uri):
-            runs[name] = json.loads(storage.read_text(uri))
-    return runs

@@ -6,15 +6,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.vector_table import Float32, VectorTable
 from trainer.metrics.scores import count, macro_f1
-from trainer.model.vectors import Float32, VectorTable
 
 
 class Classifier(Protocol):
-    """What gives class probabilities."""
+    """A source of class probabilities."""
 
     def predict_proba(self, vectors: Float32) -> npt.NDArray[np.floating]:
-        """Class probabilities ``[n, n_classes]``; of a class that it never saw 0."""
+        """Class probabilities ``[n, n_classes]``; 0 for a class without training rows."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Posteriors:
 
 
 def posteriors_of(classifier: Classifier, rows: VectorTable) -> Posteriors:
-    """Ask a classifier about each row."""
+    """Apply a classifier to each row."""
     return Posteriors(classifier.predict_proba(rows.vectors), rows.labels, rows.recording_ids)
 
 
@@ -52,7 +52,7 @@ def per_tile(tiles: Posteriors) -> Posteriors:
 def per_recording(tiles: Posteriors) -> Posteriors:
     """Mean of the tile posteriors of each recording, ordered by recording id.
 
-    A recording that several channels heard has tiles of all of them.
+    A recording of several channels has the tiles of all of them.
     """
     names, first, rows = np.unique(tiles.recording_ids, return_index=True, return_inverse=True)
     sums = np.zeros((len(names), tiles.probabilities.shape[1]))

@@ -7,22 +7,22 @@ from typing import TextIO
 
 from dem.errors import JobError
 from trainer.classify.labeller import Labeller
-from trainer.data.recordings import UnreadableRecording, find_recordings, read_channels
+from trainer.data.audio_files import UnreadableRecording, find_recordings, read_channels
 
 _LOG = logging.getLogger(__name__)
 
 
 def label_recordings(run: str, inputs: Sequence[str], output: TextIO) -> None:
-    """Write the label and all posteriors of each recording, as soon as they are known.
+    """Write the label and all posteriors of each recording as soon as they are computed.
 
     Args:
         run: directory of a classifier run.
         inputs: audio files, or directories of them.
-        output: where the table goes.
+        output: for the table.
 
     Raises:
         InputError: there is no such run or input.
-        JobError: recordings could not be labelled; the others are.
+        JobError: recordings could not be labelled; the others were.
     """
     labeller = Labeller.open(run)
     recordings = find_recordings(inputs, "FILE")
@@ -43,6 +43,6 @@ def label_recordings(run: str, inputs: Sequence[str], output: TextIO) -> None:
         output.flush()
     if failed:
         raise JobError(
-            f"{failed} of {len(recordings)} recordings could not be labelled, the others are; mend "
-            "them or leave them out"
+            f"{failed} of {len(recordings)} recordings could not be labelled, the others were; "
+            "repair them or leave them out"
         )

@@ -1,17 +1,17 @@
-"""Labelled rows before a classifier sees them: which it is fitted to, and with what weight."""
+"""Labelled rows of a classifier: checks, splits by session, weights of classes."""
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import GroupKFold
 
 from dem.errors import InputError
-from trainer.model.vectors import Float32, VectorTable
+from trainer.data.vector_table import Float32, VectorTable
 
 _FOLDS = 5
 
 
 def require_two_labels(train: VectorTable) -> None:
-    """Raise an InputError where there is nothing to tell apart."""
+    """Raise an InputError if all rows have the same label."""
     if len(np.unique(train.labels)) < 2:
         raise InputError(
             "the training tiles have one label, and a classifier needs two; choose other "
@@ -20,7 +20,7 @@ def require_two_labels(train: VectorTable) -> None:
 
 
 def require_apart(train: VectorTable, test: VectorTable) -> None:
-    """Raise an InputError where a recording is in both, by its id: its label would be known."""
+    """Raise an InputError if a recording, by its id, is in both."""
     wanted = set(test.recording_ids.tolist())
     known = sorted(wanted & set(train.recording_ids.tolist()))
     if known:
@@ -31,7 +31,7 @@ def require_apart(train: VectorTable, test: VectorTable) -> None:
 
 
 def balanced_weights(counts: npt.NDArray[np.integer]) -> Float32:
-    """Weights per class by which classes count alike and a row counts 1 on average.
+    """Weights per class that make classes count equally, and a row 1 on average.
 
     A class without rows has weight 0.
     """
@@ -41,7 +41,7 @@ def balanced_weights(counts: npt.NDArray[np.integer]) -> Float32:
 
 
 def session_splits(rows: VectorTable) -> list[tuple[VectorTable, VectorTable]]:
-    """Split into parts to fit on and to measure on that share no session; none of one session."""
+    """Split into pairs to fit to and to measure on that share no session; none of one session."""
     n_splits = min(_FOLDS, len(np.unique(rows.session_ids)))
     if n_splits < 2:
         return []

@@ -74,7 +74,7 @@ def train_supervised(
         content_sha256=features.info.content_sha256,
         profile_steps=None,
     )
-    corrupt = CorruptRecords(config.corrupt_records_budget)
+    corrupt = CorruptRecords(config.corrupt_records_budget, "the training of the job")
     require_shards(features, partitions)
     class_weights = balanced_weights(_count_labels(features, partitions, corrupt))
     require_pairs(features, partitions, config.positives, corrupt)

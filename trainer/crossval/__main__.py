@@ -79,8 +79,8 @@ def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm()
     load_tensorflow()
     from dem import storage
-    from trainer.classify.comparison import summary_table
     from trainer.crossval.run import CrossValidation
+    from trainer.crossval.summary import summary_table
 
     config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)
     classifier = load_settings(ClassifyConfig, None, parsed.set_classifier, storage.read_text)

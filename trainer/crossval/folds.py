@@ -1,4 +1,4 @@
-"""Which encoder and which classifier each test partition of a dataset gets: its protocol."""
+"""The protocol of a dataset: the encoder and the classifier of each test partition."""
 
 import re
 from collections.abc import Collection
@@ -18,7 +18,7 @@ class Split:
     Attributes:
         test: the partition that is measured.
         train: the labelled partitions that the classifier is fitted on.
-        encoder: name of the encoder, which several splits can share.
+        encoder: name of the encoder, which several splits may share.
         encoder_train: the partitions whose audio the encoder is trained on.
     """
 
@@ -29,21 +29,21 @@ class Split:
 
     @property
     def is_fold(self) -> bool:
-        """Whether it is one of the folds that together test every recording once."""
+        """Whether the test is a fold; the folds together test every recording once."""
         return _is_fold(self.test)
 
 
 def splits_of(partitions: Collection[str], mode: Mode) -> list[Split]:
-    """Lay out the protocol of a dataset with folds: each is tested by what the others taught.
+    """List the tests of a dataset with folds: each fold is tested after training on the others.
 
     ESC-50 and ESC-10 have five folds. DCASE 2018 task 5 has four, and an evaluation set
-    (partitions ``eval…``), tested by what all folds taught.
+    (partitions ``eval…``), tested after training on all folds.
 
     Args:
         partitions: names of all partitions of the dataset.
-        mode: ``inductive``: an encoder hears nothing of what it is tested on, so there is one for
-            each fold, and one for the evaluation set. ``transductive``: one encoder hears all
-            partitions, without labels; only the classifier keeps to the folds.
+        mode: ``inductive``: no encoder is trained on what it is tested on, so there is one for each
+            fold, and one for the evaluation set. ``transductive``: one encoder is trained on all
+            partitions, without labels; only the classifier is fitted by folds.
 
     Raises:
         InputError: there are fewer than two folds.
@@ -59,10 +59,10 @@ def splits_of(partitions: Collection[str], mode: Mode) -> list[Split]:
     for test in (*folds, *extra):
         train = tuple(fold for fold in folds if fold != test)
         if mode == "transductive":
-            encoder, heard = "all", (*folds, *extra)
+            encoder, encoder_train = "all", (*folds, *extra)
         else:
-            encoder, heard = (f"without-{test}" if test in folds else "folds"), train
-        splits.append(Split(test, train, encoder, heard))
+            encoder, encoder_train = (f"without-{test}" if test in folds else "folds"), train
+        splits.append(Split(test, train, encoder, encoder_train))
     return splits
 
 

@@ -1,8 +1,8 @@
 """Cross-validation: encoders, classifiers on each split, and scores over all folds together.
 
 ``JOB/<mode>/encoders/<name>/`` are training runs, ``JOB/<mode>/classifiers/<partition>/<run>/``
-what `trainer.classify.run` writes, ``JOB/<mode>/<run>.json`` the scores of a kind of vector and a
-head over all splits.
+the results of `trainer.classify.run`, ``JOB/<mode>/<run>.json`` the scores of an encoder and a
+head over all splits, ``JOB/<mode>/vectors/`` those that depend on no training.
 """
 
 import io
@@ -22,8 +22,8 @@ from dem.settings import as_yaml_values, describe_differences
 from trainer.classify.run import EncoderKind, Head, evaluate
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.crossval.folds import Mode, Split, splits_of
+from trainer.crossval.summary import pooled_scores
 from trainer.data.features import open_features
-from trainer.metrics.scores import score
 from trainer.runtime.job_dir import METRICS
 from trainer.train.run import train
 
@@ -33,7 +33,7 @@ PREDICTIONS = "predictions.csv"
 
 
 class CrossValidation:
-    """A protocol, carried out in a job directory; what is there already is not done again."""
+    """A protocol, carried out in a job directory; finished parts are not done again."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class CrossValidation:
         mode: Mode,
         terminated: Callable[[], bool],
     ) -> None:
-        """`config` and `classifier` without partitions: these follow from the protocol.
+        """`config` and `classifier` have no partitions: the protocol determines them.
 
         Raises:
-            InputError: the data have no folds, or no features are there.
+            InputError: there are no features, or they have no folds.
         """
         self._data, self._config, self._classifier = data, config, classifier
         self._mode, self._terminated = mode, terminated
@@ -59,7 +59,7 @@ class CrossValidation:
         """Train what is missing, measure each kind of vector on each split, write the scores.
 
         Returns:
-            ``mode``, and ``runs``: by name such as ``trained-logistic`` what was written.
+            ``mode``, and ``runs``: the scores by name such as ``trained-logistic``.
         """
         runs = {}
         for encoder in encoders:
@@ -73,7 +73,7 @@ class CrossValidation:
         return {"mode": self._mode, "runs": runs}
 
     def _encoder_job(self, split: Split) -> str:
-        """Train the encoder of a split, or go on with it; return its job directory."""
+        """Train the encoder of a split, or resume its training; return its job directory."""
         job_dir = storage.join(self._home, "encoders", split.encoder)
         if not storage.exists(storage.join(job_dir, METRICS)):
             partitions = ", ".join(split.encoder_train)
@@ -89,7 +89,7 @@ class CrossValidation:
         return job_dir
 
     def _measure(self, split: Split, job_dir: str, encoder: EncoderKind, head: Head) -> None:
-        """Fit and measure a classifier, unless that was done with the same settings."""
+        """Fit and measure a classifier, unless it was done before with the same settings."""
         directory = self._directory(split, f"{encoder}-{head}")
         config = replace(
             self._classifier,
@@ -114,6 +114,7 @@ class CrossValidation:
             config,
             transductive=self._mode == "transductive",
             directory=directory,
+            vectors_home=self._home if encoder == "none" else None,
         )
         storage.write_text(done, json.dumps(settings) + "\n")
 
@@ -146,37 +147,3 @@ class CrossValidation:
             },
             "per_split": per_split,
         }
-
-
-def pooled_scores(
-    predictions: pd.DataFrame, label_names: Sequence[str], seed: int
-) -> dict[str, Any]:
-    """Score the predictions of all folds as one table, each recording being tested once.
-
-    Args:
-        predictions: columns ``recording_id``, ``label``, ``predicted``, ``knn_predicted``.
-        label_names: names of the classes.
-        seed: for the bootstrap over recordings.
-
-    Returns:
-        What `trainer.metrics.scores.score` does for the classifier, and ``knn_accuracy`` with its
-        interval.
-
-    Raises:
-        InputError: a recording is in two folds.
-    """
-    twice = predictions["recording_id"][predictions["recording_id"].duplicated()]
-    if len(twice):
-        raise InputError(f"recording {twice.iloc[0]!r} is in two folds; make the features anew")
-    numbers = {name: index for index, name in enumerate(label_names)}
-    truth, predicted, nearest = (
-        predictions[column].map(numbers).to_numpy(np.int64)
-        for column in ("label", "predicted", "knn_predicted")
-    )
-    rows, names = np.arange(len(truth)), tuple(label_names)
-    knn = score(truth, nearest, rows, names, seed)
-    return score(truth, predicted, rows, names, seed) | {
-        "recordings": len(truth),
-        "knn_accuracy": knn["accuracy"],
-        "knn_accuracy_ci95": knn["accuracy_ci95"],
-    }

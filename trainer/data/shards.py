@@ -1,14 +1,14 @@
-"""Strips from shards: damage is counted and skipped up to a budget, and never without its place."""
+"""Strips from shards: corrupt records are skipped up to a budget, and each is reported."""
 
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-# TFRecordDataset names no offset, reads nothing after a damaged record, and takes 10 ms to open
+# TFRecordDataset has no offsets, reads nothing after a corrupt record, and takes 10 ms to open
 from tensorflow.python.lib.io._pywrap_record_io import RandomRecordReader, RecordIterator
 
 from beam_features.schema.strip import Strip, decode_strip
@@ -21,46 +21,62 @@ _LENGTH_BYTES, _FRAME_BYTES = 8, 16  # of a TFRecord: its length, and all that i
 
 
 class CorruptRecords:
-    """Places of damage found so far; as many as the budget are skipped, one more is an error.
+    """Corrupt records found so far: up to the budget they are skipped, one more is an error.
 
-    Shards are read by several threads, and on every pass again; a place counts once.
+    Shards are read by several threads, and repeatedly; a record counts once.
     """
 
-    def __init__(self, budget: int) -> None:
-        self._budget = budget
-        self._places: set[tuple[str, int]] = set()
+    def __init__(self, budget: int, tolerated_by: str | None = None) -> None:
+        """`tolerated_by` is what sets the budget; None: the setting `corrupt_records_budget`."""
+        self._budget, self._tolerated_by = budget, tolerated_by
+        self._reasons: dict[tuple[str, int], str] = {}  # by shard and offset in bytes
         self._lock = threading.Lock()
         self.error: JobError | None = None  # ended the reading; tf.data passes on none of ours
 
     @property
     def count(self) -> int:
-        """How many there are."""
-        return len(self._places)
+        """Number of corrupt records."""
+        return len(self._reasons)
+
+    def places(self, shards: Collection[str]) -> list[tuple[str, int, str]]:
+        """Shard, offset and reason of each corrupt record in some shards."""
+        return [(*place, why) for place, why in self._reasons.items() if place[0] in shards]
 
     def add(self, uri: str, offset: int, reason: str) -> None:
-        """Note a damaged record and warn of it.
+        """Record a corrupt record and log a warning.
 
         Raises:
             JobError: there are more than the budget.
         """
         with self._lock:
-            if (uri, offset) in self._places:
+            if (uri, offset) in self._reasons:
                 return
-            self._places.add((uri, offset))
+            self._reasons[uri, offset] = reason
             place = f"corrupt record in {uri} at byte {offset}: {reason}"
             if self.count > self._budget:
-                raise JobError(
-                    f"{place}; {self.count} are more than corrupt_records_budget={self._budget}: "
-                    "make the features again, or raise it"
-                )
+                raise JobError(f"{place}; {self.count} corrupt records are more than {self._limit}")
             _LOG.warning(f"skipped {place}")
+
+    @property
+    def _limit(self) -> str:
+        if self._tolerated_by is None:
+            remedy = "make the features again, or raise it"
+            return f"corrupt_records_budget={self._budget}: {remedy}"
+        return f"the {self._budget} that {self._tolerated_by} tolerates: make the features again"
+
+    def log_skipped(self) -> None:
+        """Log how many records were skipped, if any."""
+        if self.count:
+            _LOG.warning(
+                f"{self.count} corrupt records were skipped; up to {self._budget} are tolerated"
+            )
 
 
 def read_strips(uri: str, tile_shape: tuple[int, int], corrupt: CorruptRecords) -> Iterator[Strip]:
-    """All strips of a shard that can be read, in order.
+    """All readable strips of a shard, in order.
 
     Raises:
-        JobError: more records are damaged than `corrupt` allows, or the storage fails.
+        JobError: more records are corrupt than `corrupt` allows, or the storage fails.
     """
     try:
         with reading(uri):
@@ -77,7 +93,7 @@ def read_strips(uri: str, tile_shape: tuple[int, int], corrupt: CorruptRecords) 
 
 
 def _read_records(uri: str, corrupt: CorruptRecords) -> Iterator[tuple[int, bytes]]:
-    """Offsets and records whose checksums are right."""
+    """Offsets and records whose checksums match."""
     offset = 0
     with contextlib.suppress(tf.errors.DataLossError):
         for record in RecordIterator(uri, ""):
@@ -87,10 +103,10 @@ def _read_records(uri: str, corrupt: CorruptRecords) -> Iterator[tuple[int, byte
 
 
 def _read_on(uri: str, offset: int, corrupt: CorruptRecords) -> Iterator[tuple[int, bytes]]:
-    """Go on where TensorFlow's iteration ended: at a damaged record, with the one after it.
+    """Continue where TensorFlow's iteration ended: after a corrupt record.
 
-    Where the damage is in a record's length, nothing after it is found, and it may count twice. A
-    file cut off within a length ends without an error, so its size is compared.
+    If a record's length is corrupt, nothing after it is found, and it may count twice. A file
+    truncated within a length ends without an error, so its size is compared.
     """
     size = tf.io.gfile.stat(uri).length
     if offset == size:

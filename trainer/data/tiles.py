@@ -26,7 +26,11 @@ class TileBatch:
 
 
 def tile_batches(
-    features: Features, partitions: Sequence[str], *, batch_size: int = 256
+    features: Features,
+    partitions: Sequence[str],
+    corrupt: CorruptRecords,
+    *,
+    batch_size: int = 256,
 ) -> Iterator[TileBatch]:
     """Every tile of the partitions once, in the order of the shards.
 
@@ -34,33 +38,17 @@ def tile_batches(
 
     Raises:
         InputError: a shard is missing.
-        JobError: a record is damaged; the line names the shard.
+        JobError: more records are corrupt than `corrupt` allows.
     """
     require_shards(features, partitions)
     strips: list[Strip] = []
-    for strip in all_strips(features, partitions, CorruptRecords(budget=0)):
+    for strip in all_strips(features, partitions, corrupt):
         strips.append(strip)
         if sum(len(strip.labels) for strip in strips) >= batch_size:
             yield _tile_batch(strips, features.silence)
             strips = []
     if strips:
         yield _tile_batch(strips, features.silence)
-
-
-def first_batches(
-    features: Features, partitions: Sequence[str], most_tiles: int, *, batch_size: int = 256
-) -> Iterator[TileBatch]:
-    """Batches from the start of each partition, until it has given its share of `most_tiles`.
-
-    A partition gives whole batches, so up to a batch more, and all that it has if that is less.
-    """
-    for name in partitions:
-        left = most_tiles // len(partitions)
-        for batch in tile_batches(features, [name], batch_size=batch_size):
-            yield batch
-            left -= len(batch.labels)
-            if left <= 0:
-                break
 
 
 def _tile_batch(strips: Sequence[Strip], silent_level: float) -> TileBatch:

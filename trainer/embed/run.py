@@ -1,13 +1,12 @@
 """The embedding command: a model and tiles in, a directory of Parquet files out, its marker last.
 
-While a run is under way ``OUTPUT/_incomplete.json`` holds the names of its files; `EMBEDDINGS_INFO`
-takes its place when all are there. Readers of Parquet directories skip names with an underscore in
-front.
+While a run is in progress ``OUTPUT/_incomplete.json`` lists its files; `EMBEDDINGS_INFO` replaces
+it when all are written. Readers of Parquet directories skip names that start with an underscore.
 """
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,21 @@ from beam_features.schema.strip import NO_LABEL
 from dem import storage
 from dem.errors import InputError, JobError
 from dem.settings import describe_differences
+from trainer.config import TrainConfig
+from trainer.data.audio_files import UnreadableRecording, find_recordings, read_waveform
 from trainer.data.checks import check_fingerprint
-from trainer.data.features import Features, open_features
-from trainer.data.recordings import UnreadableRecording, find_recordings, read_waveform
-from trainer.data.tiles import tile_batches
-from trainer.embed.parquet import Batches, to_rows, write_table
+from trainer.data.features import open_features
+from trainer.data.shards import CorruptRecords
+from trainer.data.vector_table import VectorTable
+from trainer.embed.parquet import write_rows
+from trainer.embed.stored import embed_tiles
 from trainer.model.load import ExportedModel, model_sha256, open_model
+from trainer.runtime.job_dir import CONFIG, read_job_config
 
 _LOG = logging.getLogger(__name__)
 
 EMBEDDINGS_INFO = "_embeddings_info.json"
-RECORDINGS_FILE = "recordings.parquet"  # where there are no partitions
+RECORDINGS_FILE = "recordings.parquet"  # of audio files, which have no partitions
 _INCOMPLETE = "_incomplete.json"
 
 
@@ -35,23 +38,40 @@ def embed_features(
 ) -> None:
     """Embed every tile of the partitions, by default of all: a Parquet file for each.
 
+    Corrupt records are skipped up to the number that the training of the model tolerates; where
+    only a model is given, up to the training's default.
+
     Raises:
         InputError: there is no such model, data or partition; the model is for features of another
             fingerprint; or `output` was made with other arguments.
+        JobError: too many records are corrupt.
     """
     model = open_model(model_uri)
     features = open_features(data)
     check_fingerprint(model.spec.fingerprint, features)
     names = list(partitions or features.info.partitions)
-    features.shard_uris(names)  # raises where there is no such one
+    features.shard_uris(names)  # raises if a partition does not exist
     source = {
         "data": features.uri,
         "content_sha256": features.info.content_sha256,
         "partitions": names,
     }
-    if not _is_complete(output, _arguments(model, source), overwrite=overwrite):
-        tables = {f"{name}.parquet": _tiles_of(model, features, name) for name in names}
-        _write_all(output, model, source, tables, failed={})
+    if _is_complete(output, _arguments(model, source), overwrite=overwrite):
+        return
+    corrupt = _tolerated_records(model_uri)
+    labels = features.info.label_names
+    tables = {
+        f"{name}.parquet": write_rows(
+            storage.join(output, f"{name}.parquet"),
+            model.embedding_size,
+            embed_tiles(model.embed_tiles, features, name, corrupt),
+            name,
+            labels,
+        )
+        for name in names
+    }
+    _write_all(output, model, source, tables, failed={})
+    corrupt.log_skipped()
 
 
 def embed_recordings(
@@ -68,9 +88,11 @@ def embed_recordings(
     source = {"input": list(inputs), "recordings": sorted(recordings)}
     if _is_complete(output, _arguments(model, source), overwrite=overwrite):
         return
-    failed: dict[str, str] = {}  # why, by URI; filled while the table is written
-    tables = {RECORDINGS_FILE: _tiles_of_recordings(model, recordings, failed)}
-    _write_all(output, model, source, tables, failed)
+    failed: dict[str, str] = {}  # reasons by URI; filled while the table is written
+    rows = _embed_recordings(model, recordings, failed)
+    uri = storage.join(output, RECORDINGS_FILE)
+    table = write_rows(uri, model.embedding_size, rows, None, ())
+    _write_all(output, model, source, {RECORDINGS_FILE: table}, failed)
     if failed:
         raise JobError(
             f"{len(failed)} of {len(recordings)} recordings could not be embedded, the others are "
@@ -78,8 +100,15 @@ def embed_recordings(
         )
 
 
+def _tolerated_records(model_uri: str) -> CorruptRecords:
+    if storage.exists(storage.join(model_uri, CONFIG)):
+        budget = read_job_config(model_uri).corrupt_records_budget
+        return CorruptRecords(budget, f"the training of {model_uri}")
+    return CorruptRecords(TrainConfig().corrupt_records_budget, "this command")
+
+
 def _arguments(model: ExportedModel, source: dict[str, Any]) -> dict[str, Any]:
-    """All that the content of the output follows from."""
+    """Everything that determines the content of the output."""
     return {
         "model_sha256": model_sha256(model.uri),
         "fingerprint": model.spec.fingerprint,
@@ -91,36 +120,36 @@ def _arguments(model: ExportedModel, source: dict[str, Any]) -> dict[str, Any]:
 def _is_complete(output: str, arguments: dict[str, Any], *, overwrite: bool) -> bool:
     """Whether the output is there already; refuse to mix the results of different arguments.
 
-    An output in which recordings failed is not complete: they may have been mended.
+    An output in which recordings failed is not complete: they may have been repaired.
     """
     done = storage.join(output, EMBEDDINGS_INFO)
     if overwrite or not storage.exists(done):
         return False
-    there = json.loads(storage.read_text(done))
-    if different := describe_differences(there["arguments"], arguments):
+    stored = json.loads(storage.read_text(done))
+    if different := describe_differences(stored["arguments"], arguments):
         raise InputError(
             f"{output} was made with other arguments: {different}; "
             "choose another --output, or replace it with --overwrite"
         )
-    if not there["failed"]:
+    if not stored["failed"]:
         _LOG.info(f"{output} is complete already, nothing to do")
-    return not there["failed"]
+    return not stored["failed"]
 
 
 def _write_all(
     output: str,
     model: ExportedModel,
     source: dict[str, Any],
-    tables: Mapping[str, Batches],
+    tables: Mapping[str, Iterator[VectorTable]],
     failed: Mapping[str, str],
 ) -> None:
-    """Write the tables, then the marker."""
+    """Write the tables by consuming them, then the marker."""
     started = storage.join(output, _INCOMPLETE)
     _clear(output)
     storage.write_text(started, json.dumps({"files": list(tables)}))
     rows = {}
-    for name, batches in tables.items():
-        rows[name] = write_table(storage.join(output, name), model.embedding_size, batches)
+    for name, table in tables.items():
+        rows[name] = sum(len(batch.labels) for batch in table)
         _LOG.info(f"{name}: {rows[name]} tiles")
     info = {"arguments": _arguments(model, source), "files": rows, "failed": failed}
     storage.write_text(storage.join(output, EMBEDDINGS_INFO), json.dumps(info, indent=2) + "\n")
@@ -128,7 +157,7 @@ def _write_all(
 
 
 def _clear(output: str) -> None:
-    """Delete what earlier runs left, and nothing else; the mark of completeness goes first."""
+    """Delete the files of earlier runs and no others, the marker of completeness first."""
     ours: set[str] = set()
     for marker in (EMBEDDINGS_INFO, _INCOMPLETE):
         uri = storage.join(output, marker)
@@ -137,27 +166,17 @@ def _clear(output: str) -> None:
     foreign = sorted(set(storage.list_names(output, ".parquet")) - ours)
     if foreign:
         raise InputError(
-            f"{output} holds {foreign[0]!r}, which no run of this command has left; "
+            f"{output} holds {foreign[0]!r}, which this command did not write; "
             "choose another --output"
         )
     for name in (EMBEDDINGS_INFO, *sorted(ours)):
         storage.delete(storage.join(output, name))
 
 
-def _tiles_of(model: ExportedModel, features: Features, partition: str) -> Batches:
-    """Embed a partition, batch by batch."""
-    names = features.info.label_names
-    for batch in tile_batches(features, [partition]):
-        labels = [None if label == NO_LABEL else names[label] for label in batch.labels]
-        vectors = model.embed_tiles(batch.log_mel)
-        start_s = np.array(batch.start_ms) / 1000
-        yield to_rows(batch.recording_ids, start_s, partition, labels, vectors)
-
-
-def _tiles_of_recordings(
+def _embed_recordings(
     model: ExportedModel, recordings: Mapping[str, str], failed: dict[str, str]
-) -> Batches:
-    """Embed each recording; those that cannot be go into `failed`, and to stderr at once."""
+) -> Iterator[VectorTable]:
+    """Embed each recording; report those that fail at once, and add them to `failed`."""
     for name, uri in recordings.items():
         try:
             waveform = read_waveform(uri, model.spec)
@@ -166,5 +185,14 @@ def _tiles_of_recordings(
             _LOG.warning(f"failed: {uri}: {why}")
             continue
         vectors, start_s = model.embed_waveform(waveform)
-        whole_ms = start_s.astype(np.float64).round(3)  # as in the records
-        yield to_rows([name] * len(vectors), whole_ms, None, [None] * len(vectors), vectors)
+        n_tiles = len(vectors)
+        ids = np.full(n_tiles, name)
+        yield VectorTable(
+            vectors,
+            recording_ids=ids,
+            context_ids=ids,
+            session_ids=ids,
+            start_ms=np.rint(start_s.astype(np.float64) * 1000).astype(np.int64),
+            labels=np.full(n_tiles, NO_LABEL),
+            audible=np.ones(n_tiles, np.bool_),  # not measured; the file has null
+        )

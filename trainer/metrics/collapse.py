@@ -8,11 +8,10 @@ docs/decisions/training.md.
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-Vectors = npt.NDArray[np.floating]
+from trainer.metrics.neighbours import Vectors, unit_rows
 
-PATIENCE = 3  # epochs in a row with a sign, then the run stops; hard mining may leave one or two
+PATIENCE = 3  # epochs in a row with a sign that stop the run; hard mining may recover before
 _LOWEST_STD = 0.02  # of projections; measured: 0.05 and more where training goes on, else 0.016
 _LOWEST_RANK = 1.2  # of embeddings; measured: 3.2 and more before training, 1.1 after a collapse
 _SHARE_OF_MARGIN = 0.01
@@ -30,7 +29,7 @@ def measure_spread(embeddings: Vectors, projections: Vectors) -> dict[str, float
 def sign_of_collapse(
     spread: Mapping[str, float], epoch_means: Mapping[str, float], margin: float
 ) -> str | None:
-    """Tell in words which sign of collapse there is; None without any.
+    """Describe the first sign of collapse; None without any.
 
     Args:
         spread: of many tiles, as `measure_spread` returns it.
@@ -56,7 +55,9 @@ def relative_std(embeddings: Vectors) -> float:
     Args:
         embeddings: ``[n, size]``, rows of any length.
     """
-    return float(_directions(embeddings).std(axis=0).mean() * np.sqrt(embeddings.shape[1]))
+    return float(
+        unit_rows(embeddings.astype(np.float64)).std(axis=0).mean() * np.sqrt(embeddings.shape[1])
+    )
 
 
 def effective_rank(embeddings: Vectors) -> float:
@@ -69,15 +70,7 @@ def effective_rank(embeddings: Vectors) -> float:
     Args:
         embeddings: ``[n, size]``, rows of any length.
     """
-    values = np.linalg.svd(_directions(embeddings), compute_uv=False)
+    values = np.linalg.svd(unit_rows(embeddings.astype(np.float64)), compute_uv=False)
     shares = values / max(float(values.sum()), np.finfo(np.float64).tiny)
     used = shares[shares > 0]
     return float(np.exp(-np.sum(used * np.log(used))))
-
-
-def _directions(embeddings: Vectors) -> npt.NDArray[np.float64]:
-    """Rows of length one, in double precision; rows of zeros stay."""
-    rows = embeddings.astype(np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: npt.NDArray[np.float64] = rows / np.maximum(lengths, np.finfo(np.float64).tiny)
-    return unit

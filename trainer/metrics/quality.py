@@ -1,35 +1,30 @@
-"""What an embedding is worth without a classifier: neighbours, clusters, hubs and dimensions."""
+"""Quality of an embedding without a classifier: neighbours, clusters, hubs and dimensions."""
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import skew
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score, v_measure_score
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.preprocessing import normalize
 
+from trainer.data.vector_table import VectorTable
 from trainer.metrics.collapse import effective_rank, relative_std
-from trainer.metrics.retrieval import nearest_others, retrieval_scores
-from trainer.model.vectors import VectorTable
+from trainer.metrics.neighbours import Ints, Vectors, nearest_others, unit_rows
+from trainer.metrics.retrieval import retrieval_scores
 
 _MOST_ROWS = 4096  # silhouette, hubness and retrieval compare each row with each
 _STARTS = 10  # of k-means; the tightest clusters win
 
-Vectors = npt.NDArray[np.floating]
-Ints = npt.NDArray[np.integer]
-
 
 def measure_quality(table: VectorTable, seed: int) -> dict[str, Any]:
-    """Measure how the vectors lie, by label, by context and by themselves; ready for JSON.
+    """Measure vectors by label, by context and without either; ready for JSON.
 
-    Of more than 4096 rows, as many are drawn; what goes by label draws from the rows with a label
-    (those of -1 are left out). Then tables of different sizes compare only roughly, since fewer
-    rows of a context are drawn from a larger table. In a table of tiles, the nearest of the same
-    label are mostly of the same recording; in one of recordings they cannot be. Digital silence is
-    the same vector everywhere: leave it out beforehand, by the column `audible`, or it counts as
-    hubs and as tiles of the wrong context.
+    From more than 4096 rows, 4096 are drawn; the measures by label draw from the labelled rows.
+    Tables of different sizes then compare only roughly, since fewer rows of a context are drawn
+    from a larger table. In a table of tiles, the nearest tiles of the same label are mostly of the
+    same recording; in a table of recordings they cannot be. Digital silence has the same vector
+    everywhere: exclude it beforehand, by the column `audible`, or it counts as hubs and as tiles of
+    the wrong context.
 
     Args:
         table: of tiles or of recordings; vectors are finite.
@@ -57,25 +52,6 @@ def measure_quality(table: VectorTable, seed: int) -> dict[str, Any]:
         "effective_rank": effective_rank(drawn.vectors) if len(drawn.labels) else None,
         "embedding_std": relative_std(drawn.vectors) if len(drawn.labels) else None,
     }
-
-
-def knn_labels(
-    train_vectors: Vectors, train_labels: Ints, vectors: Vectors, k: int = 5
-) -> npt.NDArray[np.int64]:
-    """Label each row as the commonest of its k nearest training rows, by cosine: ``[n]``.
-
-    Votes count alike; of equally common labels the lowest wins. Of fewer than k training rows, all
-    vote.
-
-    Args:
-        train_vectors: ``[n_train, size]``.
-        train_labels: ``[n_train]``.
-        vectors: ``[n, size]``.
-        k: how many training rows vote.
-    """
-    classifier = KNeighborsClassifier(min(k, len(train_labels)), metric="cosine")
-    labels: npt.NDArray[np.int64] = classifier.fit(train_vectors, train_labels).predict(vectors)
-    return labels
 
 
 def silhouette(vectors: Vectors, labels: Ints) -> float | None:
@@ -112,7 +88,7 @@ def v_measure(vectors: Vectors, labels: Ints, seed: int) -> float | None:
     """
     if not _comparable(labels):
         return None
-    directions = normalize(vectors.astype(np.float64))
+    directions = unit_rows(vectors.astype(np.float64))
     k_means = KMeans(len(np.unique(labels)), n_init=_STARTS, random_state=seed)
     return float(v_measure_score(labels, k_means.fit_predict(directions)))
 
@@ -120,8 +96,8 @@ def v_measure(vectors: Vectors, labels: Ints, seed: int) -> float | None:
 def hubness(vectors: Vectors, k: int = 10) -> float | None:
     """Skewness of how often rows are among the k nearest others of a row, by cosine.
 
-    About 0 where all are alike; the larger, the more the same few rows, hubs, are near to many
-    (Radovanović et al., JMLR 11, 2010, equation 1). Of rows that are equal the first become hubs.
+    About 0 where all rows occur equally often; it grows as a few rows, hubs, are near to many
+    (Radovanović et al., JMLR 11, 2010, equation 1). Among equal rows, the first become hubs.
 
     Args:
         vectors: ``[n, size]``, rows of any length.
@@ -132,7 +108,7 @@ def hubness(vectors: Vectors, k: int = 10) -> float | None:
     """
     if len(vectors) <= k:
         return None
-    occurrences = np.bincount(nearest_others(vectors, k).ravel(), minlength=len(vectors))
+    occurrences = np.bincount(nearest_others(vectors, k).rows.ravel(), minlength=len(vectors))
     return float(skew(occurrences)) if np.ptp(occurrences) else None
 
 

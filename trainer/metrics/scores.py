@@ -1,4 +1,4 @@
-"""Scores of a classifier and how sure they are: pure functions of labels and predictions."""
+"""Scores of a classifier and their confidence intervals: pure functions of predictions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Counts:
-    """Per class, ``[..., n_classes]``: right predictions, occurrences as truth, as prediction."""
+    """Per class, ``[..., n_classes]``: correct predictions, occurrences as truth, as prediction."""
 
     hits: npt.NDArray[Any]
     truths: npt.NDArray[Any]
@@ -44,7 +44,7 @@ def count(truth: Ints, predicted: Ints, groups: Ints, n_classes: int) -> Counts:
 
 
 def per_class_f1(counts: Counts) -> Floats:
-    """F1 ``[..., n_classes]``; NaN for classes nowhere seen."""
+    """F1 ``[..., n_classes]``; NaN for classes that do not occur."""
     with np.errstate(invalid="ignore"):
         return np.asarray(2 * counts.hits / (counts.truths + counts.guesses))
 
@@ -55,7 +55,7 @@ def macro_f1(counts: Counts) -> Floats:
 
 
 def accuracy(counts: Counts) -> Floats:
-    """Share of right predictions."""
+    """Share of correct predictions."""
     return np.asarray(counts.hits.sum(axis=-1) / counts.truths.sum(axis=-1))
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trainer.metrics.neighbours import Ints, Vectors
 from trainer.plots.heat_map import distances_png
 from trainer.plots.projection import (
-    Ints,
     Points,
-    Vectors,
     label_distances,
     pca_plane,
     tsne_plane,

@@ -1,28 +1,17 @@
-"""What people look at of vectors: planes, distances of labels, neighbours. Pure functions."""
-
-from dataclasses import dataclass
+"""Vectors prepared for pictures: planes, distances of labels, chosen rows. Pure functions."""
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
+
+from trainer.metrics.neighbours import Ints, Vectors, unit_rows
 
 _PERPLEXITY = 30.0  # scikit-learn's; lower where there are few rows
 _ITERATIONS = 500  # half of scikit-learn's: begun with the principal axes, clusters stand by then
 
-Vectors = npt.NDArray[np.floating]
 Points = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """Per query the rows ``[queries, k]`` most like it, the likest first, and their cosines."""
-
-    rows: npt.NDArray[np.int64]
-    similarities: npt.NDArray[np.float64]
 
 
 def pca_plane(vectors: Vectors) -> tuple[Points, tuple[float, float]]:
@@ -33,7 +22,7 @@ def pca_plane(vectors: Vectors) -> tuple[Points, tuple[float, float]]:
         is not, such as a second one of two rows, is 0.
     """
     points, shares = np.zeros((len(vectors), 2)), np.zeros(2)
-    rows = normalize(vectors.astype(np.float64)) if len(vectors) else points
+    rows = unit_rows(vectors.astype(np.float64)) if len(vectors) else points
     n_axes = min(2, *rows.shape)
     if len(rows) > 1 and np.ptp(rows, axis=0).any():
         pca = PCA(n_axes, svd_solver="full").fit(rows)
@@ -57,7 +46,7 @@ def tsne_plane(vectors: Vectors, seed: int) -> Points:
         max_iter=_ITERATIONS,
         random_state=seed,
     )
-    rows = normalize(vectors.astype(np.float32))
+    rows = unit_rows(vectors.astype(np.float32))
     with threadpool_limits(1, "openmp"):  # on a busy machine, 2 take 4 times as long
         points: Points = tsne.fit_transform(rows).astype(np.float64)
     return points
@@ -76,26 +65,11 @@ def label_distances(vectors: Vectors, labels: Ints) -> tuple[npt.NDArray[np.int6
     known = labels >= 0
     present, rows = np.unique(labels[known], return_inverse=True)
     sums = np.zeros((len(present), vectors.shape[1]))
-    np.add.at(sums, rows, normalize(vectors[known].astype(np.float64)))
-    centroids = normalize(sums)
+    np.add.at(sums, rows, unit_rows(vectors[known].astype(np.float64)))
+    centroids = unit_rows(sums)
     distances = np.clip(1 - centroids @ centroids.T, 0, 2)
     np.fill_diagonal(distances, 0)
     return present.astype(np.int64), distances
-
-
-def nearest_neighbours(vectors: Vectors, queries: Ints, k: int) -> Neighbours:
-    """Find the `k` other rows, or as many as there are, of the highest cosine with each query.
-
-    Args:
-        vectors: ``[n, size]``.
-        queries: rows to ask for, ``[queries]``.
-        k: how many others.
-    """
-    unit = normalize(vectors.astype(np.float64))
-    similarities = unit[queries] @ unit.T  # [queries, n]
-    similarities[np.arange(len(queries)), queries] = -np.inf
-    order = np.argsort(-similarities, axis=1, kind="stable")[:, : min(k, len(vectors) - 1)]
-    return Neighbours(order, np.take_along_axis(similarities, order, axis=1))
 
 
 def spread_over_labels(labels: Ints, n: int, seed: int) -> npt.NDArray[np.int64]:

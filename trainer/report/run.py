@@ -17,19 +17,21 @@ from trainer.classify.outputs import read_runs
 from trainer.config import ResolvedConfig
 from trainer.data.checks import check_fingerprint
 from trainer.data.features import Features, open_features
+from trainer.data.shards import CorruptRecords
+from trainer.data.vector_table import VectorTable, recording_table
+from trainer.embed.stored import stored_vectors, trained_encoder
+from trainer.metrics.neighbours import nearest_others
 from trainer.metrics.quality import measure_quality
-from trainer.model.files import load_keras
-from trainer.model.vectors import VectorTable, as_representation, recording_table, tile_table
 from trainer.plots.curve import curve_png
 from trainer.plots.embedding import MOST_POINTS, pictures_by_context, pictures_by_label, place
 from trainer.plots.heat_map import confusion_png
-from trainer.plots.projection import nearest_neighbours, spread_over_labels
+from trainer.plots.projection import spread_over_labels
 from trainer.report.page import Neighbour, Partition, Report, choose_run, render
-from trainer.runtime.job_dir import CLASSIFIER, CONFIG, ENCODER, LOGS, METRICS, read_job_config
+from trainer.runtime.job_dir import CLASSIFIER, CONFIG, LOGS, METRICS, read_job_config
 from trainer.runtime.tensorboard import read_curves
 
 REPORT = "report.html"
-_MOST_TILES = 20_000  # embedded for the pictures: minutes on a CPU for the largest encoders
+_MOST_TILES = 20_000  # on the page; embedding them takes the largest encoders minutes on a CPU
 _QUERIES = 6
 _NEIGHBOURS = 5
 _PACKAGES = ("numpy", "scikit-learn", "tensorflow", "keras", "matplotlib", "seaborn")
@@ -65,14 +67,16 @@ def _read_metrics(job_dir: str) -> dict[str, Any]:
 def _collect(
     features: Features, job_dir: str, job: ResolvedConfig, training: dict[str, Any]
 ) -> Report:
-    """Read, embed and draw all that the page shows."""
+    """Read, embed and draw everything on the page."""
     names = features.info.label_names
     runs = read_runs(job_dir)
     shown_run = choose_run(runs)
     confusion = _confusion(job_dir, shown_run, names) if shown_run else None
     partitions = _partitions_to_show(features, job)
-    represent = as_representation(load_keras(storage.join(job_dir, ENCODER)))
-    tiles = tile_table(features, partitions, represent, _MOST_TILES)
+    corrupt = CorruptRecords(job.corrupt_records_budget, f"the training of {job_dir}")
+    encoder = trained_encoder(job_dir)
+    tiles = stored_vectors(encoder, features, partitions, job_dir, corrupt, _MOST_TILES)
+    corrupt.log_skipped()
     recordings = recording_table(tiles)
     curves = read_curves(storage.join(job_dir, LOGS), ("loss", "recall_at_1"))
     return Report(
@@ -97,7 +101,7 @@ def _collect(
 def frequent_mistakes(
     confusion: npt.NDArray[np.integer], label_names: Sequence[str]
 ) -> list[tuple[str, str, int]]:
-    """True label, predicted label and count of each confusion that occurs, the commonest first."""
+    """True label, predicted label and count of each confusion, the most frequent first."""
     mistakes = confusion * (1 - np.eye(len(confusion), dtype=confusion.dtype))
     order = np.argsort(-mistakes, axis=None, kind="stable")[: np.count_nonzero(mistakes)]
     pairs = zip(*np.unravel_index(order, mistakes.shape), strict=True)
@@ -105,7 +109,7 @@ def frequent_mistakes(
 
 
 def _confusion(job_dir: str, run: str, label_names: Sequence[str]) -> npt.NDArray[np.integer]:
-    """Count recordings by true and predicted label, as the run's predictions tell."""
+    """Count recordings by true and predicted label in the run's predictions."""
     uri = storage.join(job_dir, CLASSIFIER, run, "predictions.csv")
     text = io.StringIO(storage.read_text(uri))
     predictions = pd.read_csv(text, dtype=str, keep_default_na=False)
@@ -145,9 +149,9 @@ def _describe_sample(
 def _pictures(
     tiles: VectorTable, recordings: VectorTable, label_names: Sequence[str], seed: int
 ) -> dict[str, bytes]:
-    heard = tiles.select(tiles.audible)
-    planes = place(heard.vectors, heard.context_ids, seed)
-    pictures = pictures_by_context(planes, heard.context_ids)
+    audible = tiles.select(tiles.audible)
+    planes = place(audible.vectors, audible.context_ids, seed)
+    pictures = pictures_by_context(planes, audible.context_ids)
     if (recordings.labels >= 0).any():
         planes = place(recordings.vectors, recordings.recording_ids, seed)
         pictures |= pictures_by_label(planes, recordings.vectors, recordings.labels, label_names)
@@ -157,11 +161,11 @@ def _pictures(
 def _quality(
     tiles: VectorTable, recordings: VectorTable, runs: Mapping[str, Mapping[str, Any]], seed: int
 ) -> dict[str, dict[str, float | None]]:
-    """Measures without a classifier of what was embedded, and of recordings by other encoders."""
+    """Quality of these vectors, and of those of recordings by other encoders."""
     tables = {"recordings": recordings, "tiles": tiles}
-    heard = {name: table.select(table.audible) for name, table in tables.items()}
+    audible = {name: table.select(table.audible) for name, table in tables.items()}
     others = {run["encoder"]: run["quality"] for run in runs.values() if "quality" in run}
-    return {name: measure_quality(table, seed) for name, table in heard.items()} | {
+    return {name: measure_quality(table, seed) for name, table in audible.items()} | {
         f"recordings, {encoder}": measures["recording"]
         for encoder, measures in others.items()
         if encoder != "trained"
@@ -171,12 +175,12 @@ def _quality(
 def _neighbours(
     recordings: VectorTable, label_names: Sequence[str], seed: int
 ) -> list[tuple[Neighbour, list[Neighbour]]]:
-    """Recordings of different labels, and those nearest to each; none where there is but one."""
+    """Recordings of different labels, and those nearest to each; none of a single recording."""
     if len(recordings.labels) < 2:
         return []
     names = [None if label < 0 else label_names[label] for label in recordings.labels]
     queries = spread_over_labels(recordings.labels, _QUERIES, seed)
-    nearest = nearest_neighbours(recordings.vectors, queries, _NEIGHBOURS)
+    nearest = nearest_others(recordings.vectors, _NEIGHBOURS, queries)
 
     def recording(row: int, similarity: float = 1.0) -> Neighbour:
         return Neighbour(str(recordings.recording_ids[row]), names[row], similarity)
@@ -184,7 +188,7 @@ def _neighbours(
     return [
         (recording(query), [recording(*other) for other in zip(rows, cosines, strict=True)])
         for query, rows, cosines in zip(
-            queries, nearest.rows.tolist(), nearest.similarities.tolist(), strict=True
+            queries, nearest.rows.tolist(), nearest.cosines.tolist(), strict=True
         )
     ]
 
@@ -212,7 +216,7 @@ def _describe_partitions(features: Features, job: ResolvedConfig) -> list[Partit
 
 
 def _versions(features: Features) -> dict[str, tuple[str, str]]:
-    """By package, its version when the features were made and now; a dash where it had no part."""
+    """Version of each package when the features were made, and now; a dash if it was not used."""
     made: Mapping[str, str] = features.info.versions
     now = {name: metadata.version(name) for name in _PACKAGES}
     return {name: (made.get(name, "–"), now.get(name, "–")) for name in sorted({*made, *now})}

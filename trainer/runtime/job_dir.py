@@ -19,6 +19,7 @@ SAVED_MODEL = "export/saved_model"
 TRAINING_RECORDINGS = "export/training_recordings.parquet"
 METRICS = "metrics.json"
 CLASSIFIER = "classifier"
+VECTORS = "vectors"
 
 
 def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:

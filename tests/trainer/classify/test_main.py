@@ -1,9 +1,10 @@
 """The classifier command on a trained job, and what it writes."""
 
+import contextlib
 import io
 import json
+import shutil
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import joblib
 import matplotlib.pyplot as plt
@@ -12,10 +13,12 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.processes import error_line, run
+from beam_features.schema.feature_spec import FeatureSpec
 from tests.trainer.synthetic import LABELS, SPEC, write_features
+from tests.trainer.vectors import tile_table
+from trainer.classify.__main__ import main
 from trainer.data.features import open_features
-from trainer.model.vectors import as_representation, log_mel_statistics, tile_table
+from trainer.model.vectors import as_representation, log_mel_statistics
 
 FILES = {
     "classification_report.txt",
@@ -26,26 +29,22 @@ FILES = {
 }
 
 
-def classify(features: Path, job: Path, encoder: str) -> CompletedProcess[str]:
-    return run("trainer.classify", "--data", features, "--job-dir", job, "--encoder", encoder)
+def classify(features: Path, job: Path, encoder: str) -> int:
+    return main(["--data", str(features), "--job-dir", str(job), "--encoder", encoder])
 
 
 @pytest.fixture(scope="module")
-def job(features_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    job = tmp_path_factory.mktemp("classify") / "job"
-    settings = ("batch_size=16", "epochs=2", "embedding_size=8", "margin=1.0")
-    finished = run("trainer.train", "--data", features_dir, "--job-dir", job, "--set", *settings)
-    assert finished.returncode == 0, finished.stderr
-    return job
+def job(trained_job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(trained_job, tmp_path_factory.mktemp("classify") / "job")
 
 
 @pytest.fixture(scope="module")
 def tables(features_dir: Path, job: Path) -> list[str]:
     printed = []
     for encoder in ("trained", "none", "random"):
-        finished = classify(features_dir, job, encoder)
-        assert finished.returncode == 0, finished.stderr
-        printed.append(finished.stdout)
+        with contextlib.redirect_stdout(io.StringIO()) as stdout:
+            assert classify(features_dir, job, encoder) == 0
+        printed.append(stdout.getvalue())
     return printed
 
 
@@ -110,26 +109,26 @@ def test_the_saved_classifier_gives_the_saved_posteriors(
         assert mean == pytest.approx(expected.to_numpy(float), abs=1e-5)
 
 
-def test_unlabelled_data_are_refused(tmp_path: Path, job: Path) -> None:
+def test_unlabelled_data_are_refused(
+    tmp_path: Path, trained_job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     songs = {"train": 24, "validation": 3, "test": 3}
     unlabelled = write_features(tmp_path / "features", songs, labelled=False)
-    refused = classify(unlabelled, job, "none")
-    assert refused.returncode == 2
-    assert "has no labels, so there is nothing to classify" in error_line(refused)
+    assert classify(unlabelled, trained_job, "none") == 2
+    assert "has no labels, so there is nothing to classify" in capsys.readouterr().err
 
 
-def test_features_of_other_settings_are_refused(tmp_path: Path, job: Path) -> None:
-    from beam_features.schema.feature_spec import FeatureSpec
-
-    other = write_features(
-        tmp_path / "features", {"train": 9}, spec=FeatureSpec(n_mels=8, tile_s=0.16)
-    )
-    refused = classify(other, job, "trained")
-    assert refused.returncode == 2
-    assert "the model is for features of fingerprint" in error_line(refused)
+def test_features_of_other_settings_are_refused(
+    tmp_path: Path, trained_job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = FeatureSpec(n_mels=8, tile_s=0.16)
+    other = write_features(tmp_path / "features", {"train": 9}, spec=spec)
+    assert classify(other, trained_job, "trained") == 2
+    assert "the model is for features of fingerprint" in capsys.readouterr().err
 
 
-def test_a_directory_without_a_run_is_refused(features_dir: Path, tmp_path: Path) -> None:
-    refused = classify(features_dir, tmp_path, "none")
-    assert refused.returncode == 2
-    assert "holds no training run" in error_line(refused)
+def test_a_directory_without_a_run_is_refused(
+    features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert classify(features_dir, tmp_path, "none") == 2
+    assert "holds no training run" in capsys.readouterr().err

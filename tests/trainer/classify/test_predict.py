@@ -9,7 +9,6 @@ import pytest
 import soundfile
 
 from beam_features.__main__ import main as beam_features
-from tests.processes import error_line, run
 from trainer.classify.__main__ import main
 from trainer.config import Architecture, TrainConfig
 from trainer.data.features import open_features
@@ -128,11 +127,11 @@ def test_what_cannot_be_read_is_told_and_the_others_are_labelled(
     words, good = tmp_path / "words.wav", audio / "low" / "1.wav"
     words.write_text("these are words")
     model = trained[1] / "classifier" / "none-logistic"
-    finished = run("trainer.classify", "predict", "--model", model, words, good)
-    assert finished.returncode == 1
-    assert f"failed: {words}: not_audio: " in finished.stderr
-    assert "1 of 2 recordings could not be labelled" in error_line(finished)
-    header, row = finished.stdout.splitlines()
+    assert main(["predict", "--model", str(model), str(words), str(good)]) == 1
+    printed = capsys.readouterr()
+    assert f"failed: {words}: not_audio: " in printed.err
+    assert "error: 1 of 2 recordings could not be labelled" in printed.err
+    header, row = printed.out.splitlines()
     assert header == 'recording,label,"p_high, shrill",p_low'
     assert row.startswith(f"{good},low,")
 

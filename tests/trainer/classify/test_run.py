@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,15 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from beam_features.schema.dataset_info import DATASET_INFO, dump_dataset_info
 from tests.trainer.synthetic import LABELS, SHARDS, SPEC, shuffle_labels, write_features
+from tests.trainer.vectors import tile_table
 from trainer.classify.__main__ import main
-from trainer.classify.logistic_head import LogisticHead
+from trainer.classify.heads.logistic import LogisticHead
 from trainer.classify.run import evaluate
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.data.features import open_features
+from trainer.data.vector_table import recording_table
 from trainer.model.files import load_keras
-from trainer.model.vectors import as_representation, log_mel_statistics, recording_table, tile_table
+from trainer.model.vectors import as_representation, log_mel_statistics
 from trainer.runtime.job_dir import TRAINING_RECORDINGS, claim_job_dir
 from trainer.train.resolve import resolve_config
 from trainer.train.run import train
@@ -41,8 +44,8 @@ def train_job(features: Path, job: Path, **settings: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def job(features_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_job(features_dir, tmp_path_factory.mktemp("evaluation") / "job")
+def job(trained_job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(trained_job, tmp_path_factory.mktemp("evaluation") / "job")
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +69,8 @@ def leaking(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return features, train_job(features, root / "job", **partitions)
 
 
-def test_a_job_tells_what_it_was_trained_on(job: Path) -> None:
-    table = pq.read_table(job / TRAINING_RECORDINGS)
+def test_a_job_tells_what_it_was_trained_on(trained_job: Path) -> None:
+    table = pq.read_table(trained_job / TRAINING_RECORDINGS)
     assert table.column_names == ["recording"]
     assert table["recording"].to_pylist() == sorted(f"train/{i}" for i in range(24))
 
@@ -146,6 +149,29 @@ def test_bad_partitions_are_exit_2(
 ) -> None:
     assert classify(features_dir, job, "--encoder", "none", "--set", word) == 2
     assert message in capsys.readouterr().err
+
+
+def test_corrupt_records_are_skipped_as_in_training(
+    tmp_path: Path, job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The job tolerates 10; the setting is one of training, so the message does not name it."""
+    songs = {"train": 24, "validation": 9, "test": 30}
+    data = write_features(tmp_path / "features", songs)
+    shard = data / "test-00000-of-00002.tfrecord"
+    damaged = bytearray(shard.read_bytes())
+    record = len(damaged) // 15  # of 6 tiles; all are nearly equally long
+    for number in range(10):
+        damaged[record * number + 900] ^= 1
+    shard.write_bytes(damaged)
+    for _ in range(2):  # the second time, the vectors are stored
+        assert classify(data, job, "--encoder", "none") == 0
+        assert "10 corrupt records were skipped; up to 10 are tolerated" in capsys.readouterr().err
+    damaged[record * 10 + 900] ^= 1
+    shard.write_bytes(damaged)
+    assert classify(data, job, "--encoder", "none") == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"11 corrupt records are more than the 10 that the training of {job} tolerates" in line
+    assert "corrupt_records_budget" not in line
 
 
 @pytest.mark.parametrize("source", ["posteriors", "vectors"])

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tests.trainer.vectors import blobs, table
+from tests.trainer.vectors import blobs
 from trainer.classify.splits import balanced_weights, session_splits
 
 
@@ -17,12 +17,6 @@ def test_splits_share_no_session() -> None:
 
 def test_one_session_cannot_be_split() -> None:
     assert session_splits(blobs(2, 0)) == []
-
-
-def test_tiles_without_a_label_are_left_out() -> None:
-    kept = table([0, -1, 2], np.eye(3)).labelled
-    assert kept.labels.tolist() == [0, 2]
-    assert kept.recording_ids.tolist() == ["r000", "r002"]
 
 
 def test_classes_count_alike_and_rows_one_on_average() -> None:

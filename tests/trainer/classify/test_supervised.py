@@ -12,12 +12,14 @@ import tensorflow as tf
 from beam_features.schema.strip import NO_LABEL
 from dem.errors import InputError, Terminated
 from tests.trainer.synthetic import SPEC, relabel, write_features
+from tests.trainer.vectors import tile_table
 from trainer.classify.supervised import label_loss, train_supervised
 from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data.features import Features, open_features
-from trainer.metrics.quality import knn_labels
+from trainer.data.vector_table import recording_table
+from trainer.metrics.neighbours import knn_labels
 from trainer.model.encoders import build_encoder
-from trainer.model.vectors import as_representation, recording_table, tile_table
+from trainer.model.vectors import as_representation
 from trainer.runtime.job_dir import read_job_config
 from trainer.train.resolve import resolve_config
 

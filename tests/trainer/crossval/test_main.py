@@ -1,26 +1,27 @@
 """The cross-validation command on two folds and an evaluation set of synthetic songs."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from dem.errors import InputError
-from tests.processes import error_line, run
-from tests.trainer.synthetic import LABELS, write_features
-from trainer.crossval.run import pooled_scores
+from tests.trainer.synthetic import write_features
+from trainer.crossval.__main__ import main
 from trainer.runtime.job_dir import read_job_config
 
 FOLDS = ("fold1", "fold2")
 SETTINGS = ("batch_size=8", "epochs=1", "steps_per_epoch=2", "embedding_size=8", "encoder=dense")
 
 
-def crossval(data: Path, job: Path, mode: str, *more: str) -> CompletedProcess[str]:
+def crossval(data: Path, job: Path, mode: str, *more: str) -> tuple[int, str]:
+    """Exit code and stdout of the command."""
     words = ("--data", data, "--job-dir", job, f"--{mode}", *more, "--set", *SETTINGS)
-    return run("trainer.crossval", *words, timeout_s=600)
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        return main(list(map(str, words))), stdout.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +33,9 @@ def folds_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def inductive(folds_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     job = tmp_path_factory.mktemp("crossval") / "job"
-    finished = crossval(folds_dir, job, "inductive", "--encoder", "none", "trained")
-    assert finished.returncode == 0, finished.stderr
-    return job, finished.stdout
+    code, table = crossval(folds_dir, job, "inductive", "--encoder", "none", "trained")
+    assert code == 0
+    return job, table
 
 
 @pytest.mark.slow
@@ -84,7 +85,7 @@ def test_the_table_says_which_it_is(inductive: tuple[Path, str]) -> None:
 
 @pytest.mark.slow
 def test_a_rerun_does_nothing_again_and_other_settings_are_refused(
-    folds_dir: Path, inductive: tuple[Path, str]
+    folds_dir: Path, inductive: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     job, table = inductive
     before = {
@@ -92,54 +93,31 @@ def test_a_rerun_does_nothing_again_and_other_settings_are_refused(
         for name in ("encoders", "classifiers")
         for path in (job / "inductive" / name).rglob("*")
     }
-    again = crossval(folds_dir, job, "inductive", "--encoder", "none", "trained")
-    assert again.stdout == table
+    assert crossval(folds_dir, job, "inductive", "--encoder", "none", "trained") == (0, table)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     other = ("--encoder", "none", "--set-classifier", "strengths=[1.0]")
-    refused = crossval(folds_dir, job, "inductive", *other)
-    assert refused.returncode == 2
-    assert "was made with other settings: strengths" in error_line(refused)
+    code, _ = crossval(folds_dir, job, "inductive", *other)
+    assert code == 2
+    assert "was made with other settings: strengths" in capsys.readouterr().err
 
 
 def test_transductive_is_one_encoder_and_says_so(folds_dir: Path, tmp_path: Path) -> None:
-    finished = crossval(folds_dir, tmp_path, "transductive", "--encoder", "trained")
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.startswith("transductive: one encoder was trained on all audio")
+    code, table = crossval(folds_dir, tmp_path, "transductive", "--encoder", "none", "trained")
+    assert code == 0
+    assert table.startswith("transductive: one encoder was trained on all audio")
     (encoder,) = (tmp_path / "transductive" / "encoders").iterdir()
     assert read_job_config(str(encoder)).train_partitions == (*FOLDS, "eval-known")
     metrics = tmp_path / "transductive/classifiers/fold2/trained-logistic/metrics.json"
     assert json.loads(metrics.read_text())["transductive"] is True
+    names = {"fold1.parquet", "fold2.parquet", "eval-known.parquet"}
+    for home in (encoder / "vectors/trained", tmp_path / "transductive/vectors/none"):
+        assert {path.name for path in home.iterdir()} == names  # by all splits
 
 
-def test_data_without_folds_are_refused(features_dir: Path, tmp_path: Path) -> None:
-    refused = crossval(features_dir, tmp_path, "inductive")
-    assert refused.returncode == 2
-    assert "there are: train, validation, test; measure a single split" in error_line(refused)
+def test_data_without_folds_are_refused(
+    features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _ = crossval(features_dir, tmp_path, "inductive")
+    assert code == 2
+    assert "there are: train, validation, test; measure a single split" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def predictions(ids: list[str]) -> pd.DataFrame:
-    """Three right of four; the nearest neighbours are right twice."""
-    return pd.DataFrame(
-        {
-            "recording_id": ids,
-            "label": ["bell", "bell", "drum", "drum"],
-            "predicted": ["bell", "drum", "drum", "drum"],
-            "knn_predicted": ["bell", "drum", "drum", "flute"],
-        }
-    )
-
-
-def test_pooled_scores_by_hand() -> None:
-    """F1 of bell is 2/3, of drum 4/5; flute is nowhere and does not count."""
-    scores = pooled_scores(predictions(["a", "b", "c", "d"]), LABELS, seed=0)
-    assert scores["accuracy"] == 0.75
-    assert scores["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
-    assert scores["knn_accuracy"] == 0.5
-    low, high = scores["knn_accuracy_ci95"]
-    assert 0 <= low < 0.5 < high <= 1
-
-
-def test_a_recording_in_two_folds_is_refused() -> None:
-    with pytest.raises(InputError, match="recording 'b' is in two folds"):
-        pooled_scores(predictions(["a", "b", "c", "b"]), LABELS, seed=0)

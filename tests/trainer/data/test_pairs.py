@@ -11,7 +11,7 @@ from trainer.data.checks import require_audible, require_pairs, require_shards
 from trainer.data.features import Features, open_features
 from trainer.data.pairs import PairSource, side_by_side
 from trainer.data.shards import CorruptRecords
-from trainer.data.tiles import first_batches, retrieval_pool, tile_batches
+from trainer.data.tiles import retrieval_pool, tile_batches
 
 
 def pairs(features: Features, *, seed: int = 0, epoch: int = 0) -> tf.data.Dataset:
@@ -63,7 +63,7 @@ def test_pairs_are_of_one_song(features: Features) -> None:
 
 
 def test_tile_batches_give_every_tile_once_with_its_columns(features: Features) -> None:
-    tiles = list(tile_batches(features, ["validation", "test"], batch_size=50))
+    tiles = list(tile_batches(features, ["validation", "test"], CorruptRecords(0), batch_size=50))
     assert [len(batch.labels) for batch in tiles] == [54, 54, 18]  # songs of six tiles are whole
     keys = {key for batch in tiles for key in zip(batch.recording_ids, batch.start_ms, strict=True)}
     songs = [f"validation/{i}" for i in range(9)] + [f"test/{i}" for i in range(12)]
@@ -84,15 +84,7 @@ def test_a_damaged_record_ends_embedding_with_the_name_of_its_shard(tmp_path: Pa
     with pytest.raises(
         JobError, match=rf"corrupt record in {shard} at byte 0: corrupted record at"
     ):
-        list(tile_batches(open_features(str(directory)), ["train"]))
-
-
-def test_the_first_batches_are_of_all_partitions_alike(features: Features) -> None:
-    """30 tiles of each: of train 3 batches of 2 songs, 36 tiles; of validation likewise."""
-    batches = first_batches(features, ["train", "validation"], 60, batch_size=12)
-    partitions = [name.split("/")[0] for batch in batches for name in batch.recording_ids]
-    assert partitions == ["train"] * 36 + ["validation"] * 36
-    assert sum(len(b.labels) for b in first_batches(features, ["validation"], 1000)) == 54
+        list(tile_batches(open_features(str(directory)), ["train"], CorruptRecords(0)))
 
 
 def test_retrieval_pool_takes_a_few_tiles_of_each_strip(features: Features) -> None:

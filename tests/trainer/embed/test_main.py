@@ -11,17 +11,27 @@ import pytest
 from beam_features.__main__ import main as beam_features
 from beam_features.schema.feature_spec import FeatureSpec
 from tests.beam_features.conftest import SONGS, write_noise
-from tests.processes import error_line, run
 from tests.trainer.synthetic import LABELS, SPEC, write_features
-from trainer.config import Architecture
+from tests.trainer.vectors import tile_table
+from trainer.config import Architecture, TrainConfig
 from trainer.data.features import Features, open_features
 from trainer.embed.__main__ import main
 from trainer.model.encoders import build_encoder
 from trainer.model.export import export_encoder
 from trainer.model.load import open_model
-from trainer.model.vectors import tile_table
+from trainer.runtime.job_dir import claim_job_dir
+from trainer.train.resolve import resolve_config
 
-COLUMNS = ["recording", "start_s", "partition", "label", "vector"]
+COLUMNS = [
+    "recording",
+    "context",
+    "session",
+    "start_s",
+    "partition",
+    "label",
+    "audible",
+    "vector",
+]
 
 
 def make_job(directory: Path, features: Features) -> Path:
@@ -30,7 +40,8 @@ def make_job(directory: Path, features: Features) -> Path:
     export_encoder(
         build_encoder(Architecture("conv2d"), spec.tile_shape, 8, moments, 0), spec, str(directory)
     )
-    (directory / "config.yaml").touch()
+    config = TrainConfig(embedding_size=8, corrupt_records_budget=2)
+    claim_job_dir(str(directory), resolve_config(config, features))
     return directory
 
 
@@ -77,6 +88,8 @@ def test_every_tile_of_the_features_is_a_row(features: Features, job: Path, tmp_
     assert test["recording"].tolist() == expected.recording_ids.tolist()
     np.testing.assert_allclose(vectors(test), expected.vectors, atol=1e-5)
     assert vectors(test).dtype == np.float32
+    assert test["session"].tolist() == expected.session_ids.tolist()
+    assert test["audible"].all()
 
 
 def test_files_and_their_features_give_the_same_vectors(songs: Path, tmp_path: Path) -> None:
@@ -101,6 +114,8 @@ def test_files_and_their_features_give_the_same_vectors(songs: Path, tmp_path: P
     np.testing.assert_allclose(vectors(one), vectors(other), atol=1e-3)
     assert other["partition"].isna().all()
     assert other["label"].isna().all()
+    assert other["audible"].isna().all()
+    assert other["context"].tolist() == other["session"].tolist() == other["recording"].tolist()
 
 
 def test_named_partitions_only(features: Features, job: Path, tmp_path: Path) -> None:
@@ -111,18 +126,17 @@ def test_named_partitions_only(features: Features, job: Path, tmp_path: Path) ->
 
 
 def test_what_cannot_be_decoded_is_told_and_the_others_are_there(
-    job: Path, songs: Path, tmp_path: Path
+    job: Path, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = (songs / "rain/7.wav").read_bytes()
     cut, words, good = tmp_path / "cut.wav", tmp_path / "words.wav", songs / "dog/1.wav"
     cut.write_bytes(whole[: len(whole) // 2])
     words.write_text("these are words")
-    command = ("trainer.embed", "--model", job, "--input", cut, words, good)
-    finished = run(*command, "--output", tmp_path / "out")
-    assert finished.returncode == 1
-    assert f"failed: {cut}: truncated: " in finished.stderr
-    assert f"failed: {words}: not_audio: " in finished.stderr
-    assert "2 of 3 recordings could not be embedded" in error_line(finished)
+    assert embed(job, tmp_path / "out", "--input", cut, words, good) == 1
+    stderr = capsys.readouterr().err
+    assert f"failed: {cut}: truncated: " in stderr
+    assert f"failed: {words}: not_audio: " in stderr
+    assert "error: 2 of 3 recordings could not be embedded" in stderr
     table = pd.read_parquet(tmp_path / "out")
     assert set(table["recording"]) == {str(good)}
     info = json.loads((tmp_path / "out/_embeddings_info.json").read_text())
@@ -161,12 +175,42 @@ def test_a_killed_run_leaves_nothing_to_be_mixed(
     assert names == {"test.parquet", "_embeddings_info.json"}
 
 
+def test_corrupt_records_are_skipped_as_in_training(
+    job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The job tolerates 2; a model without a job is measured by the training's default, 10."""
+    data = write_features(tmp_path / "features", {"train": 24})
+    shard = data / "train-00000-of-00002.tfrecord"
+    whole = shard.read_bytes()
+    record = len(whole) // 12  # of 6 tiles; all are nearly equally long
+    damaged = corrupt(whole, *(record * k + 900 for k in (0, 3)))
+    shard.write_bytes(damaged)
+    assert embed(job, tmp_path / "two", "--data", data) == 0
+    assert len(pd.read_parquet(tmp_path / "two")) == (24 - 2) * 6
+    assert "2 corrupt records were skipped; up to 2 are tolerated\n" in capsys.readouterr().err
+    shard.write_bytes(corrupt(damaged, record * 6 + 900))
+    assert embed(job, tmp_path / "three", "--data", data) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"3 corrupt records are more than the 2 that the training of {job} tolerates: " in line
+    assert "corrupt_records_budget" not in line
+    assert embed(job / "export/saved_model", tmp_path / "model", "--data", data) == 0
+    assert len(pd.read_parquet(tmp_path / "model")) == (24 - 3) * 6
+
+
+def corrupt(data: bytes, *places: int) -> bytes:
+    """Flip a bit of the bytes at some places."""
+    values = bytearray(data)
+    for place in places:
+        values[place] ^= 1
+    return bytes(values)
+
+
 def test_files_of_others_are_not_touched(
     features: Features, job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.parquet").write_text("precious")
     assert embed(job, tmp_path, "--data", features.uri, "--overwrite") == 2
-    assert "holds 'mine.parquet', which no run of this command" in capsys.readouterr().err
+    assert "holds 'mine.parquet', which this command did not write" in capsys.readouterr().err
     assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
 
+from trainer.data.vector_table import VectorTable
 from trainer.metrics import quality
 from trainer.metrics.collapse import effective_rank, relative_std
-from trainer.metrics.quality import hubness, knn_labels, measure_quality, silhouette, v_measure
+from trainer.metrics.quality import hubness, measure_quality, silhouette, v_measure
 from trainer.metrics.retrieval import retrieval_scores
-from trainer.model.vectors import VectorTable
 
 RETRIEVAL = ("recall_at_1", "recall_at_5", "recall_at_10", "map_at_10", "r_precision")
 
@@ -236,19 +236,3 @@ def test_an_even_circle_has_no_hubs() -> None:
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     assert hubness(circle) is None
     assert hubness(circle[:10]) is None
-
-
-@pytest.mark.parametrize("k", [1, 5])
-def test_nearest_neighbours_vote(k: int) -> None:
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 4, 90)
-    vectors = rng.normal(size=(4, 6))[labels] + rng.normal(0, 1, (90, 6))
-    vectors *= rng.uniform(0.1, 10, (90, 1))
-    right = 0
-    for vector, label in zip(vectors[60:], labels[60:], strict=True):
-        votes = labels[nearest_by_loops(vector, vectors[:60], k)]
-        right += np.bincount(votes).argmax() == label
-    nearest = knn_labels(vectors[:60], labels[:60], vectors[60:], k)
-    accuracy = np.mean(nearest == labels[60:])
-    assert accuracy == pytest.approx(right / 30)
-    assert 0.4 < accuracy < 0.95

@@ -6,7 +6,6 @@ from sklearn.metrics import average_precision_score
 
 from trainer.metrics.retrieval import (
     average_precision,
-    nearest_others,
     r_precision,
     recall_at_1,
     retrieval_scores,
@@ -147,30 +146,6 @@ def test_without_enough_others_there_is_no_score() -> None:
     ]
     assert set(retrieval_scores(rows, np.arange(10)).values()) == {None}
     assert set(retrieval_scores(rows[:0], np.arange(0)).values()) == {None}
-
-
-def test_nearest_others_equal_a_loop() -> None:
-    rows = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
-    expected = [others_by_loops(rows.astype(np.float64), i)[:7] for i in range(300)]
-    np.testing.assert_array_equal(nearest_others(rows, 7), expected)
-
-
-def test_equal_rows_are_in_the_order_of_their_numbers() -> None:
-    assert nearest_others(np.ones((4, 3)), 2).tolist() == [[1, 2], [0, 2], [0, 1], [0, 1]]
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_copies_tie_wherever_they_are(dtype: type) -> None:
-    """A product of matrices sums in another order at its edges: the last digits of copies differ.
-
-    Row i + 503 is row i at another length, and each of the other rows finds i just before i + 503.
-    """
-    rows = np.random.default_rng(0).normal(size=(503, 48)).astype(dtype)
-    rankings = nearest_others(np.concatenate([rows, rows * 4]), 1005)
-    own = np.arange(1006)[:, None] % 503
-    others = rankings[rankings % 503 != own].reshape(1006, 1004)
-    np.testing.assert_array_equal(others[:, ::2] + 503, others[:, 1::2])
-    np.testing.assert_array_equal(rankings[:, 0], (np.arange(1006) + 503) % 1006)
 
 
 def test_the_first_of_equal_rows_decides() -> None:

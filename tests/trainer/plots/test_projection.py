@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-from sklearn.metrics.pairwise import cosine_similarity
 
 from trainer.plots.projection import (
     label_distances,
-    nearest_neighbours,
     pca_plane,
     spread_over_labels,
     tsne_plane,
@@ -63,19 +61,6 @@ def test_label_distances_are_those_of_a_loop() -> None:
             a, b = means
             expected = 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)
             assert distances[row, column] == pytest.approx(expected, abs=1e-12)
-
-
-def test_neighbours_are_those_of_a_loop() -> None:
-    vectors = np.random.default_rng(0).normal(size=(25, 4)).astype(np.float32)
-    queries = np.array([3, 17])
-    found = nearest_neighbours(vectors, queries, 5)
-    similarities = cosine_similarity(vectors.astype(np.float64))
-    for query, rows, cosines in zip(queries, found.rows, found.similarities, strict=True):
-        others = [row for row in range(25) if row != query]
-        expected = sorted(others, key=lambda row: -similarities[query, row])[:5]
-        assert rows.tolist() == expected
-        np.testing.assert_allclose(cosines, similarities[query, expected], atol=1e-9)
-    assert nearest_neighbours(vectors[:3], np.array([0]), 5).rows.shape == (1, 2)
 
 
 def test_a_choice_takes_one_of_each_label_in_turn() -> None:

@@ -6,10 +6,10 @@ from sklearn.metrics import f1_score
 
 from dem.errors import InputError
 from tests.trainer.vectors import LABEL_NAMES, blobs, table
-from trainer.classify.dense_head import DenseHead
+from trainer.classify.heads.dense import DenseHead
 from trainer.classify.posteriors import per_recording, posteriors_of
 from trainer.config import ClassifyConfig
-from trainer.model.vectors import VectorTable
+from trainer.data.vector_table import VectorTable
 
 
 def fit(
@@ -31,10 +31,15 @@ def test_what_no_line_separates_is_told_apart() -> None:
     np.testing.assert_allclose(posteriors.probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_the_same_seed_gives_the_same_network() -> None:
-    one, other = (fit(blobs(60, 0), blobs(30, 2), (0.25,)) for _ in range(2))
+@pytest.fixture(scope="module")
+def head() -> DenseHead:
+    return fit(blobs(60, 0), blobs(30, 2), (0.25,))
+
+
+def test_the_same_seed_gives_the_same_network(head: DenseHead) -> None:
+    other = fit(blobs(60, 0), blobs(30, 2), (0.25,))
     vectors = blobs(30, 1).vectors
-    np.testing.assert_allclose(one.predict_proba(vectors), other.predict_proba(vectors), atol=1e-5)
+    np.testing.assert_allclose(head.predict_proba(vectors), other.predict_proba(vectors), atol=1e-5)
 
 
 def test_a_class_without_training_rows_has_probability_zero() -> None:
@@ -48,7 +53,7 @@ def test_a_class_without_training_rows_has_probability_zero() -> None:
 
 def test_validation_chooses_the_dropout_of_the_highest_macro_f1() -> None:
     train, validation = blobs(36, 0, spread=2, size=30), blobs(600, 1, spread=2, size=30)
-    dropouts = (0.0, 0.4, 0.9)
+    dropouts = (0.0, 0.5)
     quality = {}
     for dropout in dropouts:
         rows = per_recording(posteriors_of(fit(train, validation, (dropout,)), validation))
@@ -67,8 +72,7 @@ def test_what_never_changes_in_training_says_nothing() -> None:
     assert posteriors_of(head, test).macro_f1 == 1
 
 
-def test_saved_and_loaded_it_answers_alike(tmp_path: Path) -> None:
-    head = fit(blobs(60, 0), blobs(12, 2), (0.25,))
+def test_saved_and_loaded_it_answers_alike(head: DenseHead, tmp_path: Path) -> None:
     head.save(str(tmp_path / "head"))
     loaded = DenseHead.load(str(tmp_path / "head"))
     vectors = blobs(12, 1).vectors

@@ -1,4 +1,4 @@
-"""Heads: classifiers on frozen vectors that are fitted, asked, saved and loaded alike."""
+"""Heads: classifiers on frozen vectors, with one interface to fit, apply, save and load them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from trainer.classify.posteriors import (
     posteriors_of,
 )
 from trainer.config import ClassifyConfig
-from trainer.model.vectors import VectorTable, recording_table
+from trainer.data.vector_table import VectorTable, recording_table
 
 _TILE, _RECORDING = "classifier", "recording_classifier"  # names of files
 
 
 class FittedHead(Classifier, Protocol):
-    """A classifier of one head, fitted."""
+    """A fitted classifier."""
 
     @property
     def regularisation(self) -> float:
-        """How strongly it is regularised: the value that was chosen."""
+        """The chosen strength of the regularisation."""
 
     @classmethod
     def fit(
@@ -35,23 +35,23 @@ class FittedHead(Classifier, Protocol):
         label_names: tuple[str, ...],
         level: Callable[[Posteriors], Posteriors],
     ) -> Self:
-        """Fit to labelled rows, classes counting alike, however many rows they have.
+        """Fit to labelled rows; all classes have the same weight.
 
         Args:
             train: labelled rows.
-            validation: labelled rows that choose the regularisation, by the macro-F1 of `level`;
-                None: sessions of `train` that are held out do.
-            config: the regularisations to choose from, the first wins a tie; the seed.
+            validation: labelled rows that choose the regularisation by the macro-F1 of `level`;
+                None: held-out sessions of `train` do.
+            config: the regularisations to choose from, of which the first wins a tie; the seed.
             label_names: of all classes.
-            level: `per_tile` or `per_recording`: what the classifier is for.
+            level: `per_tile` or `per_recording`: what the classifier is used for.
 
         Raises:
-            InputError: the rows are too much alike to fit to them.
+            InputError: the rows have one label, or cannot be split.
         """
 
     @classmethod
     def load(cls, stem: str) -> Self:
-        """Load what was saved under this URI."""
+        """Load what `save` wrote."""
 
     def save(self, stem: str) -> None:
         """Write a file of this URI and a suffix."""
@@ -59,7 +59,7 @@ class FittedHead(Classifier, Protocol):
 
 @dataclass(frozen=True)
 class Classifiers:
-    """What labels tiles, and recordings from their tiles."""
+    """The classifiers of tiles and of recordings."""
 
     tile: FittedHead
     recording: FittedHead | None  # None: a recording has the mean of its tiles' posteriors
@@ -73,7 +73,7 @@ class Classifiers:
         config: ClassifyConfig,
         label_names: tuple[str, ...],
     ) -> Self:
-        """Fit what the settings ask for; each regularisation is chosen at its level of use."""
+        """Fit as the settings say; each regularisation is chosen at its level of use."""
         if config.recording_from == "posteriors":
             tile = head.fit(train, validation, config, label_names, per_recording)
             return cls(tile, None)
@@ -84,13 +84,13 @@ class Classifiers:
 
     @property
     def regularisation(self) -> dict[str, float]:
-        """What was chosen for the classifier of each level that has one."""
+        """The chosen value of each classifier, by level."""
         levels = {"tile": self.tile, "recording": self.recording}
         return {level: head.regularisation for level, head in levels.items() if head}
 
     @property
     def recording_from(self) -> str:
-        """As in the settings."""
+        """The setting of that name."""
         return "vectors" if self.recording else "posteriors"
 
     @classmethod
@@ -112,7 +112,7 @@ class Classifiers:
         return posteriors_of(self.tile, tiles)
 
     def of_recordings(self, tiles: VectorTable) -> Posteriors:
-        """Posteriors of the recordings that the tiles are of, ordered by their ids."""
+        """Posteriors of the recordings of the tiles, ordered by their ids."""
         if self.recording is None:
             return per_recording(self.of_tiles(tiles))
         return posteriors_of(self.recording, recording_table(tiles))

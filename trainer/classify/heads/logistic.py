@@ -17,9 +17,10 @@ from dem import storage
 from trainer.classify.posteriors import Posteriors, posteriors_of
 from trainer.classify.splits import require_two_labels, session_splits
 from trainer.config import ClassifyConfig
-from trainer.model.vectors import Float32, VectorTable
+from trainer.data.vector_table import VectorTable
+from trainer.model.vectors import Float32
 
-_MOST_ITERATIONS = 2000
+_MAX_ITERATIONS = 2000
 _TOLERANCE = 1e-3  # a fifth of the time of scikit-learn's 1e-4, weights within 0.5 % of it
 
 
@@ -61,7 +62,7 @@ class LogisticHead:
 
     @classmethod
     def load(cls, stem: str) -> Self:
-        """Load a pickle, which can run any code: it must come from somebody you trust."""
+        """Load a pickle, which can run any code: use only files that you trust."""
         saved = joblib.load(io.BytesIO(storage.read_bytes(f"{stem}.joblib")))
         return cls(saved["classifier"], tuple(saved["label_names"]))
 
@@ -80,7 +81,7 @@ class LogisticHead:
 
 def _fit(train: VectorTable, strength: float) -> Pipeline:
     logistic = LogisticRegression(
-        C=strength, class_weight="balanced", max_iter=_MOST_ITERATIONS, tol=_TOLERANCE
+        C=strength, class_weight="balanced", max_iter=_MAX_ITERATIONS, tol=_TOLERANCE
     )
-    with threadpool_limits(1, "blas"):  # so small are its products that two threads take 10 x
+    with threadpool_limits(1, "blas"):  # for such small products two threads take 10 x
         return make_pipeline(StandardScaler(), logistic).fit(train.vectors, train.labels)

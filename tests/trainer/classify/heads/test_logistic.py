@@ -6,10 +6,10 @@ from sklearn.metrics import f1_score
 
 from dem.errors import InputError
 from tests.trainer.vectors import LABEL_NAMES, blobs, table
-from trainer.classify.logistic_head import LogisticHead
+from trainer.classify.heads.logistic import LogisticHead
 from trainer.classify.posteriors import per_recording, per_tile, posteriors_of
 from trainer.config import ClassifyConfig
-from trainer.model.vectors import VectorTable
+from trainer.data.vector_table import VectorTable
 
 
 def fit(

@@ -1,4 +1,4 @@
-from trainer.classify.comparison import comparison_table
+from trainer.classify.outputs import comparison_table
 
 
 def scores(value: float) -> dict:

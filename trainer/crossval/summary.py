@@ -1,0 +1,72 @@
+"""Scores of a cross-validation over all its folds, and their table for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dem.errors import InputError
+from trainer.classify.outputs import with_interval
+from trainer.metrics.scores import score
+
+_SENTENCES = {
+    "inductive": "inductive: each encoder was trained without the audio that it is tested on",
+    "transductive": "transductive: one encoder was trained on all audio, tests too, without labels",
+}
+
+
+def pooled_scores(
+    predictions: pd.DataFrame, label_names: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Score the predictions of all folds as one table, in which each recording is tested once.
+
+    Args:
+        predictions: columns ``recording_id``, ``label``, ``predicted``, ``knn_predicted``.
+        label_names: names of the classes.
+        seed: for the bootstrap over recordings.
+
+    Returns:
+        What `trainer.metrics.scores.score` does for the classifier, and ``knn_accuracy`` with its
+        interval.
+
+    Raises:
+        InputError: a recording is in two folds.
+    """
+    twice = predictions["recording_id"][predictions["recording_id"].duplicated()]
+    if len(twice):
+        raise InputError(f"recording {twice.iloc[0]!r} is in two folds; make the features anew")
+    numbers = {name: index for index, name in enumerate(label_names)}
+    truth, predicted, nearest = (
+        predictions[column].map(numbers).to_numpy(np.int64)
+        for column in ("label", "predicted", "knn_predicted")
+    )
+    rows, names = np.arange(len(truth)), tuple(label_names)
+    knn = score(truth, nearest, rows, names, seed)
+    return score(truth, predicted, rows, names, seed) | {
+        "recordings": len(truth),
+        "knn_accuracy": knn["accuracy"],
+        "knn_accuracy_ci95": knn["accuracy_ci95"],
+    }
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """Lay out the scores over all folds, and those of the evaluation set if there is one."""
+    runs = summary["runs"]
+    recordings = max(run["folds"]["recordings"] for run in runs.values())
+    columns = ("accuracy", "macro-F1", "5-NN accuracy")
+    lines = [
+        _SENTENCES[summary["mode"]],
+        f"{recordings} recordings, each tested once; 95 % intervals over recordings",
+        f"{'encoder-head':<22}" + "".join(f"{column:<22}" for column in columns),
+    ]
+    for name, run in runs.items():
+        cells = [
+            with_interval(run["folds"], key) for key in ("accuracy", "macro_f1", "knn_accuracy")
+        ]
+        lines.append(f"{name:<22}" + "".join(f"{cell:<22}" for cell in cells))
+        for split, scores in run["per_split"].items():
+            if split.startswith("eval"):
+                cells = [with_interval(scores["recording"], k) for k in ("accuracy", "macro_f1")]
+                lines.append(f"  {split:<20}" + "".join(f"{cell:<22}" for cell in cells))
+    return "\n".join(line.rstrip() for line in lines)

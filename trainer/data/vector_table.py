@@ -1,0 +1,67 @@
+"""Vectors of tiles or recordings, and what each row is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class VectorTable:
+    """Vectors ``[n, size]`` of tiles or recordings and, per row, its origin and its label.
+
+    A row of a recording has the start of its first tile and is audible if one of its tiles is.
+    Labels are numbers; `NO_LABEL`, -1, is none.
+    """
+
+    vectors: Float32
+    recording_ids: npt.NDArray[np.str_]
+    context_ids: npt.NDArray[np.str_]
+    session_ids: npt.NDArray[np.str_]
+    start_ms: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    audible: npt.NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, size: int) -> "VectorTable":
+        """A table without rows."""
+        no_ids, numbers = np.empty(0, np.str_), np.empty(0, np.int64)
+        vectors, audible = np.empty((0, size), np.float32), np.empty(0, np.bool_)
+        return cls(vectors, no_ids, no_ids, no_ids, numbers, numbers, audible)
+
+    @classmethod
+    def concatenate(cls, tables: Sequence["VectorTable"]) -> "VectorTable":
+        """Join the rows of tables, at least one."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(table, name) for table in tables]) for name in names))
+
+    def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.integer]) -> "VectorTable":
+        """Keep the rows where `rows` ``[n]`` is true, or those it numbers."""
+        return VectorTable(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @property
+    def labelled(self) -> "VectorTable":
+        """The rows with a label."""
+        return self.select(self.labels >= 0)
+
+
+def recording_table(tiles: VectorTable) -> VectorTable:
+    """One vector per recording ``[n, 2 * size]``: mean and maximum over its audible tiles.
+
+    Digital silence has the same vector in all recordings, and how much of it surrounds a sound says
+    little about the sound. A recording without audible tiles has the mean and maximum of all its
+    tiles. Rows are ordered by recording id; the label is that of the first tile.
+    """
+    _, first, rows = np.unique(tiles.recording_ids, return_index=True, return_inverse=True)
+    audible = np.bincount(rows, tiles.audible) > 0
+    used = np.flatnonzero(tiles.audible | ~audible[rows])
+    used = used[np.argsort(rows[used], kind="stable")]
+    starts = np.flatnonzero(np.diff(rows[used], prepend=-1))
+    counts = np.bincount(rows[used])[:, None]
+    mean = np.add.reduceat(tiles.vectors[used], starts) / counts
+    peak = np.maximum.reduceat(tiles.vectors[used], starts)
+    vectors = np.concatenate([mean, peak], axis=1).astype(np.float32)
+    return replace(tiles.select(first), vectors=vectors, audible=audible)

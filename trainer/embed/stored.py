@@ -1,0 +1,201 @@
+"""Vectors that a job keeps, so that each tile is embedded once for all later stages.
+
+``JOB/vectors/<encoder>/<partition>.parquet`` is made when missing. Its metadata holds the digests
+of the encoder and of the data that it was made from.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dem import storage
+from dem.access import is_remote
+from dem.errors import InputError
+from trainer.data.checks import require_shards
+from trainer.data.features import Features
+from trainer.data.shards import CorruptRecords
+from trainer.data.tiles import tile_batches
+from trainer.data.vector_table import VectorTable
+from trainer.embed.parquet import open_parquet, read_about, read_rows, write_rows
+from trainer.model.files import load_keras
+from trainer.model.load import model_sha256
+from trainer.model.vectors import Representation, as_representation
+from trainer.runtime import tensorflow_files
+from trainer.runtime.job_dir import ENCODER, VECTORS
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What turns tiles into vectors.
+
+    Attributes:
+        kind: name of its directory of vectors, such as ``trained``.
+        model: from tiles to vectors.
+        sha256: digest of the model.
+        is_fixed: whether a job has only one, so that vectors of another one are an error.
+    """
+
+    kind: str
+    model: keras.Model
+    sha256: str
+    is_fixed: bool = False
+
+
+def trained_encoder(job_dir: str) -> Encoder:
+    """Load the encoder of a finished training.
+
+    Raises:
+        InputError: the training has not finished.
+    """
+    uri = storage.join(job_dir, ENCODER)
+    if not storage.exists(uri):
+        raise InputError(
+            f"{uri} does not exist: the training of {job_dir} has not finished; finish it with "
+            "python -m trainer.train"
+        )
+    return Encoder("trained", load_keras(uri), model_sha256(uri), is_fixed=True)
+
+
+def built_encoder(kind: str, model: keras.Model, settings: Mapping[str, Any]) -> Encoder:
+    """Wrap a model that was built in this process from `settings`, which JSON can hold."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for weights in model.get_weights():
+        digest.update(weights.tobytes())
+    return Encoder(kind, model, digest.hexdigest())
+
+
+def stored_vectors(
+    encoder: Encoder,
+    features: Features,
+    partitions: Sequence[str],
+    home: str,
+    corrupt: CorruptRecords,
+    most_tiles: int | None = None,
+) -> VectorTable:
+    """Vectors of all tiles of the partitions, in the order of the shards.
+
+    Args:
+        encoder: makes what is missing.
+        features: where the tiles are.
+        partitions: names.
+        home: directory that has or gets ``vectors/``, such as a job directory.
+        corrupt: records that are skipped.
+        most_tiles: of all partitions together; each gives its first ones. Shards hold their
+            contexts in the order of a hash, so these are a fair sample.
+
+    Raises:
+        InputError: a shard is missing, or the vectors are those of another encoder of the job.
+        JobError: more records are corrupt than `corrupt` allows.
+    """
+    require_shards(features, partitions)
+    represent = as_representation(encoder.model)
+    tables = [VectorTable.empty(encoder.model.output_shape[1])]
+    for name in partitions:
+        uri = storage.join(home, VECTORS, encoder.kind, f"{name}.parquet")
+        batches = _batches(encoder, represent, features, name, uri, corrupt)
+        tables += batches if most_tiles is None else _first(batches, most_tiles // len(partitions))
+    return VectorTable.concatenate(tables)
+
+
+def _first(batches: Iterator[VectorTable], rows: int) -> Iterator[VectorTable]:
+    for batch in batches:
+        yield batch.select(np.arange(min(rows, len(batch.labels))))
+        rows -= len(batch.labels)
+        if rows <= 0:
+            return
+
+
+def embed_tiles(
+    represent: Representation, features: Features, partition: str, corrupt: CorruptRecords
+) -> Iterator[VectorTable]:
+    """Embed all tiles of a partition, batch by batch."""
+    for batch in tile_batches(features, [partition], corrupt):
+        yield VectorTable(
+            represent(batch.log_mel),
+            np.array(batch.recording_ids, np.str_),
+            np.array(batch.context_ids, np.str_),
+            np.array(batch.session_ids, np.str_),
+            np.array(batch.start_ms, np.int64),
+            np.array(batch.labels, np.int64),
+            batch.audible,
+        )
+
+
+def _batches(
+    encoder: Encoder,
+    represent: Representation,
+    features: Features,
+    partition: str,
+    uri: str,
+    corrupt: CorruptRecords,
+) -> Iterator[VectorTable]:
+    """Read a partition's vectors, or embed and write them.
+
+    What is read comes from one open file, so a process that replaces it meanwhile does no harm.
+    """
+    shards, labels = features.shard_uris([partition]), features.info.label_names
+    made_from = {"model_sha256": encoder.sha256, "data_sha256": _data_sha256(features, partition)}
+    if storage.exists(uri):
+        with open_parquet(uri) as file:
+            about = read_about(file)
+            if _is_current(about, made_from, encoder, uri):
+                for index, offset, reason in about["corrupt"]:
+                    corrupt.add(shards[index], offset, reason)
+                yield from read_rows(file, labels)
+                return
+
+    def describe() -> dict[str, Any]:
+        places = [(shards.index(shard), *place) for shard, *place in corrupt.places(shards)]
+        return made_from | {"corrupt": places}
+
+    size = encoder.model.output_shape[1]
+    rows = embed_tiles(represent, features, partition, corrupt)
+    yield from write_rows(uri, size, rows, partition, labels, describe)
+
+
+def _is_current(
+    about: Mapping[str, Any], made_from: Mapping[str, str], encoder: Encoder, uri: str
+) -> bool:
+    """Whether a file was made from this encoder and these data.
+
+    Raises:
+        InputError: another encoder made it, and the job has only one.
+    """
+    different = [key for key, value in made_from.items() if about.get(key) != value]
+    if encoder.is_fixed and "model_sha256" in different:
+        directory = uri.rpartition("/")[0]
+        raise InputError(
+            f"{uri} was made by an encoder of sha256 {str(about.get('model_sha256'))[:12]}, but "
+            f"that of the job has {encoder.sha256[:12]}; delete {directory} to embed again"
+        )
+    if different:
+        _LOG.info(f"{uri} was made from another {different[0].partition('_')[0]}: embedding again")
+    return not different
+
+
+def _data_sha256(features: Features, partition: str) -> str:
+    """Digest of what tells a partition's tiles and labels from others without reading them."""
+    info = features.info
+    versions = [_version(uri) for uri in features.shard_uris([partition])]
+    content = [info.content_sha256, info.fingerprint, info.label_names, versions]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _version(uri: str) -> tuple[int, int]:
+    """Size of a file in bytes, and when it was written in ns."""
+    if is_remote(uri):
+        with tensorflow_files.reading(uri):
+            status = tf.io.gfile.stat(uri)
+        return status.length, status.mtime_nsec
+    status = os.stat(uri)  # TensorFlow rounds to seconds
+    return status.st_size, status.st_mtime_ns
