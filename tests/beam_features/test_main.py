@@ -24,7 +24,8 @@ DATAFLOW = ("--runner=DataflowRunner", "--project=my-project", "--region=europe-
         ),
         (
             ["--input", "x", "--shard", "4"],
-            "unknown option '--shard'; see --help and Apache Beam's options; did you mean '--shards'?",
+            "unknown option '--shard'; see --help and Apache Beam's options; did you mean "
+            "'--shards'?",
         ),
         (
             ["--input", "x", "--direct_num_worker=2"],

@@ -162,7 +162,7 @@ def test_changed_listing_is_refused(run_job, make_songs, contents, tmp_path, cap
 
     (source / "rain/7.wav").rename(source / "rain/70.wav")
     assert run_job(source, output) == 2
-    assert "listing_sha256 " in one_error_line(capsys)
+    assert "listing_sha256: stored " in one_error_line(capsys)
 
     shutil.copy(source / "rain/70.wav", source / "rain/7.wav")
     assert run_job(source, output) == 2
