@@ -69,8 +69,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m beam_fea
 
 def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence[str]) -> None:
     watch_sigterm(ctrl_c=True)  # finished shards are complete files
+    from beam_features.job.options import beam_options, check_reachable
     from beam_features.job.run import FeatureJob, run_job
-    from beam_features.job.runners import beam_options, check_reachable
     from dem import storage
     from dem.settings import load_settings
 

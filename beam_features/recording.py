@@ -1,11 +1,11 @@
-"""The words adapters and pipeline share: a recording, a listing, why a file could not be used."""
+"""What adapters and job share: a recording, a listing, and why a file could not be used."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One audio file and where it belongs; see the glossary in README.md."""
+    """One audio file and its place in the dataset; see the glossary in README.md."""
 
     recording_id: str
     uri: str
@@ -14,7 +14,7 @@ class Recording:
     context_id: str
     session_id: str
     sensor_id: str = ""
-    offset_s: float = 0.0  # where it begins in its context
+    offset_s: float = 0.0  # its start in the context
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What an adapter found: the recordings, and the files that it does not take for any."""
+    """What an adapter found: the recordings, and the files that it skipped."""
 
     recordings: tuple[Recording, ...]
     skipped: tuple[Rejection, ...] = ()

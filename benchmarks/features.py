@@ -1,15 +1,16 @@
-"""How fast the feature job is, against its own steps and against a plain librosa script.
+"""Speed of the feature job, relative to its own steps and to a plain librosa script.
 
-One run, one set of files, ratios: ``python -m benchmarks.features [--input DIR] [--repeat N]``.
+All ratios are from one run on one set of files:
+``python -m benchmarks.features [--input DIR] [--repeat N]``.
 
-* floor: decode, resample and log-mel, each alone on one core, added up;
-* script: what one would write with librosa (load, melspectrogram, log, save, file by file), on one
-  core and through a pool of two processes;
-* job: ``python -m beam_features`` with one worker and with two, start and writing included;
+* floor: the sum of decode, resample and log-mel, each measured alone on one core;
+* script: a plain script with librosa (load, melspectrogram, log, save, file by file), on one core
+  and in a pool of two processes;
+* job: ``python -m beam_features`` with one worker and with two, including start and writing;
 * formats: a recording to its tiles, by format, in seconds of one core.
 
-The whole is repeated with the corpus ``--repeat`` times as large, to see whether the cost of an
-hour and the memory stay what they were.
+All of it is repeated with a corpus ``--repeat`` times as large, to see whether the cost of an hour
+of audio and the memory stay constant.
 """
 
 import argparse
@@ -35,7 +36,7 @@ import soundfile
 import soxr
 
 from beam_features.datasets import sample
-from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
+from beam_features.schema.audio.files import AUDIO_SUFFIXES
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.log_mel import log_mel
 from beam_features.tiles.read import ReadSettings, Tally, read_tiles
@@ -55,12 +56,12 @@ _FORMATS = {  # rate in Hz, channels, suffix
 }
 _FORMAT_S = 60
 _SAMPLE_S = 0.1
-_STEP_FILES = 60  # so many files are enough to time a step on
+_STEP_FILES = 60  # enough files to time a step
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What something took: seconds, and the largest process in MiB."""
+    """Seconds, and memory of the largest process in MiB."""
 
     seconds: float
     peak_mib: float = 0.0
@@ -95,7 +96,7 @@ def write_sample_songs(folder: Path) -> Path:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Files below `folder` that look like audio, in order."""
+    """Return the files below `folder` with an audio suffix, sorted."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
 
 
@@ -110,7 +111,7 @@ def copies(files: Sequence[Path], source: Path, target: Path, repeat: int) -> Pa
 
 
 def measure_steps(files: Sequence[Path]) -> float:
-    """Print how many times real time each step runs on one core; return the same of their sum."""
+    """Print the speed of each step on one core, times real time; return that of their sum."""
     with one_core(), pool_of(1) as pool:
         costs = pool.submit(step_costs, [str(file) for file in files]).result()
     print("step on one core, times real time")
@@ -156,13 +157,13 @@ def timed(run: Callable[[], T]) -> tuple[T, float]:
 
 
 def compare_formats(home: Path) -> None:
-    """Print how many times real time a recording of noise becomes tiles, by its format."""
+    """Print the speed from a recording of noise to tiles, times real time, by format."""
     print("recording to tiles on one core, times real time")
     for name, (rate_hz, n_channels, suffix) in _FORMATS.items():
         path = home / f"noise.{suffix}"
         rng = np.random.default_rng(0)
         with soundfile.SoundFile(path, "w", rate_hz, n_channels) as file:
-            for _ in range(_FORMAT_S):  # in one piece, libsndfile's Vorbis encoder crashes
+            for _ in range(_FORMAT_S):  # libsndfile's Vorbis encoder crashes on one long block
                 file.write(rng.normal(0, 0.1, (rate_hz, n_channels)))
         with one_core(), pool_of(1) as pool:
             seconds = pool.submit(tiles_cost, str(path)).result()
@@ -182,7 +183,7 @@ def tiles_cost(file: str) -> float:
 
 
 def compare(corpus: Path, hours: float, floor: float, home: Path) -> None:
-    """Print a line per way of doing it."""
+    """Print a line per method."""
     files = [str(file) for file in audio_files(corpus)]
     costs = {
         "librosa script, one core": script(files, home, 1),
@@ -204,7 +205,7 @@ def compare(corpus: Path, hours: float, floor: float, home: Path) -> None:
 
 
 def script(files: Sequence[str], home: Path, processes: int) -> Cost:
-    """Time a plain script; the import of librosa is in it, as it is for its user."""
+    """Time a plain script, including the import of librosa."""
     target = Path(tempfile.mkdtemp(dir=home))
     begin = time.perf_counter()
     with one_core() if processes == 1 else nullcontext(), pool_of(processes) as pool:
@@ -215,14 +216,14 @@ def script(files: Sequence[str], home: Path, processes: int) -> Cost:
 
 
 def librosa_script(file: str, target: str) -> None:
-    """Load, compute, save: what the script does with one file."""
+    """Load one file, compute its log-mel and save it."""
     samples, _ = librosa.load(file, sr=SPEC.sample_rate_hz, res_type="soxr_hq")
     frames = librosa_log_mel(samples, SPEC).astype(np.float16)
     np.save(Path(target) / file.replace("/", "_"), frames)
 
 
 def job(corpus: Path, home: Path, workers: int) -> Cost:
-    """Time the command, from its start to its end, with all that it starts."""
+    """Time the command, including all processes that it starts."""
     output = Path(tempfile.mkdtemp(dir=home))
     words = ["--dataset", "folder", "--input", str(corpus), "--output", str(output / "features")]
     begin = time.perf_counter()
@@ -253,13 +254,13 @@ def largest(process: psutil.Process) -> int:
 
 
 def pool_of(processes: int) -> ProcessPoolExecutor:
-    """Fresh processes, as a script that is started has."""
+    """Start fresh processes, as a script would."""
     return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
 
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Give one core to what is started in the body: its libraries then start no more threads."""
+    """Limit what the body starts to one core, so that its libraries start no more threads."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:

@@ -1,4 +1,4 @@
-"""librosa's log-mel: the reference for tests, and for how fast the feature job is."""
+"""Log-mel by librosa, the reference for our own."""
 
 import librosa
 import numpy as np
@@ -7,7 +7,7 @@ from beam_features.schema.feature_spec import FeatureSpec
 
 
 def librosa_log_mel(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """``[n_frames, n_mels]`` computed by librosa."""
+    """Compute ``[n_frames, n_mels]`` with librosa."""
     mel = librosa.feature.melspectrogram(
         y=samples,
         sr=spec.sample_rate_hz,

@@ -50,6 +50,11 @@ def test_the_schema_imports_nothing_else_of_the_project() -> None:
                 )
 
 
+def test_benchmarks_import_no_tests() -> None:
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        assert not [name for name in imported_modules(path) if name.split(".")[0] == "tests"], path
+
+
 def loaded_after(statement: str) -> set[str]:
     """Top-level modules that a fresh interpreter has loaded after `statement`."""
     code = f"{statement}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})"
@@ -87,9 +92,14 @@ def test_beam_workers_do_not_load_tensorflow() -> None:
     assert not loaded & {"tensorflow", "keras", "librosa"}
 
 
-def test_the_schema_loads_neither() -> None:
-    loaded = loaded_after(
-        "import beam_features.schema.strip, beam_features.schema.dataset_info, "
-        "dem.settings, dem.command"
-    )
+def test_the_schema_loads_codecs_only_with_its_decoder() -> None:
+    schema = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "beam_features" / "schema").glob("*.py")
+    ]
+    assert len(schema) > 4
+    loaded = loaded_after(f"import {', '.join(schema)}, dem.settings, dem.command")
+    assert not loaded & {"tensorflow", "apache_beam", "librosa", "scipy", "soundfile", "soxr"}
+    loaded = loaded_after("import beam_features.schema.audio.decode")
+    assert {"soundfile", "soxr"} <= loaded
     assert not loaded & {"tensorflow", "apache_beam", "librosa", "scipy"}

@@ -1,4 +1,4 @@
-"""Adapters: each lists the recordings of one dataset layout; none of them reads audio.
+"""Adapters: each lists the recordings of one dataset layout, without reading audio.
 
 An adapter is a function ``(input: str) -> beam_features.recording.Listing``, named here, or by a
 user as ``module:function``. `input` is what ``--input`` says.

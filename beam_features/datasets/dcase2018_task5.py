@@ -1,9 +1,9 @@
-"""DCASE 2018 task 5: a home heard by several microphone arrays (Dekkers 2018, arXiv 1807.11246).
+"""DCASE 2018 task 5: a home with several microphone arrays (Dekkers 2018, arXiv 1807.11246).
 
 Both sets have ``meta.txt`` (file, activity, session; tab-separated), ``evaluation_setup/`` and
-``audio/``. The files of the development set say where they belong: ``DevNode{n}_ex{s}_{k}.wav`` is
-segment k of what node n heard in session s. Those of the evaluation set are numbered; which node
-heard them says ``evaluation_setup/map.txt`` (original name, released name).
+``audio/``. In the development set, ``DevNode{n}_ex{s}_{k}.wav`` is segment k of node n in session
+s. Files of the evaluation set are numbered; ``evaluation_setup/map.txt`` (original name, released
+name) gives their nodes.
 """
 
 import re
@@ -23,16 +23,16 @@ _KNOWN_NODES = ("1", "2", "3", "4")  # those of the development set
 _MAP, _UNKNOWN = "evaluation_setup/map.txt", "unknown_mic_meta.txt"
 _ONLY_IN_THE_EVALUATION_SET = (_MAP, _UNKNOWN, "evaluation_setup/evaluate.txt")
 
-Rows = dict[str, tuple[str, ...]]  # the file that a line begins with: its other columns
+Rows = dict[str, tuple[str, ...]]  # the first column of a line, a file: the other columns
 
 
 def list_recordings(root: str) -> Listing:
-    """List the files of ``meta.txt``; a context is what one node heard in one session.
+    """List the files of ``meta.txt``; a context is one node in one session.
 
-    Partitions of the development set are the folds: the one whose test list holds the file. A part
-    of it without ``evaluation_setup/`` is split by the hash of the session. Those of the evaluation
-    set are ``eval-known`` and ``eval-unknown``, by whether the development set has that node, or
-    ``eval`` where nothing tells.
+    Partitions of the development set are the folds: a file is in the fold whose test list has it.
+    Without ``evaluation_setup/``, the set is split by the hash of the session. Partitions of the
+    evaluation set are ``eval-known`` and ``eval-unknown``, depending on whether the development set
+    has that node, or ``eval`` if the node is not given.
 
     Raises:
         InputError: a list is missing or contradicts another.
@@ -52,7 +52,7 @@ def list_recordings(root: str) -> Listing:
 
 
 def _is_evaluation_set(root: str, meta: Rows) -> bool:
-    """Ask the lists first: fold lists settle it, then lists that only the evaluation set has."""
+    """Decide by the lists: fold lists first, then lists that only the evaluation set has."""
     if any(storage.is_file(_in(root, _test_list(fold))) for fold in _FOLDS):
         return False
     if any(storage.is_file(_in(root, name)) for name in _ONLY_IN_THE_EVALUATION_SET):
@@ -69,7 +69,7 @@ def _development_set(root: str, meta: Rows) -> Listing:
         recording = _recording(root, file, columns, match, "")
         partition = split_by_hash(recording.session_id) if folds is None else folds.get(file)
         if partition is None:
-            detail = "evaluation_setup/ has it in no test list"
+            detail = "it is in no test list of evaluation_setup/"
             skipped.append(Rejection(recording.uri, "list", "no_fold", detail))
         else:
             recordings.append(replace(recording, partition=partition))
@@ -77,7 +77,7 @@ def _development_set(root: str, meta: Rows) -> Listing:
 
 
 def _read_folds(root: str, meta: Rows) -> dict[str, str]:
-    """Find the fold whose test list holds a file, and hold all other lists against ``meta.txt``."""
+    """Map each file to the fold whose test list has it; check all lists against ``meta.txt``."""
     folds: dict[str, str] = {}
     for fold in _FOLDS:
         name = _test_list(fold)
@@ -86,8 +86,7 @@ def _read_folds(root: str, meta: Rows) -> dict[str, str]:
                 raise InputError(f"{_in(root, name)!r} lists {file!r}, which meta.txt does not")
             if file in folds:
                 raise InputError(
-                    f"{file!r} is in the test lists of {folds[file]} and fold{fold}; "
-                    "it can be tested on in one"
+                    f"{file!r} is in the test lists of {folds[file]} and fold{fold}; keep it in one"
                 )
             folds[file] = f"fold{fold}"
         for name in (f"evaluation_setup/fold{fold}_{kind}.txt" for kind in ("train", "evaluate")):
@@ -118,8 +117,8 @@ def _evaluation_set(root: str, meta: Rows) -> Listing:
             columns[0]: file for file, columns in _read_rows(root, _MAP).items() if columns
         }
     unknown = _read_rows(root, _UNKNOWN) if storage.is_file(_in(root, _UNKNOWN)) else None
-    if strangers := [file for file in unknown or () if file not in meta]:
-        raise InputError(f"{_in(root, _UNKNOWN)!r} lists {strangers[0]!r}, which meta.txt does not")
+    if missing := [file for file in unknown or () if file not in meta]:
+        raise InputError(f"{_in(root, _UNKNOWN)!r} lists {missing[0]!r}, which meta.txt does not")
     recordings = []
     for file, columns in meta.items():
         match = _NAME.fullmatch(_base(originals.get(file, file)))
@@ -136,7 +135,7 @@ def _evaluation_set(root: str, meta: Rows) -> Listing:
 def _recording(
     root: str, file: str, columns: tuple[str, ...], match: re.Match[str] | None, partition: str
 ) -> Recording:
-    """Place a file by its original name; without one it is a context of its own."""
+    """Derive context and offset from the original name; without one, the file is a context."""
     label, session = columns or (None, match["session"] if match else _base(file))
     return Recording(
         recording_id=_base(file),
@@ -151,7 +150,7 @@ def _recording(
 
 
 def _read_rows(root: str, name: str) -> Rows:
-    """Read tab-separated lines that each begin with another file."""
+    """Read tab-separated lines; the first column, a file, must be unique."""
     uri = _in(root, name)
     try:
         lines = storage.read_text(uri).splitlines()

@@ -12,9 +12,9 @@ _COLUMNS = {"filename", "fold", "category", "src_file"}
 
 
 def list_recordings(root: str) -> Listing:
-    """List the clips that the dataset's own table names; its folds are the partitions.
+    """List the clips of the dataset's own table; its folds are the partitions.
 
-    Clips cut from one source file share a session: they must not be opposites of each other.
+    Clips cut from one source file share a session, so they are never opposites of each other.
 
     Raises:
         InputError: the table is missing, empty or lacks a column.

@@ -8,7 +8,7 @@ from dem import storage
 from dem.errors import InputError
 
 _TRACKS = "fma_metadata/tracks.csv"
-_SUBSETS = {  # each holds those before it; tracks.csv names the smallest that a track is in
+_SUBSETS = {  # each includes those before it; tracks.csv names a track's smallest subset
     "fma_small": ("small",),
     "fma_medium": ("small", "medium"),
     "fma_large": ("small", "medium", "large"),
@@ -16,16 +16,16 @@ _SUBSETS = {  # each holds those before it; tracks.csv names the smallest that a
 _PARTITIONS = {"training": "train", "validation": "validation", "test": "test"}
 _COLUMNS = (("set", "subset"), ("set", "split"), ("track", "genre_top"), ("artist", "id"))
 _HEADER_ROWS = 3  # group, column, and a row that says "track_id"
-_LONGEST_CELL = 1 << 24  # biographies are longer than what Python's reader takes by default
+_LONGEST_CELL = 1 << 24  # biographies exceed the default limit of Python's reader
 
 
 def list_recordings(root: str) -> Listing:
     """List the tracks of the audio archive in `root`; the dataset's own split is the partitions.
 
-    Tracks of an artist share a session: they must not be opposites of each other.
+    Tracks of an artist share a session, so they are never opposites of each other.
 
     Raises:
-        InputError: the table or the audio is missing, or the table is of another form.
+        InputError: the table or the audio is missing, or the table has another format.
     """
     archive = _archive(root)
     tracks = storage.join(root, *_TRACKS.split("/"))
@@ -43,14 +43,14 @@ def list_recordings(root: str) -> Listing:
 
 def _archive(root: str) -> str:
     """Find the one audio directory in `root`."""
-    there = [name for name in _SUBSETS if storage.list_files(storage.join(root, name))]
-    if len(there) != 1:
+    found = [name for name in _SUBSETS if storage.list_files(storage.join(root, name))]
+    if len(found) != 1:
         raise InputError(
             f"{root!r} must hold one of {', '.join(_SUBSETS)} with mp3 files in it, not "
-            f"{' and '.join(there) or 'none'}; --input takes the directory that holds it and "
+            f"{' and '.join(found) or 'none'}; --input takes the directory that holds it and "
             "fma_metadata/"
         )
-    return there[0]
+    return found[0]
 
 
 def _recordings(tracks: str, audio: str, subsets: Sequence[str]) -> Iterator[Recording]:
@@ -70,7 +70,8 @@ def _recordings(tracks: str, audio: str, subsets: Sequence[str]) -> Iterator[Rec
             for row in reader:
                 if len(row) < len(columns) or not row[0].isdigit():
                     raise InputError(
-                        f"{tracks!r}, line {reader.line_num}: no track; is it cut off?"
+                        f"{tracks!r}, line {reader.line_num}: not a track; the table may be "
+                        "truncated, download it again"
                     )
                 subset, split, genre, artist = (row[place] for place in places)
                 if subset in subsets:

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping
 
 from beam_features.datasets.split import split_by_hash
 from beam_features.recording import Listing, Recording, Rejection
-from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
+from beam_features.schema.audio.files import AUDIO_SUFFIXES
 from dem import storage
 from dem.errors import InputError
 
 
 def list_recordings(root: str) -> Listing:
-    """List the audio files below `root`, told by their suffix.
+    """List the files below `root` that have an audio suffix.
 
-    Skipped, with a reason, is what is hidden, empty, may not be listed, has a name that is not
-    UTF-8, or is a symbolic link out of `root`, to a directory, or to nothing.
+    Files are skipped, with a reason, if they are hidden, empty, in a directory that cannot be
+    listed, or have a name that is not UTF-8; symbolic links if they lead out of `root`, to a
+    directory, or nowhere.
 
     Raises:
         InputError: no file is left.
@@ -23,8 +24,8 @@ def list_recordings(root: str) -> Listing:
     root = root.rstrip("/")
     sizes, obstacles = storage.list_sizes(root), storage.list_obstacles(root)
     skipped = tuple(sorted(_skipped(root, sizes, obstacles), key=lambda rejection: rejection.uri))
-    left_out = {rejection.uri for rejection in skipped}
-    uris = [uri for uri in sizes if _is_audio(uri) and uri not in left_out]
+    unused = {rejection.uri for rejection in skipped}
+    uris = [uri for uri in sizes if _is_audio(uri) and uri not in unused]
     if not uris:
         counts = Counter(rejection.reason for rejection in skipped)
         but = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
@@ -38,7 +39,7 @@ def list_recordings(root: str) -> Listing:
 def _skipped(
     root: str, sizes: Mapping[str, int], obstacles: Mapping[str, tuple[str, str]]
 ) -> Iterator[Rejection]:
-    """Say of each file that could be taken for a recording why it is none; once each."""
+    """Yield, once each, the files that look like recordings but are not used, and why."""
     for uri in {**sizes, **obstacles}:
         if not (_is_audio(uri) or os.path.isdir(uri)):
             continue
@@ -54,7 +55,7 @@ def _skipped(
 
 
 def _is_text(uri: str) -> bool:
-    """Whether it can be written as UTF-8; Python holds the other bytes of names as surrogates."""
+    """Whether it is valid UTF-8; Python represents other bytes of file names as surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in uri)
 
 

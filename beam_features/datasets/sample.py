@@ -1,7 +1,7 @@
-"""An embedded corpus of synthetic songs: the default of the demo, with labels and without files.
+"""A corpus of synthetic songs with labels, generated from a seed: the default of the demo.
 
-Eight classes differ in instrument, rhythm and register, and each of these alone is shared by
-several classes. Songs of a class differ in key, tempo, melody, tone colour, room, noise and level.
+Eight classes differ in instrument, rhythm and register; several classes share each single one of
+these. Songs of a class differ in key, tempo, melody, tone colour, room, noise and level.
 """
 
 import re
@@ -22,7 +22,7 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Instrument:
-    """Sound of a note: amplitudes of its partials, how fast they fade, how they are stretched."""
+    """Sound of a note: amplitudes, decay and stretch of its partials."""
 
     partials: tuple[float, ...]
     decay_s: float
@@ -32,7 +32,7 @@ class _Instrument:
 
 @dataclass(frozen=True)
 class _Style:
-    """A class of songs: who plays, in which register, and when the notes of a 4-beat bar begin."""
+    """A class of songs: instrument, register, and the onsets of the notes in a 4-beat bar."""
 
     instrument: str
     lowest_midi: int
@@ -69,10 +69,10 @@ def list_recordings(source: str) -> Listing:
         source: ``sample:SEED``; equal seeds give equal songs.
 
     Raises:
-        InputError: `source` is of another form.
+        InputError: `source` has another form.
     """
     if not re.fullmatch(r"sample:\d+", source):
-        raise InputError(f"--input of the sample dataset is sample:SEED, not {source!r}")
+        raise InputError(f"--input of the sample dataset must be sample:SEED, not {source!r}")
     partitions = [name for name, songs in SONGS_PER_CLASS.items() for _ in range(songs)]
     return Listing(
         tuple(

@@ -1,10 +1,10 @@
-"""The stable split of datasets that have none: by the sha256 of what must not leak."""
+"""A stable split for datasets without one: by the sha256 of the context."""
 
 import hashlib
 
 
 def sha256_of(text: str) -> str:
-    """Hex digest of a string: stable across processes and machines, unlike `hash`."""
+    """Return the hex digest of a string: stable across processes, unlike `hash`."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A CSV table that says of each recording where it is and what it belongs to."""
+"""A CSV table with the URI, label, partition, context, session and sensor of each recording."""
 
 import csv
 import math
@@ -17,11 +17,11 @@ _COLUMNS = ("uri", "label", "partition", "context_id", "session_id", "sensor_id"
 def list_recordings(table: str) -> Listing:
     """List the rows of `table`; all columns but ``uri`` may be missing, or empty in a row.
 
-    Relative URIs begin at the directory of the table. Rows without a partition are drawn by the
-    hash of their session, which is their context where no other is given, and that their URI.
+    Relative URIs start at the directory of the table. Rows without a partition are split by the
+    hash of their session. The default session is the context, and the default context is the URI.
 
     Raises:
-        InputError: the table does not exist, or a column or a value does not fit.
+        InputError: the table does not exist, or a column or a value is invalid.
     """
     try:
         recordings = tuple(_rows(table))
@@ -53,11 +53,13 @@ def _check_header(table: str, columns: Sequence[str]) -> None:
     known = ", ".join(_COLUMNS)
     unknown = [repr(column) for column in columns if column not in _COLUMNS]
     if unknown:
-        raise InputError(f"{table!r} has unknown columns {', '.join(unknown)}; known are: {known}")
+        raise InputError(
+            f"{table!r} has unknown columns {', '.join(unknown)}; choose from: {known}"
+        )
     if "uri" not in columns or len(set(columns)) < len(columns):
         raise InputError(
             f"{table!r} must begin with a header that has the column uri, and each column once; "
-            f"known are: {known}"
+            f"choose from: {known}"
         )
 
 
@@ -80,9 +82,11 @@ def _recording(row: Mapping[str, str], directory: str, where: str) -> Recording:
 
 
 def _partition(name: str, where: str) -> str:
-    """Partitions are the beginnings of file names, and of patterns of them."""
+    """Check a partition's name: file names, and patterns of them, begin with it."""
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise InputError(f"{where}: partition {name!r} must be of letters, digits, '_', '-', '.'")
+        raise InputError(
+            f"{where}: partition {name!r} may only have letters, digits, '_', '-', '.'"
+        )
     return name
 
 
@@ -92,5 +96,5 @@ def _seconds(cell: str, where: str) -> float:
     except ValueError:
         offset_s = math.nan
     if not 0 <= offset_s < math.inf:
-        raise InputError(f"{where}: offset_s {cell!r} is not a number of seconds, 0 or more")
+        raise InputError(f"{where}: offset_s {cell!r} must be a number of seconds, 0 or more")
     return offset_s

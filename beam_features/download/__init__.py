@@ -1,1 +1,1 @@
-"""Fetch public datasets and lay them out as the feature job reads them."""
+"""Download public datasets and lay them out as the feature job reads them."""

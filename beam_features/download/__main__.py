@@ -57,13 +57,13 @@ def _run(known: argparse.Namespace) -> None:
         raise InputError(f"--base-url must begin with http:// or https://, not {known.base_url!r}")
     if is_remote(known.output):
         raise InputError(
-            f"--output takes a local directory, not {known.output!r}; copy the result from there"
+            f"--output takes a local directory, not {known.output!r}; upload the result afterwards"
         )
     output = Path(known.output)
     if output.exists() and not output.is_dir():
         raise InputError(f"--output takes a directory, but {known.output!r} is a file")
 
-    from beam_features.download.dataset import download
+    from beam_features.download.run import download
 
     try:
         download(
@@ -74,7 +74,7 @@ def _run(known: argparse.Namespace) -> None:
             keep_archives=known.keep_archives,
         )
     except KeyboardInterrupt as error:
-        raise Terminated("interrupted; run the same command again, it goes on from here") from error
+        raise Terminated("interrupted; the same command resumes") from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What can be fetched: archives, checksums, licences. docs/download.md tells where each is from."""
+"""What can be downloaded: archives, checksums, licences. Sources are in docs/download.md."""
 
 from dataclasses import dataclass
 
@@ -13,25 +13,25 @@ class Archive:
     name: str
     url: str
     size_bytes: int
-    """As published, which is rounded: for the estimate, never for a check."""
+    """As published, which is rounded: for the estimate, not for verification."""
     checksum: str | None
-    """``algorithm:hex`` as published, or None where the home of the dataset publishes none."""
+    """``algorithm:hex`` as published, or None if none is published."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Archives that make a dataset, and what is there once they are unpacked."""
+    """The archives of a dataset, and what they hold once unpacked."""
 
     name: str
     archives: tuple[Archive, ...]
     roots: tuple[str, ...]
-    """Top-level directories of the archives; what else they hold is left out."""
+    """Top-level directories of the archives; anything else in them is skipped."""
     required: tuple[tuple[str, int], ...]
-    """Glob patterns, and how many files must match each at least."""
+    """Glob patterns, and the least number of files that must match each."""
     unpacked_bytes: int
     licence: str
     adapter: str
-    """What ``python -m beam_features --dataset`` calls this layout."""
+    """The layout's name for ``python -m beam_features --dataset``."""
     input: str
     """Directory for ``--input``, relative to the output."""
 
@@ -88,24 +88,9 @@ _EVAL_AUDIO_MD5 = (
 )
 
 
-def _zenodo(record: int, name: str, size_bytes: int, md5: str) -> Archive:
-    return Archive(name, _ZENODO.format(record=record, name=name), size_bytes, f"md5:{md5}")
-
-
-def _zenodo_audio(
-    record: int, prefix: str, md5s: tuple[str, ...], last_bytes: int
-) -> tuple[Archive, ...]:
-    """Numbered parts, all of about 2 GB but the last."""
-    sizes = [2_000_000_000] * (len(md5s) - 1) + [last_bytes]
-    return tuple(
-        _zenodo(record, f"{prefix}.audio.{number}.zip", size, md5)
-        for number, (size, md5) in enumerate(zip(sizes, md5s, strict=True), start=1)
-    )
-
-
 _SINS_LICENCE = (
-    "free for non-commercial use, under the end user licence agreement in EULA.pdf, which "
-    "comes with it; please cite Dekkers et al., DCASE 2018 (arXiv 1807.11246)"
+    "free for non-commercial use, under the end user licence agreement in its "
+    "EULA.pdf; please cite Dekkers et al., DCASE 2018 (arXiv 1807.11246)"
 )
 _SINS_FILES = 72_984  # of 10 s, 16 kHz, 4 channels, 16 bit
 _SINS_BYTES = _SINS_FILES * 10 * 16_000 * 4 * 2
@@ -117,7 +102,7 @@ _ESC50 = Dataset(
             "ESC-50-master.zip",
             "https://github.com/karolpiczak/ESC-50/archive/master.zip",
             size_bytes=600_000_000,
-            checksum=None,  # GitHub packs it on demand and promises no stable bytes
+            checksum=None,  # GitHub packs it on demand; the bytes may change
         ),
     ),
     roots=("ESC-50-master",),
@@ -129,47 +114,63 @@ _ESC50 = Dataset(
     input="ESC-50-master",
 )
 
-_DCASE_DEV = Dataset(
-    name="dcase2018-task5",
-    archives=(
-        _zenodo(1247102, "DCASE2018-task5-dev.doc.zip", 62_900, "4517a2560820af5da20e65e4a15a2d90"),
-        _zenodo(
-            1247102, "DCASE2018-task5-dev.meta.zip", 984_000, "8fd269986c168db5562e7509e6dc033a"
-        ),
-        *_zenodo_audio(1247102, "DCASE2018-task5-dev", _DEV_AUDIO_MD5, 1_800_000_000),
-    ),
-    roots=("DCASE2018-task5-dev",),
-    required=(
-        ("DCASE2018-task5-dev/meta.txt", 1),
-        ("DCASE2018-task5-dev/evaluation_setup/fold*.txt", 4),
-        ("DCASE2018-task5-dev/audio/*.wav", 1),
-    ),
-    unpacked_bytes=_SINS_BYTES,
-    licence=_SINS_LICENCE,
-    adapter="dcase2018-task5",
-    input="DCASE2018-task5-dev",
-)
 
-_DCASE_EVAL = Dataset(
-    name="dcase2018-task5-eval",
-    archives=(
-        _zenodo(
-            1964758, "DCASE2018-task5-eval.doc.zip", 61_735, "46bb9533c4ac74f65a959fa4c963d25f"
+def _dcase(
+    name: str,
+    record: int,
+    release: str,
+    documents: tuple[tuple[str, int, str], ...],
+    audio_md5: tuple[str, ...],
+    last_audio_bytes: int,
+    lists: tuple[tuple[str, int], ...] = (),
+) -> Dataset:
+    """A set of DCASE 2018 task 5 on Zenodo: documents, then parts of 2 GB of audio but the last."""
+    sizes = [2_000_000_000] * (len(audio_md5) - 1) + [last_audio_bytes]
+    audio = [
+        (f"audio.{number}", *part)
+        for number, part in enumerate(zip(sizes, audio_md5, strict=True), start=1)
+    ]
+    return Dataset(
+        name=name,
+        archives=tuple(
+            Archive(file, _ZENODO.format(record=record, name=file), size_bytes, f"md5:{md5}")
+            for part, size_bytes, md5 in (*documents, *audio)
+            for file in [f"{release}.{part}.zip"]
         ),
-        _zenodo(
-            1964758, "DCASE2018-task5-eval.meta.zip", 1_137_185, "5256ade2443e80dc11ae8e816edaf664"
+        roots=(release,),
+        required=tuple(
+            (f"{release}/{pattern}", least)
+            for pattern, least in (("meta.txt", 1), *lists, ("audio/*.wav", 1))
         ),
-        *_zenodo_audio(1964758, "DCASE2018-task5-eval", _EVAL_AUDIO_MD5, 1_331_540_000),
+        unpacked_bytes=_SINS_BYTES,
+        licence=_SINS_LICENCE,
+        adapter="dcase2018-task5",
+        input=release,
+    )
+
+
+_DCASE_DEV = _dcase(
+    "dcase2018-task5",
+    1247102,
+    "DCASE2018-task5-dev",
+    (
+        ("doc", 62_900, "4517a2560820af5da20e65e4a15a2d90"),
+        ("meta", 984_000, "8fd269986c168db5562e7509e6dc033a"),
     ),
-    roots=("DCASE2018-task5-eval",),
-    required=(
-        ("DCASE2018-task5-eval/meta.txt", 1),
-        ("DCASE2018-task5-eval/audio/*.wav", 1),
+    _DEV_AUDIO_MD5,
+    1_800_000_000,
+    lists=(("evaluation_setup/fold*.txt", 4),),
+)
+_DCASE_EVAL = _dcase(
+    "dcase2018-task5-eval",
+    1964758,
+    "DCASE2018-task5-eval",
+    (
+        ("doc", 61_735, "46bb9533c4ac74f65a959fa4c963d25f"),
+        ("meta", 1_137_185, "5256ade2443e80dc11ae8e816edaf664"),
     ),
-    unpacked_bytes=_SINS_BYTES,
-    licence=_SINS_LICENCE,
-    adapter="dcase2018-task5",
-    input="DCASE2018-task5-eval",
+    _EVAL_AUDIO_MD5,
+    1_331_540_000,
 )
 
 _FMA_SMALL = Dataset(

@@ -1,4 +1,4 @@
-"""Fetch one archive: pooch checks and names it, the downloader here goes on after a break."""
+"""Download one archive: pooch verifies and names it, the downloader here resumes transfers."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from tqdm import tqdm
 from beam_features.download.catalogue import Archive
 from dem.errors import JobError
 
-_CHUNK_BYTES = 1 << 16  # what a kill may lose
+_CHUNK_BYTES = 1 << 16  # at most lost by a kill
 _TIMEOUT_S = 30
 _LONGEST_WAIT_S = 30
 _BUSY = (429, 500, 502, 503, 504)
@@ -21,10 +21,10 @@ pooch.get_logger().setLevel("WARNING")
 
 
 def fetch(archive: Archive, url: str, directory: Path, retries: int) -> Path:
-    """Have a complete, checked archive in `directory`; one that is there already is not fetched.
+    """Return the path of the verified archive in `directory`; download it if it is not there.
 
     Raises:
-        JobError: the server does not give the archive, or gives other bytes than published.
+        JobError: the server does not send the archive, or its checksum differs.
     """
     part = directory / f"{archive.name}.part"
     try:
@@ -35,23 +35,23 @@ def fetch(archive: Archive, url: str, directory: Path, retries: int) -> Path:
             path=directory,
             downloader=ResumingDownloader(part, retries),
         )
-    except ValueError as error:  # pooch's word for a wrong checksum; it has removed its file
+    except ValueError as error:  # what pooch raises for a wrong checksum; it has deleted its file
         part.unlink(missing_ok=True)
-        raise JobError(f"{url}: {error} Run the same command again to fetch it anew.") from error
+        raise JobError(f"{url}: {error} Run the same command to download it again.") from error
     part.unlink(missing_ok=True)
     return Path(path)
 
 
-class _Broken(Exception):  # noqa: N818 - a state that the next attempt may leave
-    """The transfer stopped early; what came is in the part file."""
+class _Broken(Exception):  # noqa: N818 - the next attempt may succeed
+    """The transfer stopped early; the bytes received are in the part file."""
 
 
 class ResumingDownloader:
     """Downloader for pooch that appends to a part file by HTTP range requests (RFC 9110, 14).
 
     Args:
-        part: keeps what has come so far, also when the process is killed.
-        retries: how often to go on after a broken connection.
+        part: keeps the bytes received so far, even if the process is killed.
+        retries: how often to resume after a broken connection.
         first_wait_s: pause before the first retry; it doubles with each.
     """
 
@@ -61,10 +61,10 @@ class ResumingDownloader:
         self.first_wait_s = first_wait_s
 
     def __call__(self, url: str, output_file: str, _pooch: object) -> None:
-        """Fetch `url` into `output_file`.
+        """Download `url` to `output_file`.
 
         Raises:
-            JobError: the server refuses, or the connection broke more often than `retries`.
+            JobError: the server refuses, or the connection broke more than `retries` times.
         """
         for attempt in range(self.retries + 1):
             try:
@@ -73,8 +73,8 @@ class ResumingDownloader:
             except _Broken as error:
                 if attempt == self.retries:
                     raise JobError(
-                        f"cannot fetch {url}: {error}; {self._have():,} bytes are kept, run the "
-                        "same command again to go on from there"
+                        f"cannot download {url}: {error}; {self._have():,} bytes are kept, the "
+                        "same command resumes"
                     ) from error
                 time.sleep(min(self.first_wait_s * 2**attempt, _LONGEST_WAIT_S))
         _hand_over(self.part, Path(output_file))
@@ -83,9 +83,9 @@ class ResumingDownloader:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _continue(self, url: str) -> None:
-        """Ask for what is missing and append it."""
+        """Request the missing bytes and append them."""
         have = self._have()
-        # Compressed transfer would make the ranges those of other bytes.
+        # With a compressed transfer the ranges would count compressed bytes.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         try:
             with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
@@ -97,27 +97,27 @@ class ResumingDownloader:
         ) as error:
             raise _Broken(_reason(error)) from error
         except requests.RequestException as error:
-            raise JobError(f"cannot fetch {url}: {_reason(error)}; check --base-url") from error
+            raise JobError(f"cannot download {url}: {_reason(error)}; check --base-url") from error
         if not usable and not have:
-            raise JobError(f"cannot fetch {url}: the server sends a part that was not asked for")
-        if not usable:  # what we have is no beginning of what the server has
+            raise JobError(f"cannot download {url}: the server sent a range that was not requested")
+        if not usable:  # the part file is not the beginning of the server's file
             self.part.unlink()
             self._continue(url)
 
     def _receive(self, response: requests.Response, have: int) -> bool:
-        """Append the body to the part file; say whether the part file fits the server's."""
+        """Append the body to the part file; return whether the part file fits the server's."""
         status = response.status_code
         start, total = _range(response)
-        if have and status == 416:  # nothing beyond: complete, if sizes agree
+        if have and status == 416:  # no more bytes: complete if the sizes agree
             return have == total
         if status == 206 and start != have:
             return False
         if status in _BUSY:
-            raise _Broken(f"the server answers {status} {response.reason}")
+            raise _Broken(f"the server returned {status} {response.reason}")
         if status not in (200, 206):
             raise JobError(
-                f"cannot fetch {response.url}: the server answers {status} {response.reason}; "
-                "try later, or name a mirror with --base-url"
+                f"cannot download {response.url}: the server returned {status} {response.reason}; "
+                "try again later, or name a mirror with --base-url"
             )
         fresh = status == 200  # also from a server that ignores ranges
         with (
@@ -128,7 +128,7 @@ class ResumingDownloader:
                 total=total,
                 unit="B",
                 unit_scale=True,
-                disable=None,  # where stderr is no terminal
+                disable=None,  # unless stderr is a terminal
             ) as bar,
         ):
             for chunk in response.iter_content(_CHUNK_BYTES):
@@ -140,7 +140,7 @@ class ResumingDownloader:
 
 
 def _range(response: requests.Response) -> tuple[int | None, int | None]:
-    """Where the body starts in the file and how long the file is; None where it is not told."""
+    """Return the body's offset in the file and the file's length; None if not stated."""
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
@@ -151,9 +151,9 @@ def _range(response: requests.Response) -> tuple[int | None, int | None]:
 
 
 def _hand_over(part: Path, output: Path) -> None:
-    """Give pooch the file under its temporary name.
+    """Link the file to pooch's temporary name.
 
-    By a link, so that a kill while pooch computes the checksum does not lose the part file.
+    A link, so that a kill while pooch computes the checksum does not lose the part file.
     """
     output.unlink(missing_ok=True)
     try:
@@ -163,6 +163,6 @@ def _hand_over(part: Path, output: Path) -> None:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """The first line of the innermost message that requests has wrapped."""
+    """Return the first line of the innermost message that requests has wrapped."""
     inner = error.args[0] if error.args else error
     return str(getattr(inner, "reason", None) or inner).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Unpack one zip file; refuse names that lead out of the directory."""
+"""Unpack one zip file; refuse member names that lead out of the directory."""
 
 import shutil
 import zipfile
@@ -12,13 +12,13 @@ from dem.errors import JobError
 
 
 def unpack(archive: Path, directory: Path, roots: Collection[str]) -> None:
-    """Unpack the `roots` of `archive` into `directory`, over what an interrupted try left.
+    """Unpack the `roots` of `archive` into `directory`, over files of an interrupted attempt.
 
-    The zip's CRC-32 of each member is checked on the way.
+    The CRC-32 of each member is verified.
 
     Raises:
-        JobError: damaged, or with a name that leads elsewhere (the archive is then deleted), or
-            too large for the disk.
+        JobError: the archive is corrupt or has a member outside of the directory (it is then
+            deleted), or it is too large for the disk.
     """
     try:
         with zipfile.ZipFile(archive) as file:
@@ -29,8 +29,8 @@ def unpack(archive: Path, directory: Path, roots: Collection[str]) -> None:
     except (_UnsafeName, zipfile.BadZipFile, zlib.error, EOFError) as error:
         archive.unlink()
         raise JobError(
-            f"{archive.name} is not usable: {error}; it is deleted, run the same command again "
-            "to fetch it anew"
+            f"{archive.name} cannot be unpacked: {error}; it was deleted, run the same command to "
+            "download it again"
         ) from error
 
 
@@ -39,10 +39,10 @@ class _UnsafeName(Exception):  # noqa: N818
 
 
 def _belongs(name: str, roots: Collection[str]) -> bool:
-    """Whether a member is below one of `roots`; others, such as ``__MACOSX/``, are left out."""
+    """Whether a member is below one of `roots`; others, such as ``__MACOSX/``, are skipped."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name:
-        raise _UnsafeName(f"its member {name!r} would be written elsewhere")
+        raise _UnsafeName(f"its member {name!r} would be written outside of the directory")
     return path.parts[:1] != () and path.parts[0] in roots
 
 
@@ -50,6 +50,6 @@ def _check_space(needed: int, directory: Path) -> None:
     free = shutil.disk_usage(directory).free
     if needed > free:
         raise JobError(
-            f"{directory} has {free:,} bytes free, the next archive unpacks to {needed:,}; "
-            "make room and run the same command again"
+            f"{directory} has {free:,} bytes free, the next archive needs {needed:,}; free some "
+            "space and run the same command again"
         )

@@ -1,1 +1,1 @@
-"""The Beam job: plan, graph, runners, shards, progress."""
+"""The Beam job: plan, graph, shards, progress, output directory."""

@@ -1,4 +1,4 @@
-"""The Beam graph, apart from any runner."""
+"""The Beam graph, independent of the runner."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -6,8 +6,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from threadpoolctl import threadpool_limits
 
-from beam_features.job.plan import Shard
-from beam_features.job.run_directory import Place, Run
+from beam_features.job.attempt import Attempt, Place
 from beam_features.job.shard_writer import ShardSummary, write_shard
 from beam_features.tiles.read import ReadSettings
 from dem import storage
@@ -16,49 +15,43 @@ from dem import storage
 class WriteShard(beam.DoFn):  # type: ignore[misc]
     """Make one shard and count what happened."""
 
-    def __init__(self, run: Run, output: str, summaries: str, settings: ReadSettings) -> None:
-        self._run, self._output, self._summaries = run, output, summaries
-        self._settings = settings
+    def __init__(self, attempt: Attempt, output: str, settings: ReadSettings) -> None:
+        self._attempt, self._output, self._settings = attempt, output, settings
 
     def setup(self) -> None:
-        """Leave the other cores to other workers: threads of BLAS spin while they wait."""
+        """Limit BLAS to one thread: its threads spin while they wait, and other workers starve."""
         threadpool_limits(1, "blas")
 
     def process(self, place: Place) -> Iterator[str]:
-        """Make the shard at a place in the plan and its summary; yield its name.
+        """Make the shard at a place in the plan, and its summary; yield its name.
 
-        Both are moved into place when they are whole, the summary last, so that an interrupted
-        try leaves no mark.
+        Both are moved into place once they are complete, the summary last, so that an interrupted
+        attempt leaves nothing that looks finished.
         """
-        planned = self._run.read_plan(place)
+        planned = self._attempt.read_plan(place)
         shard = planned.shard
-        with self._run.scratch() as scratch:
-            made = storage.join(scratch, shard.name), summary_uri(scratch, shard)
-            summary = write_shard(shard, scratch, made[1], planned.label_ids, self._settings)
-            self._run.check_current()
-            storage.rename(made[0], storage.join(self._output, shard.name))
-            storage.rename(made[1], summary_uri(self._summaries, shard))
+        with self._attempt.scratch() as scratch:
+            summary = write_shard(shard, scratch, planned.label_ids, self._settings)
+            self._attempt.check_current()
+            places = {shard.name: self._output, shard.summary_name: self._attempt.incomplete}
+            for name, directory in places.items():
+                storage.rename(storage.join(scratch, name), storage.join(directory, name))
         count(summary)
         yield shard.name
 
 
 def count(summary: ShardSummary) -> None:
-    """Add a finished shard to Beam's counters, which runners show while they run."""
+    """Add a finished shard to Beam's counters, which runners show during the run."""
     for name in ("recordings", "silent", "tiles", "seconds", "bytes_read", "bytes_written"):
         Metrics.counter("beam_features", name).inc(round(getattr(summary, name)))
     for rejection in summary.rejections:
         Metrics.counter("beam_features", f"rejected_{rejection.reason}").inc()
 
 
-def summary_uri(summaries: str, shard: Shard) -> str:
-    """Where the summary of a shard lies while the job is under way."""
-    return storage.join(summaries, shard.name.replace(".tfrecord", ".json"))
-
-
 def build_pipeline(
     pipeline: beam.Pipeline, places: Sequence[Place], write: WriteShard
 ) -> Iterable[str]:
-    """Add the job's steps to `pipeline`; the result holds the names of the finished shards."""
+    """Add the job's steps to `pipeline`; return the names of the finished shards."""
     return (  # type: ignore[no-any-return]
         pipeline
         | "PlannedShards" >> beam.Create(places, reshuffle=False)

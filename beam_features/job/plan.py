@@ -1,7 +1,7 @@
-"""Which context goes into which shard: decided before anything is read, the same on every run.
+"""Which context goes into which shard: decided before any audio is read, the same on every run.
 
-A shard is the unit of work. It depends on nothing but its recordings and the settings, so shards
-can be made in any order, on any machine, and those that a killed job finished need not be redone.
+A shard is the unit of work. It depends only on its recordings and the settings, so shards can be
+made in any order, on any machine, and those that a killed job finished need not be redone.
 """
 
 import heapq
@@ -31,7 +31,16 @@ class Shard:
     @property
     def name(self) -> str:
         """File name, such as ``train-00001-of-00004.tfrecord``."""
-        return f"{self.partition}-{self.index:05d}-of-{self.total:05d}.tfrecord"
+        return f"{self._stem}.tfrecord"
+
+    @property
+    def summary_name(self) -> str:
+        """File name of its summary, such as ``train-00001-of-00004.json``."""
+        return f"{self._stem}.json"
+
+    @property
+    def _stem(self) -> str:
+        return f"{self.partition}-{self.index:05d}-of-{self.total:05d}"
 
 
 def shard_pattern(partition: str, total: int) -> str:
@@ -48,10 +57,10 @@ def plan_shards(
 ) -> list[Shard]:
     """Spread each partition's contexts evenly over at most `shards_per_partition` shards.
 
-    Contexts are ordered by the sha256 of their id, so that every shard is a mixture. Those of a
-    session that several sensors heard stay together, side by side: a reader finds the same instant
-    at another sensor without a search. Where no number is given it grows with the recordings: a
-    kill should cost little, and many workers should find work.
+    Contexts are ordered by the sha256 of their id, so that every shard is a mixture. The contexts
+    of a session with several sensors stay adjacent in one shard: a reader finds the same instant at
+    another sensor without a search. The default number of shards grows with the recordings, so that
+    a kill costs little and many workers have work.
     """
     partitions: dict[str, dict[str, list[Recording]]] = defaultdict(lambda: defaultdict(list))
     for recording in recordings:
@@ -82,9 +91,9 @@ def _plan_partition(
 
 
 def _units(contexts: Sequence[Context]) -> list[tuple[Context, ...]]:
-    """Group contexts that one shard must hold: all of a session of several sensors, or just one.
+    """Group contexts that must be in one shard: all of a session with several sensors, or one.
 
-    Units come in the order of the sha256 of their name.
+    Units are in the order of the sha256 of their name.
     """
     sensors: dict[str, set[str]] = defaultdict(set)
     for context in contexts:
@@ -98,9 +107,9 @@ def _units(contexts: Sequence[Context]) -> list[tuple[Context, ...]]:
 
 
 def _balanced(sizes: Sequence[int], total: int) -> list[list[int]]:
-    """Share out numbered units, the largest first, each to the least loaded of `total` shares.
+    """Assign numbered units, the largest first, each to the least loaded of `total` shares.
 
-    The largest share is that of the largest unit, or within a third of the best possible (Graham
+    The largest share is that of the largest unit, or at most a third above the optimum (Graham
     1969, https://doi.org/10.1137/0117039). Units of a share are in the order of their numbers.
     """
     shares: list[list[int]] = [[] for _ in range(total)]
@@ -113,7 +122,7 @@ def _balanced(sizes: Sequence[int], total: int) -> list[list[int]]:
 
 
 def check_unique(recordings: Sequence[Recording]) -> None:
-    """Refuse two recordings of one id: scores per recording would mix them."""
+    """Refuse two recordings with one id: scores per recording would mix them."""
     seen: set[str] = set()
     for recording in recordings:
         if recording.recording_id in seen:
@@ -124,7 +133,7 @@ def check_unique(recordings: Sequence[Recording]) -> None:
 
 
 def check_contexts(recordings: Iterable[Recording]) -> None:
-    """Refuse a context in two partitions, which leaks, or of two sessions or sensors."""
+    """Refuse a context in two partitions (a leak), or of two sessions or sensors."""
     first: dict[str, Recording] = {}
     for recording in recordings:
         other = first.setdefault(recording.context_id, recording)

@@ -1,6 +1,6 @@
-"""What a run has done so far, told while it runs: by the summaries that its shards leave.
+"""Progress lines of a run, from the summaries of its finished shards.
 
-These lie in the output, so it is the same on every runner.
+The summaries are in the output directory, so this works with every runner.
 """
 
 import threading
@@ -18,9 +18,9 @@ _LATER_INTERVAL = 0.05  # of the time that has passed: a line for every 5 %
 
 @dataclass
 class Progress:
-    """Shards of this run that are finished, and what is in them."""
+    """Totals of the shards that this run has finished."""
 
-    wanted: frozenset[str]  # URIs of the summaries that this run is to make
+    wanted: frozenset[str]  # URIs of the summaries that this run will write
     begin: float = field(default_factory=time.monotonic)
     shards: int = 0
     seconds: float = 0.0
@@ -28,8 +28,8 @@ class Progress:
     bytes_written: int = 0
     _seen: set[str] = field(default_factory=set)
 
-    def look(self, directory: str) -> bool:
-        """Read the summaries that are new in `directory`; whether there were any."""
+    def update(self, directory: str) -> bool:
+        """Read the new summaries in `directory`; return whether there were any."""
         new = (self.wanted & set(storage.list_files(directory))) - self._seen
         for uri in sorted(new):
             summary = ShardSummary.parse(storage.read_text(uri))
@@ -41,7 +41,7 @@ class Progress:
         return bool(new)
 
     def line(self) -> str:
-        """Say it in one line."""
+        """Format the totals as one line."""
         elapsed_s = time.monotonic() - self.begin
         return (
             f"{self.shards} of {len(self.wanted)} shards, {self.seconds / 3600:.2f} h of audio in "
@@ -51,14 +51,14 @@ class Progress:
 
 
 @contextmanager
-def told(progress: Progress, directory: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Say how far the run is, from time to time, while the body runs, and once at its end."""
+def reported(progress: Progress, directory: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Call `say` with the progress at intervals while the body runs, and once at its end."""
     done = threading.Event()
 
     def watch() -> None:
         interval_s = _FIRST_INTERVAL_S
         while not done.wait(interval_s):
-            if progress.look(directory):
+            if progress.update(directory):
                 say(progress.line())
             passed_s = time.monotonic() - progress.begin
             interval_s = max(_FIRST_INTERVAL_S, _LATER_INTERVAL * passed_s)
@@ -70,5 +70,5 @@ def told(progress: Progress, directory: str, say: Callable[[str], None]) -> Iter
     finally:
         done.set()
         watcher.join()
-    progress.look(directory)
+    progress.update(directory)
     say(progress.line())

@@ -1,26 +1,24 @@
-"""Make one shard: read its recordings, write its tiles, leave a summary. Called by Beam workers."""
+"""Make one shard: read its recordings, write its tiles and a summary. Called by Beam workers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from beam_features.job.plan import Shard
 from beam_features.job.tfrecord import frame_record
 from beam_features.recording import Recording, Rejection
-from beam_features.schema.audio.rejection import RejectedRecording
+from beam_features.schema.audio.files import Float32, RejectedRecording
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.strip import Strip, encode_strip
-from beam_features.tiles.cut import strips_of, strips_of_contexts
 from beam_features.tiles.read import ReadSettings, Tally, read_tiles
+from beam_features.tiles.strips import strips_of, strips_of_contexts
 from dem import storage
 
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What a finished shard holds; its presence means that the shard is complete."""
+    """What a finished shard holds; its presence marks the shard as complete."""
 
     strips: int
     tiles: int
@@ -43,24 +41,20 @@ class ShardSummary:
 
 
 def write_shard(
-    shard: Shard,
-    output: str,
-    summary_uri: str,
-    label_ids: Mapping[str, int],
-    settings: ReadSettings,
+    shard: Shard, output: str, label_ids: Mapping[str, int], settings: ReadSettings
 ) -> ShardSummary:
-    """Write ``output/shard.name``, then its summary, each complete or not at all."""
+    """Write a shard, then its summary, to the directory `output`, each atomically."""
     spec = settings.spec
     tally = Tally()
     rejections: list[Rejection] = []
     moments: list[Moments] = []
     n_tiles = n_bytes = 0
 
-    def read(recording: Recording) -> Iterator[npt.NDArray[np.float32]]:
+    def read(recording: Recording) -> Iterator[Float32]:
         return read_tiles(recording.uri, settings, tally)
 
-    def reject(recording: Recording, why: RejectedRecording) -> None:
-        rejections.append(Rejection(recording.uri, why.stage, why.reason, why.detail))
+    def reject(recording: Recording, cause: RejectedRecording) -> None:
+        rejections.append(Rejection(recording.uri, cause.stage, cause.reason, cause.detail))
 
     def strips_of_one(context: Sequence[Recording]) -> Iterator[Strip]:
         return strips_of(context, read, reject, label_ids, spec)
@@ -82,5 +76,5 @@ def write_shard(
         moments=Moments.total(moments, spec.n_mels),
         rejections=tuple(rejections),
     )
-    storage.write_text(summary_uri, summary.dump())
+    storage.write_text(storage.join(output, shard.summary_name), summary.dump())
     return summary

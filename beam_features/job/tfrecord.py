@@ -12,7 +12,7 @@ _MASK_DELTA = 0xA282EAD8
 
 
 def frame_record(data: bytes) -> bytes:
-    """Wrap one serialised record for appending to a TFRecord file."""
+    """Frame one serialised record, to be appended to a TFRecord file."""
     length = struct.pack("<Q", len(data))
     return b"".join(
         (length, struct.pack("<I", _masked_crc(length)), data, struct.pack("<I", _masked_crc(data)))

@@ -1,5 +1,5 @@
-"""The contract between the stages: records, shapes, settings, errors and exit codes.
+"""The contract between the stages: records, shapes, feature settings, and the decoder.
 
 The only part of `beam_features` that the trainer imports. It imports neither Apache Beam nor
-TensorFlow, so every stage can load it in a fraction of a second.
+TensorFlow, and codecs only in `audio`, so every stage can load it in a fraction of a second.
 """

@@ -1,4 +1,4 @@
-"""`dataset_info.json`: what a finished features directory holds; its presence means complete."""
+"""`dataset_info.json`: what a features directory holds; its presence marks it as complete."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ DATASET_INFO = "dataset_info.json"
 
 @dataclass(frozen=True)
 class Moments:
-    """Per mel bin: how many values, their sum and sum of squares; moments of unions are sums."""
+    """Per mel bin: count, sum and sum of squares of the values; moments of unions are sums."""
 
     count: int
     sum: tuple[float, ...]
@@ -27,7 +27,7 @@ class Moments:
 
     @classmethod
     def of(cls, log_mel: npt.NDArray[np.floating]) -> "Moments":
-        """Measure tiles ``[..., n_mels]`` as stored: after rounding to the record's type."""
+        """Compute the moments of tiles ``[..., n_mels]`` after rounding to the record's type."""
         values = log_mel.astype(LOG_MEL_DTYPE).astype(np.float64).reshape(-1, log_mel.shape[-1])
         return cls(
             len(values),
@@ -37,7 +37,7 @@ class Moments:
 
     @classmethod
     def total(cls, parts: Iterable["Moments"], n_mels: int) -> "Moments":
-        """Moments of the union of disjoint parts."""
+        """Return the moments of the union of disjoint parts."""
         parts = list(parts)
         zero = np.zeros(n_mels)
         return cls(
@@ -48,7 +48,7 @@ class Moments:
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
-        """Mean per mel bin ``[n_mels]``; zero where nothing was counted."""
+        """Mean per mel bin ``[n_mels]``; zero if the count is zero."""
         return np.array(self.sum) / max(self.count, 1)
 
     @property
@@ -78,7 +78,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """All that a reader needs to know before it opens a shard."""
+    """Everything that a reader needs before it opens a shard."""
 
     schema_version: int
     feature_spec: FeatureSpec
@@ -91,7 +91,7 @@ class DatasetInfo:
 
     @property
     def content_sha256(self) -> str:
-        """Digest of what the partitions hold, wherever they lie: their counts and moments."""
+        """Digest of the partitions' counts and moments; independent of their location."""
         content = TypeAdapter(Mapping[str, Partition]).dump_json(self.partitions)
         return hashlib.sha256(content).hexdigest()
 
@@ -101,9 +101,10 @@ class DatasetInfo:
         return Moments.total(parts, self.feature_spec.n_mels)
 
     def default_partitions(self) -> dict[str, list[str]]:
-        """Roles of the partitions: train, validation, test where nobody says otherwise.
+        """Return the default partitions for train, validation and test.
 
-        Named so, they are themselves; of n folds the last is test, the last but one validation.
+        Partitions with these names have that role; of n folds the last is for test and the last but
+        one for validation.
         """
         names = self.partitions
         folds = sorted(
@@ -120,11 +121,11 @@ def dump_dataset_info(info: DatasetInfo) -> str:
 
 
 def parse_dataset_info(text: str, origin: str) -> DatasetInfo:
-    """Parse what `dump_dataset_info` wrote.
+    """Parse what `dump_dataset_info` returned.
 
     Raises:
-        InputError: `origin` is not such a file, of another schema, or its fingerprint is not that
-            of its feature spec (somebody edited it).
+        InputError: `origin` is not such a file, has another schema version, or its fingerprint does
+            not match its feature spec (it was edited).
     """
     try:
         info = TypeAdapter(DatasetInfo).validate_json(text)
@@ -137,12 +138,12 @@ def parse_dataset_info(text: str, origin: str) -> DatasetInfo:
         ) from error
     if info.schema_version != SCHEMA_VERSION:
         raise InputError(
-            f"{origin} has schema version {info.schema_version}, this code reads {SCHEMA_VERSION}; "
+            f"{origin} has schema version {info.schema_version}, expected {SCHEMA_VERSION}; "
             "make the features again"
         )
     if info.fingerprint != info.feature_spec.fingerprint:
         raise InputError(
-            f"{origin}: fingerprint {info.fingerprint[:12]} is not that of its feature_spec, "
+            f"{origin}: fingerprint {info.fingerprint[:12]} does not match its feature_spec, "
             f"{info.feature_spec.fingerprint[:12]}; make the features again"
         )
     return info

@@ -22,7 +22,7 @@ FEATURE_SPEC = "feature_spec.json"  # in an exported model
     config=ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True),
 )
 class FeatureSpec:
-    """Log-mel settings; values that follow from others are properties."""
+    """Log-mel settings; derived values are properties."""
 
     sample_rate_hz: Annotated[int, Field(gt=0)] = 16_000
     """Audio is resampled to this rate."""
@@ -111,10 +111,10 @@ def dump_feature_spec(spec: FeatureSpec) -> str:
 
 
 def parse_feature_spec(text: str, origin: str) -> FeatureSpec:
-    """Parse what `dump_feature_spec` wrote.
+    """Parse what `dump_feature_spec` returned.
 
     Raises:
-        InputError: `origin` contains no spec, or its fingerprint is of another one (it was edited).
+        InputError: `origin` holds no spec, or its fingerprint does not match (it was edited).
     """
     try:
         values = json.loads(text)
@@ -125,7 +125,7 @@ def parse_feature_spec(text: str, origin: str) -> FeatureSpec:
         ) from error
     if values.get("fingerprint") != spec.fingerprint:
         raise InputError(
-            f"{origin}: fingerprint {str(values.get('fingerprint'))[:12]} is not that of its "
+            f"{origin}: fingerprint {str(values.get('fingerprint'))[:12]} does not match its "
             f"feature_spec, {spec.fingerprint[:12]}; export the model again"
         )
     return spec

@@ -1,4 +1,4 @@
-"""Slaney's mel filters: one home, so that features and exported models have the same numbers."""
+"""Slaney's mel filters, which features and exported models share."""
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ def mel_filters(spec: FeatureSpec) -> npt.NDArray[np.float32]:
     Equals librosa.filters.mel with its defaults, transposed, bit for bit; see the tests.
 
     Returns:
-        ``[1 + fft_length // 2, n_mels]``: times power spectra it gives mel power.
+        ``[1 + fft_length // 2, n_mels]``; power spectra times this matrix are mel power.
     """
     lowest, highest = _hz_to_mel(np.array([spec.fmin_hz, spec.upper_hz]))
     corners_hz = _mel_to_hz(np.linspace(lowest, highest, spec.n_mels + 2))

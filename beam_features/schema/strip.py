@@ -1,7 +1,7 @@
 """The record: a strip of consecutive tiles of one context as a ``tf.train.Example``.
 
-Writer and reader stand side by side. The writer needs no TensorFlow: `Example` is declared here in
-a private descriptor pool, in the wire format of tensorflow/core/example/{example,feature}.proto.
+Encoder and decoder need no TensorFlow: `Example` is declared here in a private descriptor pool, in
+the wire format of tensorflow/core/example/{example,feature}.proto.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class Strip:
     """Consecutive tiles of one context.
 
     Attributes:
-        context_id: the timeline in which nearness in time means likeness.
-        session_id: what must not be used as an opposite of itself.
-        sensor_id: node or channel that heard it.
+        context_id: the timeline in which tiles near in time are assumed to be similar.
+        session_id: tiles of one session are never opposites of each other.
+        sensor_id: node or channel that recorded it.
         first_tile: index of the first tile in the context's timeline.
         log_mel: float16 ``[n_tiles, tile_frames, n_mels]``.
         recording_ids: per tile, the recording it comes from.
@@ -73,7 +73,7 @@ def encode_strip(strip: Strip) -> bytes:
 
 
 def decode_strip(serialized: bytes, tile_shape: tuple[int, int]) -> Strip:
-    """Parse a record with NumPy alone.
+    """Parse a record, without TensorFlow.
 
     Raises:
         InputError: the record has another schema version or does not fit `tile_shape`.
@@ -81,12 +81,12 @@ def decode_strip(serialized: bytes, tile_shape: tuple[int, int]) -> Strip:
     feature = _Example.FromString(serialized).features.feature
     version = feature["schema_version"].int64_list.value[0]
     if version != SCHEMA_VERSION:
-        raise InputError(f"record of schema version {version}, this code reads {SCHEMA_VERSION}")
+        raise InputError(f"record has schema version {version}, expected {SCHEMA_VERSION}")
     tiles = np.frombuffer(feature["log_mel"].bytes_list.value[0], LOG_MEL_DTYPE)
     recording_ids = tuple(name.decode() for name in feature["recording_id"].bytes_list.value)
     shape = (len(recording_ids), *tile_shape)
     if tiles.size != np.prod(shape):
-        raise InputError(f"record holds {tiles.size} log-mel values, tiles of {shape} expected")
+        raise InputError(f"record has {tiles.size} log-mel values, expected {shape}")
     return Strip(
         context_id=feature["context_id"].bytes_list.value[0].decode(),
         session_id=feature["session_id"].bytes_list.value[0].decode(),
@@ -100,65 +100,40 @@ def decode_strip(serialized: bytes, tile_shape: tuple[int, int]) -> Strip:
 
 
 def _example_class() -> Any:
-    """Declare Example, Features, Feature and its three lists in a pool of our own."""
+    """Declare Example, Features, Feature and its three lists in a private pool."""
+    package = "deep_embedded_music"
+    kind = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
-        name="deep_embedded_music/example.proto", package="deep_embedded_music", syntax="proto3"
+        name=f"{package}/example.proto", package=package, syntax="proto3"
     )
-    field = descriptor_pb2.FieldDescriptorProto
-    repeated, optional = field.LABEL_REPEATED, field.LABEL_OPTIONAL
 
-    for name, kind in (
-        ("BytesList", field.TYPE_BYTES),
-        ("FloatList", field.TYPE_FLOAT),
-        ("Int64List", field.TYPE_INT64),
-    ):
-        values = file.message_type.add(name=name)
-        values.field.add(name="value", number=1, type=kind, label=repeated)
-
-    feature = file.message_type.add(name="Feature")
-    feature.oneof_decl.add(name="kind")
-    for number, name in enumerate(("BytesList", "FloatList", "Int64List"), start=1):
-        feature.field.add(
-            name=name.removesuffix("List").lower() + "_list",
-            number=number,
-            type=field.TYPE_MESSAGE,
-            type_name=f".deep_embedded_music.{name}",
-            label=optional,
-            oneof_index=0,
+    def declare(parent: Any, name: str, number: int, message: str, **options: Any) -> None:
+        options = {"label": kind.LABEL_OPTIONAL} | options
+        type_name = f".{package}.{message}"
+        parent.field.add(
+            name=name, number=number, type=kind.TYPE_MESSAGE, type_name=type_name, **options
         )
 
-    features = file.message_type.add(name="Features")
+    feature = descriptor_pb2.DescriptorProto(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    types = {"bytes": kind.TYPE_BYTES, "float": kind.TYPE_FLOAT, "int64": kind.TYPE_INT64}
+    for number, (name, type_) in enumerate(types.items(), start=1):
+        values = file.message_type.add(name=f"{name.title()}List")
+        values.field.add(name="value", number=1, type=type_, label=kind.LABEL_REPEATED)
+        declare(feature, f"{name}_list", number, values.name, oneof_index=0)
+    features = descriptor_pb2.DescriptorProto(name="Features")
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=field.TYPE_STRING, label=optional)
-    entry.field.add(
-        name="value",
-        number=2,
-        type=field.TYPE_MESSAGE,
-        type_name=".deep_embedded_music.Feature",
-        label=optional,
-    )
-    features.field.add(
-        name="feature",
-        number=1,
-        type=field.TYPE_MESSAGE,
-        type_name=".deep_embedded_music.Features.FeatureEntry",
-        label=repeated,
-    )
-
-    example = file.message_type.add(name="Example")
-    example.field.add(
-        name="features",
-        number=1,
-        type=field.TYPE_MESSAGE,
-        type_name=".deep_embedded_music.Features",
-        label=optional,
-    )
+    entry.field.add(name="key", number=1, type=kind.TYPE_STRING, label=kind.LABEL_OPTIONAL)
+    declare(entry, "value", 2, "Feature")
+    declare(features, "feature", 1, "Features.FeatureEntry", label=kind.LABEL_REPEATED)
+    example = descriptor_pb2.DescriptorProto(name="Example")
+    declare(example, "features", 1, "Features")
+    file.message_type.extend([feature, features, example])
 
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    descriptor = pool.FindMessageTypeByName("deep_embedded_music.Example")
-    return message_factory.GetMessageClass(descriptor)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.Example"))
 
 
 _Example = _example_class()

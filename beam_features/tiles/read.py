@@ -1,4 +1,4 @@
-"""One recording, from its URI to tiles, or to the reason why there are none."""
+"""Read one recording: from its URI to tiles, or to the reason why it is rejected."""
 
 import errno
 import os
@@ -8,30 +8,26 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from beam_features.datasets import sample
 from beam_features.schema.audio.decode import Decoder, by_any_decoder, samples_of
-from beam_features.schema.audio.libsndfile import Audio
-from beam_features.schema.audio.rejection import RejectedRecording
+from beam_features.schema.audio.files import Audio, Float32, RejectedRecording
 from beam_features.schema.audio.signal import Measured, checked
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.tiles.cut import tiles_of
+from beam_features.tiles.log_mel import tiles_of
 from dem import storage
 from dem.errors import JobError
 
 _HELD_BYTES = 64 << 20  # of tiles: 43 minutes of mono with the default settings
-_FAULTS_OF_A_FILE = (
+_ERRORS_OF_A_FILE = (
     *(errno.EIO, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
     *(errno.ESTALE, errno.ENXIO, errno.ENODEV),
 )
 
-Float32 = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """What the tiles of a recording follow from, besides the recording."""
+    """What determines the tiles of a recording, besides the recording."""
 
     spec: FeatureSpec
     max_duration_s: float | None = None  # recordings that last longer are rejected
@@ -39,7 +35,7 @@ class ReadSettings:
 
 @dataclass
 class Tally:
-    """What was read, over all recordings that were used."""
+    """Totals over all recordings that were used."""
 
     recordings: int = 0
     silent: int = 0  # of the recordings, those whose samples are all equal
@@ -52,14 +48,14 @@ def read_tiles(uri: str, settings: ReadSettings, tally: Tally) -> Iterator[Float
 
     Args:
         uri: of the recording.
-        settings: what to make of it.
-        tally: is raised once the recording has been read to its end.
+        settings: of the features.
+        tally: increased once the recording has been read to its end.
 
     Yields:
         Blocks ``[n_channels, n_tiles, tile_frames, n_mels]``.
 
     Raises:
-        RejectedRecording: it cannot be used; always before the first block.
+        RejectedRecording: it cannot be used; always raised before the first block.
         JobError: it changed while it was read.
     """
 
@@ -89,13 +85,13 @@ def hold(
     uri: str,
     held_bytes: int = _HELD_BYTES,
 ) -> Iterator[Float32]:
-    """Hold tiles back until their recording is known to be good to its end.
+    """Hold tiles back until their recording is known to be valid to its end.
 
-    What has gone into a shard cannot be taken back, and damage may show at the very end. Of a
-    recording too long to be held, `read_through` finds out.
+    Tiles cannot be removed from a shard, and corruption may show only at the very end. A recording
+    that is too long to be held is checked with `read_through` instead.
 
     Raises:
-        RejectedRecording: from `blocks` or `read_through`; always before the first block is given.
+        RejectedRecording: from `blocks` or `read_through`; always before the first block.
         JobError: `blocks` fail where `read_through` did not.
     """
     blocks = iter(blocks)
@@ -117,7 +113,7 @@ def hold(
 
 @contextmanager
 def _open(uri: str, decoder: Decoder) -> Iterator[tuple[Audio, int]]:
-    """Open a recording and tell its size in bytes."""
+    """Open a recording; yield it and its size in bytes."""
     if sample.is_sample(uri):
         samples = sample.synthesise(uri)[:, np.newaxis]
         yield Audio(sample.SAMPLE_RATE_HZ, iter([samples])), 0
@@ -133,6 +129,6 @@ def _open(uri: str, decoder: Decoder) -> Iterator[tuple[Audio, int]]:
     except PermissionError as error:
         raise RejectedRecording("read", "unreadable", "permission denied") from error
     except OSError as error:
-        if error.errno not in _FAULTS_OF_A_FILE:  # of the storage as a whole, or of a full disk
+        if error.errno not in _ERRORS_OF_A_FILE:  # the storage itself fails, or the disk is full
             raise
         raise RejectedRecording("read", "unreadable", os.strerror(error.errno)) from error

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -147,13 +146,3 @@ def read_strips() -> Callable[[Path, FeatureSpec], list[Strip]]:
         return [decode_strip(record, spec.tile_shape) for record in records]
 
     return read_strips
-
-
-@pytest.fixture(scope="session")
-def python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run Python in a process of its own."""
-
-    def python(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120)
-
-    return python

@@ -1,6 +1,5 @@
 """The command line: refusals and help."""
 
-import signal
 import subprocess
 import sys
 import time
@@ -25,13 +24,13 @@ DATAFLOW = ("--runner=DataflowRunner", "--project=my-project", "--region=europe-
         ),
         (
             ["--input", "x", "--shard", "4"],
-            "unknown option '--shard'; neither --help nor Apache Beam lists it; did you mean "
+            "unknown option '--shard'; see --help and Apache Beam's options; did you mean "
             "'--shards'?",
         ),
         (
             ["--input", "x", "--direct_num_worker=2"],
-            "unknown option '--direct_num_worker=2'; neither --help nor Apache Beam lists it; did "
-            "you mean '--direct_num_workers'?",
+            "unknown option '--direct_num_worker=2'; see --help and Apache Beam's options; did you "
+            "mean '--direct_num_workers'?",
         ),
         (
             ["--input", "x", "--runner=PortableRunner"],
@@ -97,16 +96,15 @@ def test_debug_shows_the_traceback(tmp_path, capsys):
 
 def test_help_takes_less_than_two_seconds():
     taken_s = []
-    for _ in range(3):
+    while not taken_s or (min(taken_s) > 2 and len(taken_s) < 3):
         start = time.monotonic()
-        words = [sys.executable, "-m", "beam_features", "--help"]
-        shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        shown = processes.run("beam_features", "--help").stdout
         taken_s.append(time.monotonic() - start)
     assert "--max-failure-rate SHARE" in shown
     assert min(taken_s) < 2
 
 
-def test_help_and_refusals_load_no_heavy_package(python):
+def test_help_and_refusals_load_no_heavy_package():
     program = f"""
 import sys
 from beam_features.__main__ import main
@@ -117,7 +115,8 @@ except SystemExit as stop:
 import beam_features.schema.dataset_info, beam_features.schema.strip
 print("loaded:", [name for name in {HEAVY} if name in sys.modules])
 """
-    assert python("-c", program).stdout.endswith("loaded: []\n")
+    shown = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert shown.endswith("loaded: []\n")
 
 
 def test_csv_needs_a_file(tmp_path, capsys):
@@ -164,19 +163,3 @@ def test_table_with_a_uri_of_no_storage(tmp_path, capsys):
     words = ["--dataset", "csv", "--input", str(tmp_path / "t.csv")]
     assert main([*words, "--output", str(tmp_path / "o")]) == 2
     assert "unsupported storage 'http://example.com/a.wav'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_end_the_job_with_one_line(tmp_path, number):
-    words = ["beam_features", "--dataset", "sample", "--output", tmp_path / "out"]
-    process = processes.start(*words)
-    while not (tmp_path / "out" / "incomplete").exists():
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 143
-    last = "stopped: what is finished is saved; the same command resumes from there"
-    assert stderr.splitlines()[-1] == last
-    again = processes.run(*words)
-    assert again.returncode == 0, again.stderr
-    assert (tmp_path / "out" / "dataset_info.json").exists()

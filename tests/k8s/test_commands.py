@@ -4,7 +4,7 @@ import pytest
 from tensorboard import default, program
 
 from beam_features.__main__ import build_parser as build_features_parser
-from beam_features.job.runners import beam_options
+from beam_features.job.options import beam_options
 from dem.settings import load_settings
 from tests.k8s.containers import INDEX_FIELD, command_line, environment
 from tests.k8s.manifests import RENDERINGS, Template, needs_kubectl, of_kind, rendered, templates

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_features.schema.audio.decode import decode
-from beam_features.schema.audio.rejection import RejectedRecording
-from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
+from beam_features.schema.audio.files import AUDIO_SUFFIXES, RejectedRecording
 from beam_features.schema.feature_spec import FeatureSpec
 from dem import storage
 from dem.access import is_remote

@@ -1,1 +1,4 @@
-"""The decoder: the same samples for the feature job and for a model that hears a file."""
+"""The decoder: from an open audio file to samples at the rate of the features.
+
+It loads soundfile, soxr and NumPy, and nothing else in the schema imports it.
+"""

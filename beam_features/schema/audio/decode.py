@@ -1,33 +1,30 @@
-"""From an open file to samples at the wanted rate: the decoders in turn, checks, resampling."""
+"""From an open file to samples at the features' rate: decoders, checks, resampling."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from beam_features.schema.audio import ffmpeg, libsndfile
-from beam_features.schema.audio.libsndfile import Audio
-from beam_features.schema.audio.rejection import RejectedRecording
+from beam_features.schema.audio.files import Audio, Float32, RejectedRecording
 from beam_features.schema.audio.signal import Measured, checked, resampled, select_channels
 from beam_features.schema.feature_spec import FeatureSpec
 
 _FORMAT_UNKNOWN = ("not_audio", "unsupported_codec", "unknown_length")
 
 T = TypeVar("T")
-Float32 = npt.NDArray[np.float32]
 Decoder = Callable[[BinaryIO], AbstractContextManager[Audio]]
 
 
 def by_any_decoder(read: Callable[[Decoder], Iterator[T]]) -> Iterator[T]:
-    """Read by libsndfile; what it does not know may be for ffmpeg, where that is installed.
+    """Read with libsndfile, or with ffmpeg if libsndfile does not support the format.
 
     Args:
-        read: reads a recording by a decoder; where it rejects it, it has given nothing before.
+        read: reads a recording with a given decoder; it rejects before its first item or never.
 
     Raises:
-        RejectedRecording: no decoder can.
+        RejectedRecording: neither decoder can read it, or ffmpeg is not installed.
     """
     try:
         yield from read(libsndfile.open_audio)
@@ -46,7 +43,7 @@ def samples_of(
     max_duration_s: float | None = None,
     measured: Measured | None = None,
 ) -> Iterator[Float32]:
-    """Give blocks ``[n, n_channels]`` at ``spec.sample_rate_hz`` of the channels that are wanted.
+    """Yield blocks ``[n, n_channels]`` of the spec's channels at ``spec.sample_rate_hz``.
 
     Raises:
         RejectedRecording: see `beam_features.schema.audio.signal.checked`.

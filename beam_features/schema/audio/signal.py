@@ -1,7 +1,7 @@
-"""What happens to a recording's samples before the spectrum: pure, blocks in, blocks out.
+"""Checks, channel selection and resampling of a recording's samples: pure, blocks in, blocks out.
 
-A block is float32 ``[n, n_channels]``, full scale 1. Recordings pass through as streams of blocks,
-so that an hour takes no more memory than a minute.
+A block is float32 ``[n, n_channels]``, full scale 1. Recordings are streams of blocks, so that an
+hour takes no more memory than a minute.
 """
 
 import itertools
@@ -9,18 +9,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
-from beam_features.schema.audio.rejection import RejectedRecording
+from beam_features.schema.audio.files import Float32, RejectedRecording
 from beam_features.schema.feature_spec import FeatureSpec
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass
 class Measured:
-    """What is known of a recording after its last block has passed `checked`."""
+    """Length and range of a recording, filled in by `checked`."""
 
     frames: int = 0
     low: float = np.inf
@@ -33,7 +30,7 @@ class Measured:
 
 
 def select_channels(blocks: Iterable[Float32], spec: FeatureSpec) -> Iterator[Float32]:
-    """Give the channels' mean, the first, or all of them."""
+    """Yield the mean of the channels, the first channel, or all of them."""
     for block in blocks:
         if spec.channels == "mean":
             yield block.mean(axis=1, keepdims=True)
@@ -44,7 +41,7 @@ def select_channels(blocks: Iterable[Float32], spec: FeatureSpec) -> Iterator[Fl
 def checked(
     blocks: Iterable[Float32], rate_hz: int, max_duration_s: float | None, measured: Measured
 ) -> Iterator[Float32]:
-    """Pass blocks on and write down in `measured` what they hold.
+    """Yield the blocks unchanged and record their length and range in `measured`.
 
     Raises:
         RejectedRecording: there are no samples, one is NaN or infinite, or they last longer than
@@ -67,7 +64,7 @@ def checked(
 
 
 def resampled(blocks: Iterable[Float32], rate_hz: int, spec: FeatureSpec) -> Iterator[Float32]:
-    """Bring blocks from `rate_hz` to ``spec.sample_rate_hz``, as soxr's HQ does in one piece."""
+    """Resample blocks to ``spec.sample_rate_hz``; equals soxr's HQ on the whole recording."""
     blocks = iter(blocks)
     first = next(blocks, None)
     if first is None:
@@ -81,13 +78,3 @@ def resampled(blocks: Iterable[Float32], rate_hz: int, spec: FeatureSpec) -> Ite
     for block in blocks:
         yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.empty((0, n_channels), np.float32), last=True)
-
-
-def filled_up(blocks: Iterable[Float32], n_samples: int) -> Iterator[Float32]:
-    """Let silence follow a recording of fewer than `n_samples` samples."""
-    missing, n_channels = n_samples, 1
-    for block in blocks:
-        missing, n_channels = missing - len(block), block.shape[1]
-        yield block
-    if missing > 0:
-        yield np.zeros((missing, n_channels), np.float32)

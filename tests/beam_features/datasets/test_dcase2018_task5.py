@@ -99,7 +99,7 @@ def test_file_in_no_test_list_is_skipped(development_set):
     write_lines(path, "audio/DevNode3_ex3_9.wav", "audio/DevNode3_ex3_11.wav")
     listing = list_recordings(str(development_set))
     uri = f"{development_set}/audio/DevNode3_ex3_10.wav"
-    detail = "evaluation_setup/ has it in no test list"
+    detail = "it is in no test list of evaluation_setup/"
     assert listing.skipped == (Rejection(uri, "list", "no_fold", detail),)
     assert len(listing.recordings) == len(DEVELOPMENT_SET) - 1
 
@@ -114,8 +114,7 @@ def append(path: Path, line: str) -> None:
         (
             "evaluation_setup/fold4_test.txt",
             "audio/DevNode1_ex2_3.wav",
-            "'audio/DevNode1_ex2_3.wav' is in the test lists of fold2 and fold4; "
-            "it can be tested on in one",
+            "'audio/DevNode1_ex2_3.wav' is in the test lists of fold2 and fold4; keep it in one",
         ),
         (
             "evaluation_setup/fold4_test.txt",

@@ -136,7 +136,9 @@ def test_table_that_is_cut_off_is_refused(fma, tmp_path):
     root = fma("fma_small")
     with (tmp_path / "fma_metadata" / "tracks.csv").open("a") as file:
         file.write("300,1,bio\n")
-    assert refusal_of(root).endswith("tracks.csv', line 200009: no track; is it cut off?")
+    assert refusal_of(root).endswith(
+        "tracks.csv', line 200009: not a track; the table may be truncated, download it again"
+    )
 
 
 def test_table_without_a_track_of_the_archive_is_refused(fma):

@@ -7,7 +7,7 @@ import pytest
 from beam_features.datasets.folder import list_recordings
 from beam_features.datasets.split import split_by_hash
 from beam_features.recording import Rejection
-from beam_features.schema.audio.suffixes import AUDIO_SUFFIXES
+from beam_features.schema.audio.files import AUDIO_SUFFIXES
 from dem.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")

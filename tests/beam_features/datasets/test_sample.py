@@ -69,5 +69,5 @@ def test_seed_style_and_number_each_change_the_song(other):
 def test_other_sources_are_refused(source):
     with pytest.raises(InputError) as refusal:
         list_recordings(source)
-    message = f"--input of the sample dataset is sample:SEED, not {source!r}"
+    message = f"--input of the sample dataset must be sample:SEED, not {source!r}"
     assert str(refusal.value) == message

@@ -126,22 +126,22 @@ def test_table_that_excel_saved(table):
     [
         (
             "uri,lable,sesion_id\na.wav,x,y\n",
-            f"has unknown columns 'lable', 'sesion_id'; known are: {KNOWN}",
+            f"has unknown columns 'lable', 'sesion_id'; choose from: {KNOWN}",
         ),
         (
             "label\nrain\n",
             f"must begin with a header that has the column uri, and each column once; "
-            f"known are: {KNOWN}",
+            f"choose from: {KNOWN}",
         ),
         (
             "uri,label,label\na.wav,x,y\n",
             f"must begin with a header that has the column uri, and each column once; "
-            f"known are: {KNOWN}",
+            f"choose from: {KNOWN}",
         ),
         (
             "",
             f"must begin with a header that has the column uri, and each column once; "
-            f"known are: {KNOWN}",
+            f"choose from: {KNOWN}",
         ),
         ("uri,label\n", "has no rows below its header; add a row per recording"),
     ],
@@ -155,14 +155,14 @@ def test_tables_that_are_refused(table, text, message):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("b.wav,,1:30", "offset_s '1:30' is not a number of seconds, 0 or more"),
-        ("b.wav,,-1", "offset_s '-1' is not a number of seconds, 0 or more"),
-        ("b.wav,,nan", "offset_s 'nan' is not a number of seconds, 0 or more"),
-        ("b.wav,,inf", "offset_s 'inf' is not a number of seconds, 0 or more"),
+        ("b.wav,,1:30", "offset_s '1:30' must be a number of seconds, 0 or more"),
+        ("b.wav,,-1", "offset_s '-1' must be a number of seconds, 0 or more"),
+        ("b.wav,,nan", "offset_s 'nan' must be a number of seconds, 0 or more"),
+        ("b.wav,,inf", "offset_s 'inf' must be a number of seconds, 0 or more"),
         (",train,3", "no uri; each row names a recording"),
         ("b, c.wav,train,3", "more cells than the header; quote cells with commas"),
-        ("b.wav,a/b,3", "partition 'a/b' must be of letters, digits, '_', '-', '.'"),
-        ("b.wav,fold*,3", "partition 'fold*' must be of letters, digits, '_', '-', '.'"),
+        ("b.wav,a/b,3", "partition 'a/b' may only have letters, digits, '_', '-', '.'"),
+        ("b.wav,fold*,3", "partition 'fold*' may only have letters, digits, '_', '-', '.'"),
     ],
 )
 def test_rows_that_are_refused_by_their_line(table, row, message):

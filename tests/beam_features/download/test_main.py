@@ -19,9 +19,9 @@ from beam_features.datasets.esc50 import list_recordings
 from beam_features.download import fetch as fetch_module
 from beam_features.download.__main__ import main
 from beam_features.download.catalogue import DATASETS, Archive, Dataset
-from beam_features.download.dataset import download
+from beam_features.download.run import download
 from dem.errors import InputError, JobError
-from tests.processes import error_in, error_line, run, start
+from tests.processes import error_in, start
 
 
 class Server(ThreadingHTTPServer):
@@ -166,7 +166,7 @@ def test_what_is_complete_is_not_fetched_again(server, fetch_songs, tmp_path, ca
     caplog.set_level(logging.INFO)
     fetch_songs()
     assert server.log == []
-    assert caplog.messages == [f"songs is complete in {tmp_path}; nothing to fetch"]
+    assert caplog.messages == [f"songs is already complete in {tmp_path}, nothing to download"]
 
 
 def test_kept_archives_are_used_again(server, fetch_songs, tmp_path):
@@ -253,8 +253,8 @@ def test_gives_up_after_the_retries_and_keeps_the_part(server, fetch_songs, tmp_
     server.breaks_left, server.break_after = 1000, 65_536
     with pytest.raises(JobError) as refused:
         fetch_songs(retries=2)
-    assert str(refused.value).startswith(f"cannot fetch {server.url}/audio.zip: ")
-    assert "196,608 bytes are kept, run the same command again" in str(refused.value)
+    assert str(refused.value).startswith(f"cannot download {server.url}/audio.zip: ")
+    assert "196,608 bytes are kept, the same command resumes" in str(refused.value)
     asked = [ranged for name, ranged in server.log if name == "audio.zip"]
     assert asked == [None, "bytes=65536-", "bytes=131072-"]
     server.breaks_left = 0
@@ -269,7 +269,7 @@ def test_a_path_that_escapes_is_refused(server, tmp_path, name):
     evil = zipped({"songs/a.wav": b"a", name: b"boo"})
     server.files["evil.zip"] = evil
     output = tmp_path / "deep" / "output"
-    with pytest.raises(JobError, match=r"evil\.zip is not usable: its member .* elsewhere"):
+    with pytest.raises(JobError, match=r"evil\.zip cannot be unpacked: its member .* outside"):
         download(dataset_of(evil=evil), output, base_url=server.url)
     found = {path.name for path in tmp_path.rglob("*")}
     assert found == {"deep", "output", "songs-incomplete", ".unpacked", "songs-archives"}
@@ -286,7 +286,7 @@ def test_what_lacks_files_is_not_published(server, tmp_path):
 def test_a_directory_of_the_same_name_is_left_alone(server, fetch_songs, tmp_path):
     (tmp_path / "songs").mkdir()
     (tmp_path / "songs/mine.wav").write_bytes(b"mine")
-    with pytest.raises(InputError, match=r"1 of 2 files songs/\*\.wav; move it away or choose"):
+    with pytest.raises(InputError, match=r"1 of 2 files songs/\*\.wav; move it or choose"):
         fetch_songs()
     assert server.log == []
     assert (tmp_path / "songs/mine.wav").read_bytes() == b"mine"
@@ -310,7 +310,7 @@ def esc50() -> bytes:
     return zipped({**clips, "ESC-50-master/meta/esc50.csv": table})
 
 
-def test_killed_in_the_middle_a_rerun_fetches_only_what_is_missing(server, esc50, tmp_path):
+def test_killed_in_the_middle_a_rerun_fetches_only_what_is_missing(server, esc50, tmp_path, capsys):
     server.files["ESC-50-master.zip"] = esc50
     server.pause_after = 1_000_000
     words = ("beam_features.download", "esc50", "--output", tmp_path, "--base-url", server.url)
@@ -325,8 +325,8 @@ def test_killed_in_the_middle_a_rerun_fetches_only_what_is_missing(server, esc50
     assert part.read_bytes() == esc50[:have]
 
     server.pause_after = None
-    finished = run(*words)
-    assert finished.returncode == 0, finished.stderr
+    assert main([str(word) for word in words[1:]]) == 0
+    stdout = capsys.readouterr().out
     assert server.log == [
         ("ESC-50-master.zip", None),
         ("ESC-50-master.zip", f"bytes={have}-"),
@@ -337,9 +337,9 @@ def test_killed_in_the_middle_a_rerun_fetches_only_what_is_missing(server, esc50
     listing = list_recordings(str(tmp_path / "ESC-50-master"))  # as the next command does
     (recording,) = listing.recordings
     assert recording.uri == f"{tmp_path}/ESC-50-master/audio/0.wav"
-    assert "licence: CC BY-NC 3.0" in finished.stdout
-    assert "checksum: none is published" in finished.stdout
-    assert finished.stdout.endswith(
+    assert "licence: CC BY-NC 3.0" in stdout
+    assert "checksum: none published" in stdout
+    assert stdout.endswith(
         f"python -m beam_features --dataset esc50 --input {tmp_path}/ESC-50-master "
         f"--output {tmp_path}/esc50-features\n"
     )
@@ -364,40 +364,45 @@ def test_esc50_that_is_no_zip_is_deleted(server, tmp_path, capsys):
     server.files["ESC-50-master.zip"] = b"<html>please log in</html>"
     assert main(["esc50", "--output", str(tmp_path), "--base-url", server.url]) == 1
     error = error_in(capsys.readouterr().err)
-    assert error.startswith("error: ESC-50-master.zip is not usable: File is not a zip file; ")
+    assert error.startswith("error: ESC-50-master.zip cannot be unpacked: File is not a zip file; ")
     assert list((tmp_path / "esc50-archives").iterdir()) == []
 
 
-def failure(*words: object) -> str:
-    finished = run("beam_features.download", *words)
-    assert finished.returncode == 1, finished.stderr
-    return error_line(finished)
+@pytest.fixture
+def failure(capsys) -> Callable[..., str]:
+    """Run the command, which must fail; return its one line on stderr."""
+
+    def failure(*words: object) -> str:
+        assert main([str(word) for word in words]) == 1
+        return error_in(capsys.readouterr().err)
+
+    return failure
 
 
-def test_a_wrong_checksum_is_one_line_and_code_1(server, tmp_path):
+def test_a_wrong_checksum_is_one_line_and_code_1(server, tmp_path, failure):
     server.files["fma_metadata.zip"] = META
     line = failure("fma-small", "--output", tmp_path, "--base-url", server.url)
     assert "expected sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733" in line
     assert f"got {hashlib.sha1(META).hexdigest()}" in line
 
 
-def test_a_missing_file_is_one_line_and_code_1(server, tmp_path):
+def test_a_missing_file_is_one_line_and_code_1(server, tmp_path, failure):
     """404 is final: no retries."""
     line = failure("dcase2018-task5", "--output", tmp_path, "--base-url", f"{server.url}/")
     assert line == (
-        f"error: cannot fetch {server.url}/DCASE2018-task5-dev.doc.zip: the server answers 404 "
-        "Not Found; try later, or name a mirror with --base-url"
+        f"error: cannot download {server.url}/DCASE2018-task5-dev.doc.zip: the server returned 404 "
+        "Not Found; try again later, or name a mirror with --base-url"
     )
     assert len(server.log) == 1
 
 
-def test_an_unreachable_host_is_one_line_and_code_1(tmp_path):
+def test_an_unreachable_host_is_one_line_and_code_1(tmp_path, failure):
     with Server() as closed:
         url = closed.url
     line = failure("esc50", "--output", tmp_path, "--base-url", url, "--retries", "1")
-    assert line.startswith(f"error: cannot fetch {url}/ESC-50-master.zip: ")
+    assert line.startswith(f"error: cannot download {url}/ESC-50-master.zip: ")
     assert "Connection refused" in line
-    assert line.endswith("0 bytes are kept, run the same command again to go on from there")
+    assert line.endswith("0 bytes are kept, the same command resumes")
 
 
 def test_interrupted_by_the_keyboard(server, esc50, tmp_path):
@@ -411,7 +416,7 @@ def test_interrupted_by_the_keyboard(server, esc50, tmp_path):
     *progress, last = process.communicate()[1].splitlines()
     assert process.returncode == 143
     assert len(progress) == 1
-    assert last == "stopped: interrupted; run the same command again, it goes on from here"
+    assert last == "stopped: interrupted; the same command resumes"
 
 
 @pytest.mark.parametrize(
@@ -424,7 +429,7 @@ def test_interrupted_by_the_keyboard(server, esc50, tmp_path):
         ),
         (
             ["--output", "gs://bucket"],
-            "--output takes a local directory, not 'gs://bucket'; copy the result from there",
+            "--output takes a local directory, not 'gs://bucket'; upload the result afterwards",
         ),
         (["--output", "file"], "--output takes a directory, but 'file' is a file"),
     ],

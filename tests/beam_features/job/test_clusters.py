@@ -1,6 +1,8 @@
 """Workers in other processes than the launcher: same bytes, errors that arrive, what they need."""
 
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -76,6 +78,7 @@ def cluster(tmp_path_factory) -> Iterator[tuple[list[str], Path]]:
             f"--job_endpoint=localhost:{job_port}",
             "--environment_type=EXTERNAL",
             f"--environment_config=localhost:{pool_port}",
+            "--experiments=disable_logging_submission_environment",  # it runs pip freeze
         ]
         yield options, logs
 
@@ -85,29 +88,15 @@ def workers_started(logs: Path) -> int:
 
 
 @pytest.fixture
-def launch(songs, python) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command on `songs` in a process of its own."""
+def launch(songs, run_job, capfd) -> Callable[..., tuple[int, str, str]]:
+    """Launch the job on `songs`; return its exit code, stdout and stderr."""
 
-    def launch(output: Path, *options: str) -> subprocess.CompletedProcess[str]:
-        words = ["--dataset", "folder", "--input", str(songs), "--shards", "2"]
-        return python("-m", "beam_features", *words, "--output", str(output), *options)
+    def launch(output: Path, *options: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = run_job(songs, output, *options)
+        return code, *capfd.readouterr()
 
     return launch
-
-
-def test_external_worker_pool(launch, cluster, features, contents, tmp_path):
-    options, logs = cluster
-    before = workers_started(logs)
-    done = launch(tmp_path / "out", *options)
-    assert done.returncode == 0, done.stderr
-    assert contents(tmp_path / "out") == contents(features)
-    assert messages(done.stderr)[0] == "4 shards to make, 0 of them are there"
-    assert workers_started(logs) == before + 1
-    assert "Requesting worker at localhost:" in (logs / "server").read_text()
-
-    again = launch(tmp_path / "out", *options)
-    assert f"{tmp_path / 'out'} is complete already" in again.stderr
-    assert workers_started(logs) == before + 1
 
 
 def blocked(output: Path) -> Path:
@@ -118,47 +107,50 @@ def blocked(output: Path) -> Path:
     return obstacle
 
 
-def is_made_once_unblocked(launch, output: Path, *options: str) -> bool:
-    """Take the obstacle away and run the same command."""
-    obstacle = output / "train-00000-of-00002.tfrecord"
-    (obstacle / "x").unlink()
-    obstacle.rmdir()
-    done = launch(output, *options)
-    assert done.returncode == 0, done.stderr
-    return True
-
-
 @pytest.mark.parametrize("kind", ["pool", pytest.param("processes", marks=pytest.mark.slow)])
-def test_failure_in_a_worker_ends_the_job(launch, request, features, contents, tmp_path, kind):
-    """The cause arrives in the last line, the code is 1, and the same command goes on after."""
-    options = ["--direct_num_workers=2"]
+def test_failure_in_a_worker_and_resuming_after_it(
+    launch, request, features, contents, tmp_path, kind
+):
+    """The cause arrives in the last line, the code is 1, and the same command resumes."""
+    options, logs = ["--direct_num_workers=2"], None
     if kind == "pool":
-        options, _ = request.getfixturevalue("cluster")
+        options, logs = request.getfixturevalue("cluster")
     output = tmp_path / "out"
-    blocked(output)
-    failed = launch(output, *options)
-    assert failed.returncode == 1
-    last = failed.stderr.splitlines()[-1]
+    obstacle = blocked(output)
+    code, _, stderr = launch(output, *options)
+    assert code == 1
+    last = stderr.splitlines()[-1]
     assert last.startswith(f"error: dem.errors.JobError: cannot write to {output}/train-")
     assert "Is a directory" in last
-    assert "finished shards are kept, the same command goes on" in last
+    assert "finished shards are kept, the same command resumes" in last
     assert not (output / "dataset_info.json").exists()
-    assert is_made_once_unblocked(launch, output, *options)
+
+    shutil.rmtree(obstacle)
+    code, _, stderr = launch(output, *options)
+    assert code == 0, stderr
     assert contents(output) == contents(features)
+    first, *_ = messages(stderr)
+    assert re.fullmatch(r"4 shards, [0-3] of them finished by an earlier run", first)
+
+    code, _, stderr = launch(output, *options)
+    assert code == 0
+    assert f"{output} is already complete" in stderr
+    if logs:
+        assert workers_started(logs) == 2
+        assert "Requesting worker at localhost:" in (logs / "server").read_text()
 
 
 def test_no_job_server(launch, tmp_path):
     port = free_port()
     options = [f"--job_endpoint=localhost:{port}", "--job_server_timeout=1"]
-    failed = launch(tmp_path / "out", "--runner=PortableRunner", *options)
-    assert failed.returncode == 1
-    last = failed.stderr.splitlines()[-1]
-    assert last.startswith(f"error: no job server answers at localhost:{port}; ")
+    code, _, stderr = launch(tmp_path / "out", "--runner=PortableRunner", *options)
+    assert code == 1
+    assert stderr.splitlines()[-1].startswith(f"error: no job server answers at localhost:{port}; ")
 
 
 def test_unknown_runner_leaves_nothing(launch, tmp_path):
-    failed = launch(tmp_path / "out", "--runner=FlnkRunner")
-    assert failed.returncode == 2
-    assert failed.stderr.startswith("error: unknown runner 'FlnkRunner'; choose one of: ")
-    assert len(failed.stderr.splitlines()) == 1
+    code, _, stderr = launch(tmp_path / "out", "--runner=FlnkRunner")
+    assert code == 2
+    assert stderr.startswith("error: unknown runner 'FlnkRunner'; choose one of: ")
+    assert len(stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()

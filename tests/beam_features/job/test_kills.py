@@ -1,4 +1,4 @@
-"""Jobs that are killed while several processes work: the next run makes what is missing, once."""
+"""Jobs that are killed while they work: the next run makes what is missing, once."""
 
 import os
 import random
@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from beam_features.__main__ import main
+from tests.processes import messages
 
 SONGS = 12
 PATIENCE_S = 60
@@ -49,14 +50,14 @@ def same(undisturbed, contents) -> Callable[[Path], bool]:
 
 
 @pytest.fixture
-def start(words, tmp_path) -> Callable[[Path], subprocess.Popen[bytes]]:
-    """Start the job with two worker processes."""
+def start(words, tmp_path) -> Callable[..., subprocess.Popen[bytes]]:
+    """Start the job with worker processes; what it prints goes to ``tmp_path/log``."""
 
-    def start(output: Path) -> subprocess.Popen[bytes]:
+    def start(output: Path, workers: int = 2) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "beam_features", *words, str(output)]
-        with (tmp_path / "log").open("ab") as log:
+        with (tmp_path / "log").open("wb") as log:
             return subprocess.Popen(
-                [*command, "--direct_num_workers=2"],
+                [*command, f"--direct_num_workers={workers}"],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -114,6 +115,29 @@ def ended(launcher: subprocess.Popen[bytes]) -> Iterator[None]:
         launcher.wait()
 
 
+def test_each_signal_stops_the_job_and_the_same_command_resumes(
+    start, words, same, tmp_path, capsys
+):
+    """Each time after a further shard: SIGKILL, SIGTERM, Ctrl-C; then a run completes the rest."""
+    output, made = tmp_path / "out", 0
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 143)):
+        launcher = start(output, workers=1)
+        wait_for(lambda before=made: len(finished(output)) > before, "finished shard")
+        launcher.send_signal(number)
+        assert launcher.wait(PATIENCE_S) == code
+        first, *lines = messages((tmp_path / "log").read_text())
+        assert first == f"{SONGS} shards, {made} of them finished by an earlier run"
+        stopped = "stopped: what is finished is saved; the same command resumes from there"
+        assert lines == ([] if number == signal.SIGKILL else [stopped])
+        made = len(finished(output))
+    assert made < SONGS
+    assert not (output / "dataset_info.json").exists()
+    assert main([*words, str(output)]) == 0
+    first, *_ = messages(capsys.readouterr().err)
+    assert first == f"{SONGS} shards, {made} of them finished by an earlier run"
+    assert same(output)
+
+
 def test_workers_that_outlive_their_launcher_and_the_next_run(
     start, words, undisturbed, same, tmp_path
 ):
@@ -129,7 +153,8 @@ def test_workers_that_outlive_their_launcher_and_the_next_run(
         assert len(workers) >= 2
         assert len(finished(output)) < SONGS
 
-        assert main([*words, str(output)]) == 0
+        two_more = ["--runner=DirectRunner", "--direct_num_workers=2"]
+        assert main([*words, str(output), *two_more]) == 0
         assert same(output)
         for pid in workers:
             os.kill(pid, signal.SIGCONT)

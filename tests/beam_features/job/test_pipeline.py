@@ -6,34 +6,29 @@ import pytest
 from apache_beam import Pipeline
 
 from beam_features.datasets import DATASETS
-from beam_features.job.pipeline import WriteShard, build_pipeline, summary_uri
+from beam_features.job.attempt import Attempt
+from beam_features.job.options import beam_options
+from beam_features.job.pipeline import WriteShard, build_pipeline
 from beam_features.job.plan import Shard, plan_shards
-from beam_features.job.run_directory import Run
-from beam_features.job.runners import beam_options
 from beam_features.recording import Recording
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.read import ReadSettings
-
-
-def test_summary_uri():
-    shard = Shard("train", 1, 4, ())
-    assert summary_uri("gs://b/x", shard) == "gs://b/x/train-00001-of-00004.json"
 
 
 def test_graph_writes_every_shard_and_counts(damaged_songs, tmp_path):
     """Good songs have 2+1+1+70+3+3+2+2 = 84 tiles."""
     shards = plan_shards(DATASETS["folder"](str(damaged_songs)).recordings, 2)
     summaries = str(tmp_path / "summaries")
-    run = Run.begin(summaries)
-    places = run.write_plan(shards, {"dog": 0, "rain": 1, "heavy": 2})
+    attempt = Attempt.begin(summaries)
+    places = attempt.write_plan(shards, {"dog": 0, "rain": 1, "heavy": 2})
     settings = ReadSettings(FeatureSpec())
     pipeline = Pipeline(options=beam_options([]))
-    build_pipeline(pipeline, places, WriteShard(run, str(tmp_path), summaries, settings))
+    build_pipeline(pipeline, places, WriteShard(attempt, str(tmp_path), settings))
     result = pipeline.run()
     result.wait_until_finish()
 
     assert {path.name for path in tmp_path.glob("*.tfrecord")} == {shard.name for shard in shards}
-    assert all(Path(summary_uri(summaries, shard)).exists() for shard in shards)
+    assert all(Path(summaries, shard.summary_name).exists() for shard in shards)
     bad = ("cut.wav", "words.wav", "empty.wav")
     used = [path for path in damaged_songs.rglob("*.*") if path.name not in bad]
     counters = result.metrics().query()["counters"]
@@ -50,17 +45,17 @@ def test_graph_writes_every_shard_and_counts(damaged_songs, tmp_path):
 
 
 def test_graph_does_not_grow_with_the_recordings(tmp_path):
-    """20,000 recordings with long names and a label each; Dataflow takes graphs of some 10 MB."""
-    names = [f"{'artist' * 10}/{k:05d}.flac" for k in range(20_000)]
+    """2,000 recordings with long names and a label each; Dataflow takes graphs of some 10 MB."""
+    names = [f"{'artist' * 10}/{k:05d}.flac" for k in range(2_000)]
     recordings = [Recording(name, name, name, "train", name, name) for name in names]
 
     def graph_bytes(n_shards: int) -> int:
         shards = plan_shards(recordings, n_shards)
-        run = Run.begin(str(tmp_path))
-        places = run.write_plan(shards, {name: index for index, name in enumerate(names)})
+        attempt = Attempt.begin(str(tmp_path))
+        places = attempt.write_plan(shards, {name: index for index, name in enumerate(names)})
         assert len(places) == n_shards
         pipeline = Pipeline(options=beam_options([]))
-        write = WriteShard(run, str(tmp_path), str(tmp_path), ReadSettings(FeatureSpec()))
+        write = WriteShard(attempt, str(tmp_path), ReadSettings(FeatureSpec()))
         build_pipeline(pipeline, places, write)
         return pipeline.to_runner_api().ByteSize()
 
@@ -75,9 +70,9 @@ def test_plan_keeps_names(tmp_path, name):
     recording = Recording(name, f"/in/{name}", "", "train", name, name, "node1", 0.1)
     shard = Shard("train", 0, 2, ((recording, recording), (recording,)))
     other = Shard("train", 1, 2, ())
-    run = Run.begin(str(tmp_path))
-    first, second = run.write_plan([shard, other], {"": 3, "unused": 4})
-    assert run.read_plan(second).shard == other
-    planned = run.read_plan(first)
+    attempt = Attempt.begin(str(tmp_path))
+    first, second = attempt.write_plan([shard, other], {"": 3, "unused": 4})
+    assert attempt.read_plan(second).shard == other
+    planned = attempt.read_plan(first)
     assert planned.shard == shard
     assert planned.label_ids == {"": 3}

@@ -36,6 +36,7 @@ def test_names(recordings):
         "train-00003-of-00004.tfrecord",
     ]
     assert shard_pattern("train", 4) == "train-*-of-00004.tfrecord"
+    assert Shard("train", 1, 4, ()).summary_name == "train-00001-of-00004.json"
 
 
 def test_plan_does_not_depend_on_the_order_of_the_input(recordings):

@@ -1,8 +1,9 @@
-"""What a run tells of itself while it runs."""
+"""Progress lines of a run."""
 
 import re
+import time
 
-from beam_features.job.progress import Progress, told
+from beam_features.job.progress import Progress, reported
 from beam_features.job.shard_writer import ShardSummary
 from beam_features.schema.dataset_info import Moments
 
@@ -27,12 +28,12 @@ def test_only_new_shards_of_this_run_count(tmp_path):
     """Of four shards one was there before, and two are finished one after the other."""
     finish(tmp_path, "before.json")
     progress = Progress(frozenset(f"{tmp_path}/{name}.json" for name in ("a", "b", "c")))
-    assert not progress.look(str(tmp_path))
+    assert not progress.update(str(tmp_path))
     finish(tmp_path, "a.json")
-    assert progress.look(str(tmp_path))
-    assert not progress.look(str(tmp_path))
+    assert progress.update(str(tmp_path))
+    assert not progress.update(str(tmp_path))
     finish(tmp_path, "c.json")
-    assert progress.look(str(tmp_path))
+    assert progress.update(str(tmp_path))
     assert (progress.shards, progress.seconds) == (2, 3600.0)
     assert (progress.bytes_read, progress.bytes_written) == (4_000_000, 1_000_000)
 
@@ -48,13 +49,13 @@ def test_line_tells_how_many_times_real_time():
 
 
 def test_told_while_it_runs_and_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("beam_features.progress._FIRST_INTERVAL_S", 0.01)
+    monkeypatch.setattr("beam_features.job.progress._FIRST_INTERVAL_S", 0.01)
     progress = Progress(frozenset(f"{tmp_path}/{name}.json" for name in ("a", "b")))
     lines: list[str] = []
-    with told(progress, str(tmp_path), lines.append):
+    with reported(progress, str(tmp_path), lines.append):
         finish(tmp_path, "a.json")
         while not lines:
-            pass
+            time.sleep(0.001)
         finish(tmp_path, "b.json")
     assert lines[0].startswith("1 of 2 shards, 0.50 h of audio in 0 s (")
     assert lines[-1].startswith("2 of 2 shards, 1.00 h of audio in ")

@@ -1,70 +1,27 @@
-"""The whole job: what it leaves, what it refuses, and how it goes on after a kill."""
+"""The whole job: what it writes, from which settings, and what it rejects."""
 
-import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from beam_features.__main__ import main
+from beam_features.datasets.sample import STYLES
 from beam_features.datasets.split import split_by_hash
-from beam_features.schema.dataset_info import DatasetInfo, Moments, parse_dataset_info
+from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
-from tests.processes import error_in, messages
+from tests.beam_features.job.conftest import (
+    INFO,
+    REJECTED,
+    one_error_line,
+    read_info,
+    read_rejected,
+)
+from tests.processes import messages
 
-REJECTED = "rejected-00000-of-00001.jsonl"
-INFO = "dataset_info.json"
-
-
-def read_info(output: Path) -> DatasetInfo:
-    return parse_dataset_info((output / INFO).read_text(), INFO)
-
-
-def read_rejected(output: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in (output / REJECTED).read_text().splitlines()]
-
-
-def one_error_line(capsys) -> str:
-    return error_in(capsys.readouterr().err)
-
-
-@pytest.fixture(scope="module")
-def tolerated(damaged_songs, run_job, tmp_path_factory) -> Path:
-    """What an undisturbed run makes of `damaged_songs` where failures are allowed."""
-    output = tmp_path_factory.mktemp("tolerated") / "out"
-    assert run_job(damaged_songs, output, "--max-failure-rate", "0.5") == 0
-    return output
-
-
-@pytest.fixture(scope="module")
-def failed_once(damaged_songs, run_job, tmp_path_factory) -> Path:
-    """What a run leaves that finished its shards and failed for 2 of 10 recordings."""
-    output = tmp_path_factory.mktemp("failed") / "out"
-    assert run_job(damaged_songs, output) == 1
-    return output
-
-
-@pytest.fixture
-def failed(failed_once, tmp_path) -> Path:
-    """A copy of it to work on."""
-    return Path(shutil.copytree(failed_once, tmp_path / "out"))
-
-
-@pytest.fixture
-def complete(features, tmp_path) -> Path:
-    """A copy of a complete directory to work on."""
-    return Path(shutil.copytree(features, tmp_path / "out"))
-
-
-# What it leaves
+# What it writes
 
 
 def test_files(features, contents):
@@ -140,11 +97,14 @@ def test_every_song_is_in_the_shards_of_its_partition(features, read_strips):
     assert len(labels) == 8
 
 
-def test_progress_is_told(run_job, songs, tmp_path, capsys):
+def test_same_input_gives_the_same_bytes_and_progress_is_reported(
+    run_job, songs, features, contents, tmp_path, capsys
+):
     assert run_job(songs, tmp_path / "out") == 0
+    assert contents(tmp_path / "out") == contents(features)
     stdout, stderr = capsys.readouterr()
     first, *_, progress, last = messages(stderr)
-    assert first == "4 shards to make, 0 of them are there"
+    assert first == "4 shards, 0 of them finished by an earlier run"
     assert re.match(
         r"4 of 4 shards, 0\.02 h of audio in \d+ s \(\d+ times real time\), 1\.7 MB read, ",
         progress,
@@ -163,7 +123,7 @@ def test_progress_is_told(run_job, songs, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["out [1]", "rejected-runs", "ünïcode", "out/"])
 def test_output_of_any_name(run_job, songs, features, contents, tmp_path, name):
     output = tmp_path / name
-    assert run_job(songs, f"{tmp_path}/{name}") == 0
+    assert run_job(f"{songs}/", f"{tmp_path}/{name}") == 0
     assert contents(output) == contents(features)
     assert run_job(songs, f"{tmp_path}/{name}", "--overwrite") == 0
     assert contents(output) == contents(features)
@@ -181,6 +141,8 @@ def test_settings_reach_the_features(run_job, songs, tmp_path, read_strips):
 
 
 def test_sample_dataset_by_default_is_seed_0(tmp_path, monkeypatch):
+    two_styles = dict(list(STYLES.items())[:2])
+    monkeypatch.setattr("beam_features.datasets.sample.STYLES", two_styles)
     monkeypatch.setattr(
         "beam_features.datasets.sample.SONGS_PER_CLASS", {"train": 2, "validation": 1, "test": 1}
     )
@@ -189,270 +151,15 @@ def test_sample_dataset_by_default_is_seed_0(tmp_path, monkeypatch):
     info = read_info(output)
     assert info.source["input"] == "sample:0"
     tiles = {name: part.tiles for name, part in info.partitions.items()}
-    assert tiles == {"train": 8 * 2 * 12, "validation": 8 * 12, "test": 8 * 12}
-
-
-# The same again
-
-
-def test_same_input_gives_the_same_bytes(run_job, songs, features, contents, tmp_path):
-    assert run_job(songs, tmp_path / "again") == 0
-    assert contents(tmp_path / "again") == contents(features)
-
-
-def test_processes_and_workers_give_the_same_bytes(features, songs, contents, tmp_path, python):
-    words = ["--dataset", "folder", "--input", f"{songs}/", "--shards", "2"]
-    output = tmp_path / "out"
-    beam = ["--runner=DirectRunner", "--direct_num_workers=2"]
-    done = python("-m", "beam_features", *words, "--output", str(output), *beam)
-    assert done.returncode == 0, done.stderr
-    assert contents(output) == contents(features)
-
-
-def test_rerun_of_a_complete_job_touches_nothing(run_job, songs, complete, capsys):
-    before = {path: path.stat().st_mtime_ns for path in complete.iterdir()}
-    assert run_job(songs, complete) == 0
-    assert f"{complete} is complete already, nothing to do\n" in capsys.readouterr().err
-    assert {path: path.stat().st_mtime_ns for path in complete.iterdir()} == before
-
-
-def test_rerun_removes_what_a_kill_at_the_very_end_left(run_job, songs, complete, contents):
-    before = contents(complete)
-    (complete / "incomplete").mkdir()
-    (complete / "incomplete" / "train-00000-of-00002.json").write_text("{}")
-    assert run_job(songs, complete) == 0
-    assert contents(complete) == before
-    assert not (complete / "incomplete").exists()
-
-
-# Killed
-
-
-ATTEMPT = "0123456789abcdef" * 2
-DEAD_RUN = f"incomplete/run-{ATTEMPT}"
-
-
-def remove_summary(output: Path, shard: str) -> None:
-    (output / "incomplete" / f"{shard}.json").unlink()
-
-
-def killed_between_shard_and_summary(output: Path) -> None:
-    remove_summary(output, "train-00000-of-00002")
-
-
-def killed_within_a_shard(output: Path) -> None:
-    remove_summary(output, "train-00001-of-00002")
-    scratch = output / DEAD_RUN / ATTEMPT
-    scratch.mkdir(parents=True)
-    temporary = scratch / f"train-00001-of-00002.tfrecord.{ATTEMPT}.tmp"
-    (output / "train-00001-of-00002.tfrecord").rename(temporary)
-    os.truncate(temporary, 100)
-
-
-def killed_within_a_summary(output: Path) -> None:
-    remove_summary(output, "train-00001-of-00002")
-    (output / DEAD_RUN / ATTEMPT).mkdir(parents=True)
-    name = f"train-00001-of-00002.json.{ATTEMPT}.tmp"
-    (output / DEAD_RUN / ATTEMPT / name).write_text('{"strips":')
-
-
-def killed_within_the_plan(output: Path) -> None:
-    killed_before_the_first_shard(output)
-    (output / DEAD_RUN).mkdir()
-    (output / DEAD_RUN / "plan.jsonl").write_text('{"shard":')
-    (output / DEAD_RUN / f"plan.jsonl.{ATTEMPT}.tmp").write_text('{"shard":')
-
-
-def killed_before_the_first_shard(output: Path) -> None:
-    for path in [*output.glob("*.tfrecord"), *output.glob("incomplete/*0*.json")]:
-        path.unlink()
-
-
-def killed_before_the_arguments(output: Path) -> None:
-    shutil.rmtree(output)
-    (output / "incomplete").mkdir(parents=True)
-    (output / "incomplete" / f"arguments.json.{ATTEMPT}.tmp").write_text("{")
-
-
-def killed_while_summing_up(output: Path) -> None:
-    (output / REJECTED).unlink()
-    (output / f"{REJECTED}.{ATTEMPT}.tmp").write_text("{")
-    (output / f"{INFO}.{ATTEMPT}.tmp").write_text("{")
-
-
-def shard_lost(output: Path) -> None:
-    (output / "train-00000-of-00002.tfrecord").unlink()
-
-
-@pytest.mark.parametrize(
-    "kill",
-    [
-        killed_between_shard_and_summary,
-        killed_within_a_shard,
-        killed_within_a_summary,
-        killed_within_the_plan,
-        killed_before_the_first_shard,
-        killed_before_the_arguments,
-        killed_while_summing_up,
-        shard_lost,
-    ],
-)
-def test_rerun_redoes_what_is_missing(kill, run_job, damaged_songs, failed, tolerated, contents):
-    kill(failed)
-    assert run_job(damaged_songs, failed, "--max-failure-rate", "0.5") == 0
-    assert contents(failed) == contents(tolerated)
-    assert not (failed / "incomplete").exists()
-
-
-def test_rerun_leaves_finished_shards_alone(run_job, damaged_songs, failed, capsys):
-    remove_summary(failed, "train-00000-of-00002")
-    before = {path.name: path.stat().st_mtime_ns for path in failed.glob("*.tfrecord")}
-    assert run_job(damaged_songs, failed, "--max-failure-rate", "0.5") == 0
-    after = {path.name: path.stat().st_mtime_ns for path in failed.glob("*.tfrecord")}
-    changed = {name for name in after if after[name] != before[name]}
-    assert changed == {"train-00000-of-00002.tfrecord"}
-    assert messages(capsys.readouterr().err)[0] == "4 shards to make, 3 of them are there"
-
-
-def test_killed_for_real_and_started_again(tmp_path, contents):
-    """SIGKILL after the first finished shard; the second run completes the same bytes."""
-    source = tmp_path / "songs"
-    source.mkdir()
-    samples = np.random.default_rng(0).normal(0, 0.05, 45 * 44_100)
-    for index in range(16):
-        soundfile.write(source / f"{index:02d}.wav", np.roll(samples, 999 * index), 44_100)
-    words = [sys.executable, "-m", "beam_features", "--dataset", "folder", "--shards", "16"]
-    words += ["--input", str(source), "--output"]
-
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*words, str(killed)], stdout=log, stderr=log, start_new_session=True
-        )
-        deadline = time.monotonic() + 60
-        while not list(killed.glob("incomplete/*-of-*.json")) and time.monotonic() < deadline:
-            time.sleep(0.002)
-        os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
-    finished = list(killed.glob("incomplete/*-of-*.json"))
-    assert not (killed / INFO).exists()
-
-    again = subprocess.run([*words, str(killed)], capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert f" shards to make, {len(finished)} of them are there\n" in again.stderr
-    assert main([*words[3:], str(whole)]) == 0
-    assert 0 < len(finished) < len(list(whole.glob("*.tfrecord")))
-    assert contents(killed) == contents(whole)
-    assert not [path for path in killed.rglob("*") if path.is_dir() or path.suffix == ".tmp"]
-
-
-# Other arguments
-
-
-@pytest.fixture(params=["complete", "failed"])
-def there(request, songs, damaged_songs) -> tuple[Path, Path]:
-    """A directory that holds features, complete or not, and their source."""
-    source = songs if request.param == "complete" else damaged_songs
-    return source, request.getfixturevalue(request.param)
-
-
-@pytest.mark.parametrize(
-    ("options", "difference"),
-    [
-        (["--shards", "3"], "shards: stored 2, requested 3"),
-        (
-            ["--set", "hop_s=0.02", "n_mels=32"],
-            "hop_s: stored 0.01, requested 0.02; n_mels: stored 64, requested 32",
-        ),
-        (["--set", "fmax_hz=7600"], "fmax_hz: stored None, requested 7600.0"),
-        (
-            ["--dataset", "sample", "--input", "sample:1"],
-            "dataset: stored folder, requested sample",
-        ),
-    ],
-)
-def test_other_arguments_are_refused(run_job, there, contents, capsys, options, difference):
-    source, output = there
-    before = contents(output)
-    assert run_job(source, output, *options) == 2
-    line = one_error_line(capsys)
-    assert line.startswith(f"error: {output} was made with other arguments: ")
-    assert difference in line
-    assert line.endswith("; choose another --output, or replace it with --overwrite")
-    assert contents(output) == before
-
-
-def test_changed_listing_is_refused(run_job, make_songs, contents, tmp_path, capsys):
-    source, output = make_songs(tmp_path / "songs"), tmp_path / "out"
-    assert run_job(source, output) == 0
-    before = contents(output)
-    capsys.readouterr()
-
-    (source / "rain/7.wav").rename(source / "rain/70.wav")
-    assert run_job(source, output) == 2
-    assert "listing_sha256: " in one_error_line(capsys)
-
-    shutil.copy(source / "rain/70.wav", source / "rain/7.wav")
-    assert run_job(source, output) == 2
-    assert "recordings: stored 8, requested 9" in one_error_line(capsys)
-
-    (source / "rain/7.wav").unlink()
-    (source / "rain/70.wav").rename(source / "rain/7.wav")
-    (source / "rain/._7.wav").touch()
-    assert run_job(source, output) == 2
-    assert "skipped: stored 0, requested 1" in one_error_line(capsys)
-    assert contents(output) == before
-
-
-def test_overwrite_replaces_shards_of_other_arguments(run_job, songs, there, contents, tmp_path):
-    _, output = there
-    options = ["--shards", "1", "--set", "n_mels=32"]
-    assert run_job(songs, output, *options, "--overwrite") == 0
-    assert run_job(songs, tmp_path / "fresh", *options) == 0
-    assert contents(output) == contents(tmp_path / "fresh")
-
-
-def test_overwrite_deletes_nothing_but_the_jobs_files(run_job, songs, complete, contents, features):
-    foreign = {
-        "notes.txt": b"mine",
-        "songs.tfrecord": b"not named like a shard",
-        "esc50/fold1-00000-of-00001.tfrecord": b"another dataset",
-        "rejected-by-hand/why.txt": b"mine",
-    }
-    for name, data in foreign.items():
-        (complete / name).parent.mkdir(exist_ok=True)
-        (complete / name).write_bytes(data)
-    assert run_job(songs, complete, "--overwrite") == 0
-    assert contents(complete) == contents(features) | foreign
-
-
-def test_shards_without_a_record_of_their_arguments_are_refused(
-    run_job, songs, complete, contents, features, capsys
-):
-    (complete / INFO).unlink()
-    before = contents(complete)
-    assert run_job(songs, complete) == 2
-    line = one_error_line(capsys)
-    assert line.startswith(
-        f"error: {complete} holds shards such as '{complete}/test-00000-of-00001"
-    )
-    assert "and no record of their arguments; choose another --output" in line
-    assert contents(complete) == before
-    assert run_job(songs, complete, "--overwrite") == 0
-    assert contents(complete) == contents(features)
-
-
-def test_damaged_dataset_info_is_refused(run_job, songs, complete, capsys):
-    (complete / INFO).write_text("{")
-    assert run_job(songs, complete) == 2
-    assert f"{complete / INFO} is not a dataset_info.json: the file: " in one_error_line(capsys)
+    assert tiles == {"train": 2 * 2 * 12, "validation": 2 * 12, "test": 2 * 12}
 
 
 # Recordings that cannot be used
 
 
 def test_unusable_recordings_are_listed_and_the_others_remain(tolerated, features, damaged_songs):
-    cut = "the data chunk promises 64000 bytes, 31978 are there"  # of 64,044 bytes half, less 44
+    # Half of 64,044 bytes, less the header of 44.
+    cut = "the data chunk should have 64000 bytes, the file holds 31978"
     assert read_rejected(tolerated) == [
         {
             "uri": f"{damaged_songs}/{name}",
@@ -474,16 +181,17 @@ def test_unusable_recordings_are_listed_and_the_others_remain(tolerated, feature
         assert (there.tiles, there.recordings) == (part.tiles, part.recordings)
 
 
-def test_too_many_rejections_fail_the_job(run_job, damaged_songs, tmp_path, capsys):
+def test_too_many_rejections_fail_the_job(run_job, damaged_songs, failed, capsys):
     """The empty file is no recording, so it does not count, but it is in the list."""
-    output = tmp_path / "out"
-    assert run_job(damaged_songs, output, "--max-failure-rate", "0.19") == 1
+    assert len(read_rejected(failed)) == 3
+    assert not (failed / INFO).exists()
+    assert run_job(damaged_songs, failed, "--max-failure-rate", "0.19") == 1
     assert one_error_line(capsys) == (
         "error: 2 of 10 recordings (20.0%) were rejected, more than --max-failure-rate 0.19; "
-        f"the reasons are in {output / REJECTED}"
+        f"the reasons are in {failed / REJECTED}"
     )
-    assert len(read_rejected(output)) == 3
-    assert not (output / INFO).exists()
+    assert len(read_rejected(failed)) == 3
+    assert not (failed / INFO).exists()
 
 
 def test_higher_failure_rate_completes_without_decoding_again(
@@ -507,7 +215,8 @@ def test_what_could_not_be_read_is_tried_again(run_job, make_songs, tmp_path, as
     (source / "rain/7.wav").chmod(0o644)
     capsys.readouterr()
     assert run_job(source, output) == 0
-    assert messages(capsys.readouterr().err)[0] == "4 shards to make, 3 of them are there"
+    first, *_ = messages(capsys.readouterr().err)
+    assert first == "4 shards, 3 of them finished by an earlier run"
     assert read_info(output).rejected == {}
 
 

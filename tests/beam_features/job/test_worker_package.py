@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from apache_beam.runners.portability.stager import Stager
 
-from beam_features.job.runners import beam_options
+from beam_features.job.options import beam_options
 from tests.processes import ROOT
 
 IN_BEAMS_IMAGE = {"apache-beam", "google-cloud-storage", "google-crc32c"}
@@ -53,7 +53,8 @@ def test_package_holds_all_modules(package, project):
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     expected = {
         path.relative_to(project).as_posix()
-        for path in (project / "beam_features").rglob("*")
+        for top in ("beam_features", "dem")
+        for path in (project / top).rglob("*")
         if path.is_file()
     }
     assert len(expected) > 20
@@ -61,21 +62,46 @@ def test_package_holds_all_modules(package, project):
     assert {"pyproject.toml", "setup.py"} <= names
 
 
-def test_package_installs_and_workers_find_the_code_in_it(package, tmp_path):
+PROGRAM = """
+import sys
+from beam_features.job.attempt import Attempt
+from beam_features.job.pipeline import WriteShard
+from beam_features.job.plan import Shard
+from beam_features.recording import Recording
+from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.tiles.read import ReadSettings
+song, output = sys.argv[1:]
+recording = Recording("1", song, None, "train", "1", "1")
+attempt = Attempt.begin(output)
+(place,) = attempt.write_plan([Shard("train", 0, 1, ((recording,),))], {})
+write = WriteShard(attempt, output, ReadSettings(FeatureSpec()))
+write.setup()
+print(*write.process(place))
+print([name for name in ("tensorflow", "keras", "trainer") if name in sys.modules])
+print(sys.modules[WriteShard.__module__].__file__)
+"""
+
+
+def test_worker_runs_from_the_package_without_tensorflow(package, songs, tmp_path):
     """Installed apart, without network; a worker unpickles the step by the name of its class."""
     target = tmp_path / "site"
-    options = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet"]
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--no-compile", "--quiet"]
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", *options]
     subprocess.run([*pip, "--target", str(target), str(package)], check=True)
-    code = "from beam_features.job.pipeline import WriteShard as w; import sys; \
-            print(sys.modules[w.__module__].__file__)"
-    found = subprocess.check_output(
-        [sys.executable, "-c", code],
+    output = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(songs / "dog/1.wav"), str(output)],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(target)},
+        capture_output=True,
         text=True,
     )
-    assert found.strip() == str(target / "beam_features" / "job" / "pipeline.py")
+    assert done.stdout.splitlines() == [
+        "train-00000-of-00001.tfrecord",
+        "[]",
+        str(target / "beam_features" / "job" / "pipeline.py"),
+    ], done.stderr
+    assert (output / "train-00000-of-00001.tfrecord").stat().st_size > 2 * 100 * 64 * 2
 
 
 def pinned(text: str) -> set[str]:

@@ -140,7 +140,7 @@ def test_fingerprint_that_does_not_fit_the_spec_is_refused():
         parse_dataset_info(edited(feature_spec=spec), "gs://b/dataset_info.json")
     now = FeatureSpec(n_mels=5, hop_s=0.02).fingerprint[:12]
     assert str(refusal.value) == (
-        f"gs://b/dataset_info.json: fingerprint {SPEC.fingerprint[:12]} is not that of its "
+        f"gs://b/dataset_info.json: fingerprint {SPEC.fingerprint[:12]} does not match its "
         f"feature_spec, {now}; make the features again"
     )
 
@@ -148,7 +148,7 @@ def test_fingerprint_that_does_not_fit_the_spec_is_refused():
 def test_another_schema_version_is_refused():
     with pytest.raises(InputError) as refusal:
         parse_dataset_info(edited(schema_version=99), "x.json")
-    message = "x.json has schema version 99, this code reads 1; make the features again"
+    message = "x.json has schema version 99, expected 1; make the features again"
     assert str(refusal.value) == message
 
 

@@ -131,5 +131,5 @@ def test_what_is_no_spec_is_refused(text):
 
 def test_an_edited_spec_is_refused():
     edited = dump_feature_spec(FeatureSpec()).replace('"n_mels": 64', '"n_mels": 65')
-    with pytest.raises(InputError, match=r"fingerprint [0-9a-f]{12} is not that of its"):
+    with pytest.raises(InputError, match=r"fingerprint [0-9a-f]{12} does not match its"):
         parse_feature_spec(edited, "model")

@@ -80,7 +80,7 @@ def test_decode_strip_restores_tiles_that_are_not_contiguous(strip):
 
 
 def test_tiles_of_another_shape_are_refused(strip):
-    message = r"record holds 60 log-mel values, tiles of \(3, 4, 6\) expected"
+    message = r"record has 60 log-mel values, expected \(3, 4, 6\)"
     with pytest.raises(InputError, match=message):
         decode_strip(encode_strip(strip), (4, 6))
 
@@ -88,7 +88,7 @@ def test_tiles_of_another_shape_are_refused(strip):
 def test_another_schema_version_is_refused(strip):
     example = tf.train.Example.FromString(encode_strip(strip))
     example.features.feature["schema_version"].int64_list.value[0] = 99
-    with pytest.raises(InputError, match="record of schema version 99, this code reads 1"):
+    with pytest.raises(InputError, match="record has schema version 99, expected 1"):
         decode_strip(example.SerializeToString(), TILE_SHAPE)
 
 

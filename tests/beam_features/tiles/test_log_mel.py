@@ -1,4 +1,4 @@
-"""The log-mel front end held against librosa on the same samples."""
+"""Log-mel frames compared with librosa on the same samples; cutting them into tiles."""
 
 import librosa
 import numpy as np
@@ -7,6 +7,7 @@ import scipy.signal
 
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.log_mel import log_mel, log_mel_blocks
+from beam_features.tiles.log_mel import tiles_of as tile_blocks_of
 from benchmarks.reference import librosa_log_mel
 
 SPECS = {
@@ -99,3 +100,75 @@ def test_ten_times_the_amplitude_adds_the_logarithm_of_100():
     samples = signal("noise", 16_000)
     louder = log_mel(10 * samples, spec) - log_mel(samples, spec)
     np.testing.assert_allclose(louder, np.log(100), atol=1e-4)
+
+
+# Tiles
+
+SPEC = FeatureSpec()
+
+
+def tiles_of(samples: np.ndarray, spec: FeatureSpec, *cuts: int) -> np.ndarray:
+    """Tiles of ``[n_samples]`` or ``[n_samples, n_channels]``; of mono without the channel."""
+    columns = samples.reshape(len(samples), -1)
+    tiles = np.concatenate(list(tile_blocks_of(np.split(columns, cuts), spec)), axis=1)
+    return tiles[0] if samples.ndim == 1 else tiles
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_tiles"),
+    [
+        (1, 1),  # shorter than one tile: filled up
+        (15_999, 1),
+        (16_000, 1),
+        (16_001, 1),
+        (31_839, 1),  # 199 frames: the second tile lacks one, and is dropped
+        (31_840, 2),  # 200 frames: the last is centred on the very end
+        (32_000, 2),
+        (16_000 * 10, 10),
+        (16_000 * 10 + 8_000, 10),
+    ],
+)
+def test_number_of_tiles(n_samples, n_tiles):
+    assert tiles_of(signal("noise", n_samples), SPEC).shape == (n_tiles, 100, 64)
+
+
+def test_tiles_are_slices_of_one_log_mel():
+    samples = signal("noise", 40_000)
+    frames = log_mel(samples, SPEC)
+    tiles = tiles_of(samples, SPEC)
+    np.testing.assert_allclose(tiles.reshape(200, 64), frames[:200], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cuts", [(1,), (16_000, 32_000), (15_999, 16_001, 16_161), (100, 39_999)])
+def test_the_cut_into_blocks_leaves_no_trace(cuts):
+    """But for the rounding of a matrix product whose blocks have other sizes."""
+    samples = signal("noise", 40_000)
+    np.testing.assert_allclose(tiles_of(samples, SPEC, *cuts), tiles_of(samples, SPEC), atol=1e-5)
+
+
+def test_tiles_come_as_soon_as_they_are_complete():
+    """Ten blocks of a second: a tile lacks its last frame until the next block has come."""
+    blocks = np.split(signal("noise", 160_000)[:, None], 10)
+    assert [block.shape[1] for block in tile_blocks_of(blocks, SPEC)] == [1] * 10
+
+
+def test_channels_have_tiles_of_their_own():
+    samples = signal("noise", 80_000).reshape(40_000, 2)
+    tiles = tiles_of(samples, SPEC, 10_000)
+    assert tiles.shape == (2, 2, 100, 64)
+    for channel in (0, 1):
+        mono = tiles_of(np.ascontiguousarray(samples[:, channel]), SPEC)
+        np.testing.assert_allclose(tiles[channel], mono, atol=1e-5)
+
+
+def test_short_recording_is_filled_up_with_silence():
+    """Half a second: windows (±200 samples of 8,000) beyond frame 51 hear nothing of it."""
+    (channels,) = tile_blocks_of(np.split(signal("noise", 16_000).reshape(8_000, 2), [20]), SPEC)
+    assert channels.shape == (2, 1, 100, 64)
+    np.testing.assert_allclose(channels[:, 0, 52:], np.log(1e-6), rtol=1e-6)
+    assert (channels[:, 0, :50] > np.log(1e-5)).all()
+
+
+def test_tile_length_follows_the_spec():
+    spec = FeatureSpec(tile_s=0.25)
+    assert tiles_of(signal("noise", 16_000), spec).shape == (4, 25, 64)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from beam_features.datasets.sample import synthesise
-from beam_features.schema.audio.rejection import RejectedRecording
+from beam_features.schema.audio.files import RejectedRecording
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.log_mel import log_mel
 from beam_features.tiles.read import ReadSettings, Tally, hold, read_tiles
@@ -73,7 +73,7 @@ def test_without_ffmpeg_the_codec_is_named(no_ffmpeg, tmp_path):
     why = rejected(path)
     assert (why.reason, why.detail) == (
         "unsupported_codec",
-        "MPEG-4 is not for libsndfile; with ffmpeg installed it is read",
+        "libsndfile does not support MPEG-4; install ffmpeg to read it",
     )
 
 
@@ -185,15 +185,15 @@ def test_hours_fit_into_little_memory(tmp_path, n_channels, hours):
             file.write(second)
     program = f"""
 from pathlib import Path
-from beam_features.plan import Shard
+from beam_features.job.plan import Shard
+from beam_features.job.shard_writer import write_shard
 from beam_features.recording import Recording
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.reading import ReadSettings
-from beam_features.shard_writer import write_shard
+from beam_features.tiles.read import ReadSettings
 recording = Recording("long", {str(path)!r}, None, "train", "long", "long")
 shard = Shard("train", 0, 1, ((recording,),))
 settings = ReadSettings(FeatureSpec(channels="all"))
-summary = write_shard(shard, {str(tmp_path)!r}, {str(tmp_path / "summary.json")!r}, {{}}, settings)
+summary = write_shard(shard, {str(tmp_path)!r}, {{}}, settings)
 (peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
 print(summary.tiles, int(peak.split()[1]) // 1024)
 """

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from beam_features.schema.audio.files import RejectedRecording
 from beam_features.schema.audio.libsndfile import open_audio
-from beam_features.schema.audio.rejection import RejectedRecording
 from tests.beam_features.encoded import FORMATS, RATE_HZ, encode, noisy_tone, tone
 
 
@@ -81,11 +81,15 @@ def wav_of_rate(rate_hz: int) -> bytes:
         (b"", "empty", "the file has 0 bytes"),
         (b"no audio, just words\n" * 100, "not_audio", "Format not recognised."),
         (b"x", "not_audio", "Format not recognised."),
-        (b"\0\0\0\x20ftypM4A \0\0\0\0" * 9, "unsupported_codec", "MPEG-4 is not for libsndfile"),
-        (b"\xff\xf1\x50\x80" * 9, "unsupported_codec", "AAC is not for libsndfile"),
+        (
+            b"\0\0\0\x20ftypM4A \0\0\0\0" * 9,
+            "unsupported_codec",
+            "libsndfile does not support MPEG-4",
+        ),
+        (b"\xff\xf1\x50\x80" * 9, "unsupported_codec", "libsndfile does not support AAC"),
         (encode(tone())[:20], "undecodable", "Malformed 'fmt ' chunk"),
-        (absurd_flac(), "truncated", "promises 68719476735 frames, 32000 are there"),
-        (wav_of_rate(1), "sample_rate", "the header says 1 Hz, 1000 to 1000000 are read"),
+        (absurd_flac(), "truncated", "says 68719476735 frames, the file holds 32000"),
+        (wav_of_rate(1), "sample_rate", "the header says 1 Hz; supported are 1000 to 1000000"),
         (wav_of_rate(2**31 - 1), "sample_rate", "the header says 2147483647 Hz"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -111,7 +115,7 @@ def test_truncated_wav_says_how_much_is_missing():
     """16-bit: two seconds are 64,000 bytes after a header of 44."""
     with pytest.raises(RejectedRecording) as rejection:
         decode(encode(tone())[: 44 + 1000])
-    assert rejection.value.detail == "the data chunk promises 64000 bytes, 1000 are there"
+    assert rejection.value.detail == "the data chunk should have 64000 bytes, the file holds 1000"
 
 
 def test_bytes_after_the_audio_are_no_damage():

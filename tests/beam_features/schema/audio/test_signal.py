@@ -1,14 +1,13 @@
-"""Streams of samples: channels, checks, resampling; the cut into blocks leaves no trace."""
+"""Streams of samples: channels, checks, resampling; results do not depend on the blocks."""
 
 import numpy as np
 import pytest
 import soxr
 
-from beam_features.schema.audio.rejection import RejectedRecording
+from beam_features.schema.audio.files import RejectedRecording
 from beam_features.schema.audio.signal import (
     Measured,
     checked,
-    filled_up,
     resampled,
     select_channels,
 )
@@ -126,12 +125,3 @@ def test_too_long_is_rejected_as_soon_as_it_is_known():
     ):
         list(checked(endless(), RATE_HZ, 5.0, Measured()))
     assert sum(taken) == 6 * RATE_HZ
-
-
-@pytest.mark.parametrize(("n_samples", "expected"), [(50, 100), (99, 100), (100, 100), (250, 250)])
-def test_filled_up(n_samples, expected):
-    samples = np.ones((n_samples, 2), np.float32)
-    filled = np.concatenate(list(filled_up(np.split(samples, [20]), 100)))
-    assert filled.shape == (expected, 2)
-    assert filled.sum() == 2 * n_samples
-    np.testing.assert_array_equal(filled[:n_samples], samples)

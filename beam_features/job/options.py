@@ -1,4 +1,4 @@
-"""Beam's runners: bad options are refused before anything is written; failures become a line."""
+"""Beam's options: checked before anything is written; and the cause of a failure in one line."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ from dem.errors import InputError, did_you_mean
 
 _LOCAL = "FnApiRunner"
 _ENVIRONMENTS = ("DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK")
-_RETURN_EARLY = (  # with these Beam returns before the shards are there
+_RETURN_EARLY = (  # with these, Beam returns before the shards are written
     "dry_run",
     "no_wait_until_finish",
     "output_executable_path",
@@ -32,16 +32,16 @@ _RETURN_EARLY = (  # with these Beam returns before the shards are there
 def beam_options(arguments: Sequence[str], own: Sequence[str] = ()) -> PipelineOptions:
     """Beam's options, with a local runner that needs no download.
 
-    `DirectRunner` stands for a choice that Beam makes: it tries to fetch the binary of another
-    runner first. Asked for it, or for nothing, we take `FnApiRunner`, its portable fallback. More
-    than one local worker means processes, since decoding holds Python's lock for part of its time.
+    `DirectRunner` lets Beam choose, and Beam first tries to download the binary of another runner.
+    Instead of it, and by default, this uses `FnApiRunner`, its portable fallback. More than one
+    local worker means processes, because decoding holds Python's lock for part of its time.
 
     Args:
         arguments: all words that are none of our options.
         own: our options, which an unknown one may be a misspelling of.
 
     Raises:
-        InputError: no part of Beam knows an option, or its value cannot work.
+        InputError: an option is unknown to Beam, or its value cannot work.
     """
     name = _runner_name(arguments)
     runner = _load_runner(name)  # first: a runner may bring options of its own
@@ -58,7 +58,7 @@ def beam_options(arguments: Sequence[str], own: Sequence[str] = ()) -> PipelineO
 
 
 def check_reachable(options: PipelineOptions, *uris: str) -> None:
-    """Refuse local files where the workers are Google's machines, which do not see them."""
+    """Refuse local files with Dataflow, whose workers cannot read them."""
     if _is_dataflow(options):
         for uri in uris:
             if ":" not in uri:
@@ -69,9 +69,10 @@ def check_reachable(options: PipelineOptions, *uris: str) -> None:
 
 
 def cause_of(error: Exception, options: PipelineOptions) -> str:
-    """What made a pipeline fail, in one line.
+    """Return the cause of a failed pipeline as one line.
 
-    A worker's traceback arrives as the text of the launcher's exception; its last line counts.
+    A worker's traceback arrives as the text of the launcher's exception; its last line is the
+    cause.
     """
     if isinstance(error, grpc.FutureTimeoutError):
         return f"no job server answers at {options.view_as(PortableOptions).job_endpoint}"
@@ -82,7 +83,7 @@ def cause_of(error: Exception, options: PipelineOptions) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argparse would print the usage of all of Beam's options first."""
+    """Raise an InputError; argparse would first print the usage of all of Beam's options."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"an option of Apache Beam: {message}")
@@ -108,7 +109,7 @@ def _load_runner(name: str) -> PipelineRunner:
 
 
 def _refuse_unknown(arguments: Sequence[str], own: Sequence[str]) -> None:
-    """Beam itself ignores unknown options but for a log line."""
+    """Refuse options that Beam would ignore with only a log line."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)  # noqa: SLF001 - Beam's documented hook
@@ -117,7 +118,7 @@ def _refuse_unknown(arguments: Sequence[str], own: Sequence[str]) -> None:
         known = (*own, *parser._option_string_actions)  # noqa: SLF001 - argparse has no other list
         hint = did_you_mean(unknown[0].partition("=")[0], known)
         raise InputError(
-            f"unknown option {unknown[0]!r}; neither --help nor Apache Beam lists it{hint}"
+            f"unknown option {unknown[0]!r}; see --help and Apache Beam's options{hint}"
         )
 
 
@@ -127,12 +128,12 @@ def _errors(options: PipelineOptions, runner: PipelineRunner) -> Iterator[str]:
     yield from _environment_errors(options, runner)
     workers = options.view_as(DirectOptions).direct_num_workers
     if workers < 0:
-        yield f"--direct_num_workers is a number from 0 (all cores) up, not {workers}"
+        yield f"--direct_num_workers must be 0 (all cores) or more, not {workers}"
     if _is_dataflow(options):
         yield from _missing_for_dataflow(options)
     validator = PipelineOptionsValidator(options, runner)
     for part in validator.OPTIONS:
-        if part is GoogleCloudOptions and _is_dataflow(options):  # its own check asks the network
+        if part is GoogleCloudOptions and _is_dataflow(options):  # its own check uses the network
             yield from validator.validate_cloud_options(options.view_as(part))
         elif "validate" in vars(part):
             yield from options.view_as(part).validate(validator)
@@ -142,7 +143,7 @@ def _early_returns(options: PipelineOptions) -> Iterator[str]:
     values = options.get_all_options()
     for name in _RETURN_EARLY:
         if values[name]:
-            yield f"--{name} is of no use here; the command waits for the shards, then sums them up"
+            yield f"--{name} is not supported: the command waits for the shards and sums them up"
 
 
 def _missing_files(options: PipelineOptions) -> Iterator[str]:
@@ -160,7 +161,8 @@ def _environment_errors(options: PipelineOptions, runner: PipelineRunner) -> Ite
         yield "it needs --job_endpoint=HOST:PORT, the address of a job server"
     if kind and name == _LOCAL:
         yield (
-            "it ignores --environment_type; use PortableRunner with --job_endpoint, or a cluster's"
+            "it ignores --environment_type; use PortableRunner with --job_endpoint, or the runner "
+            "of a cluster"
         )
     if kind and kind not in _ENVIRONMENTS and not kind.startswith("beam:env:"):
         yield f"unknown --environment_type {kind!r}; choose one of: {', '.join(_ENVIRONMENTS)}"
@@ -175,7 +177,7 @@ def _missing_for_dataflow(options: PipelineOptions) -> Iterator[str]:
     for name in ("temp_location", "staging_location"):
         uri = getattr(cloud, name)
         if uri and not uri.startswith("gs://"):
-            yield f"--{name} is a gs:// URI, not {uri!r}"
+            yield f"--{name} must be a gs:// URI, not {uri!r}"
 
 
 def _is_dataflow(options: PipelineOptions) -> bool:
@@ -184,7 +186,7 @@ def _is_dataflow(options: PipelineOptions) -> bool:
 
 
 def _make_setup_file_absolute(options: PipelineOptions) -> None:
-    """Beam changes to its directory and looks for it from there, so ``setup.py`` would fail."""
+    """Make the path absolute: Beam changes to its directory and looks for it from there."""
     setup = options.view_as(SetupOptions)
     if setup.setup_file is not None:
         setup.setup_file = os.path.abspath(setup.setup_file)

@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from beam_features.job.runners import beam_options, cause_of
+from beam_features.job.options import beam_options, cause_of
 from dem.errors import InputError
 
 DATAFLOW = ("--runner=DataflowRunner", "--project=my-project", "--region=europe-west1")
@@ -96,15 +96,15 @@ def test_options_of_clusters_pass_through():
         ),
         (["--runner=DataflowRunner", DATAFLOW[2], TEMP], "it needs --project"),
         ([*DATAFLOW], "it needs --temp_location=gs://BUCKET/DIRECTORY"),
-        ([*DATAFLOW, "--temp_location=/tmp"], "--temp_location is a gs:// URI, not '/tmp'"),
+        ([*DATAFLOW, "--temp_location=/tmp"], "--temp_location must be a gs:// URI, not '/tmp'"),
         ([*DATAFLOW[:2], TEMP], "Missing required option: region."),
         (["--runner=DataflowRunner", DATAFLOW[2], TEMP, "--project=My"], "Invalid Project ID (My)"),
         ([*DATAFLOW, TEMP, "--num_workers=0"], "Invalid value (0) for option: num_workers"),
         (["--setup_file=no/setup.py"], "--setup_file 'no/setup.py' does not exist"),
         (["--requirements_file=no.txt"], "--requirements_file 'no.txt' does not exist"),
-        (["--no_wait_until_finish"], "--no_wait_until_finish is of no use here; the command waits"),
-        ([*DATAFLOW, TEMP, "--template_location=gs://bucket/t"], "--template_location is of no "),
-        (["--direct_num_workers=-1"], "--direct_num_workers is a number from 0 (all cores) up"),
+        (["--no_wait_until_finish"], "--no_wait_until_finish is not supported: the command waits"),
+        ([*DATAFLOW, TEMP, "--template_location=gs://bucket/t"], "--template_location is not supp"),
+        (["--direct_num_workers=-1"], "--direct_num_workers must be 0 (all cores) or more"),
         (["--direct_num_workers=two"], "argument --direct_num_workers: invalid int value: 'two'"),
         (["--direct_running_mode=fast"], "invalid choice: 'fast' (choose from 'in_memory', "),
         (["--flink_mster=x"], "unknown option '--flink_mster=x'"),

@@ -1,11 +1,11 @@
-"""One start of the job: its plan in a file that launcher and workers share, and its right to write.
+"""One attempt at the job: its plan, which launcher and workers share, and its right to write.
 
-``OUTPUT/incomplete/run-<id>/`` holds ``plan.jsonl``, a line per shard that the run is to make, and
-what its workers have not finished. The Beam graph carries places in that file, so that its size
-does not grow with the recordings.
+``OUTPUT/incomplete/run-<id>/`` holds ``plan.jsonl``, a line per shard that the attempt will make,
+and the unfinished files of its workers. The Beam graph carries places in that file, so that its
+size does not grow with the recordings.
 
-Workers may outlive a killed launcher, those of a cluster by hours. So a run begins by deleting the
-directories of all others: without its plan a worker neither starts a shard nor puts one in place.
+Workers may outlive a killed launcher, those of a cluster by hours. So an attempt begins by deleting
+the directories of all others: without its plan, a worker neither starts nor publishes a shard.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from beam_features.recording import Recording
 from dem import storage
 from dem.errors import JobError
 
-_RUN = re.compile(r"(run-[0-9a-f]{32})/.+", re.DOTALL)
+_DIRECTORY = re.compile(r"(run-[0-9a-f]{32})/.+", re.DOTALL)
 _PLAN = "plan.jsonl"
 
 Place = tuple[int, int]  # offset and length in bytes
@@ -29,18 +29,18 @@ Place = tuple[int, int]  # offset and length in bytes
 
 @dataclass(frozen=True)
 class PlannedShard:
-    """A line of the plan: a shard and the ids of the labels that its recordings have."""
+    """A line of the plan: a shard and the ids of its recordings' labels."""
 
     shard: Shard
     label_ids: Mapping[str, int]
 
     def dump(self) -> str:
-        """Serialise to one line of JSON, in ASCII since names of files may be no valid UTF-8."""
+        """Serialise to one line of JSON, in ASCII because file names may be invalid UTF-8."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
     def parse(cls, line: str | bytes) -> "PlannedShard":
-        """Parse what `dump` gave."""
+        """Parse what `dump` returned."""
         fields = json.loads(line)
         shard = fields["shard"]
         shard["contexts"] = tuple(
@@ -50,24 +50,24 @@ class PlannedShard:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run of the job; launcher and workers hold it alike."""
+class Attempt:
+    """An attempt at the job; the launcher begins it and sends it to the workers."""
 
     incomplete: str
     name: str
 
     @classmethod
-    def begin(cls, incomplete: str) -> "Run":
-        """Take `incomplete` over from the runs before, whose workers can then finish nothing."""
+    def begin(cls, incomplete: str) -> "Attempt":
+        """Take `incomplete` over from earlier attempts; their workers can then publish nothing."""
         names = (uri.removeprefix(incomplete + "/") for uri in storage.list_files(incomplete))
-        others = {match[1] for name in names if (match := _RUN.fullmatch(name))}
+        others = {match[1] for name in names if (match := _DIRECTORY.fullmatch(name))}
         for other in sorted(others):
             storage.delete(storage.join(incomplete, other, _PLAN))
             storage.delete_tree(storage.join(incomplete, other))
         return cls(incomplete, f"run-{uuid.uuid4().hex}")
 
     def write_plan(self, shards: Sequence[Shard], label_ids: Mapping[str, int]) -> list[Place]:
-        """Write the plan; return where in it each shard stands."""
+        """Write the plan; return the place of each shard in it."""
         places, offset = [], 0
         with storage.atomic_write(self._plan_uri) as file:
             for shard in shards:
@@ -85,27 +85,27 @@ class Run:
 
     @contextmanager
     def scratch(self) -> Iterator[str]:
-        """Give a directory for one try at a shard, since a runner may try one twice at once."""
+        """Yield a directory for one try at a shard: a runner may run two tries at the same time."""
         uri = storage.join(self.uri, uuid.uuid4().hex)
         try:
             yield uri
         finally:
             storage.delete_tree(uri)
-            if not storage.is_file(self._plan_uri):  # and a write made anew what was deleted
+            if not storage.is_file(self._plan_uri):  # a write has recreated deleted directories
                 storage.delete_empty_directories(self.uri, self.incomplete)
 
     def check_current(self) -> None:
-        """Stop where another run has taken over, or the job is complete.
+        """Check that no other attempt has taken over and that the job is not complete.
 
         Raises:
-            JobError: the plan is gone.
+            JobError: the plan was deleted.
         """
         if not storage.is_file(self._plan_uri):
-            raise JobError(f"{self._plan_uri} is gone: another run has taken over from this one")
+            raise JobError(f"{self._plan_uri} was deleted: another run has taken over")
 
     @property
     def uri(self) -> str:
-        """The directory of the run."""
+        """The directory of the attempt."""
         return storage.join(self.incomplete, self.name)
 
     @property

@@ -1,4 +1,4 @@
-"""From a context's recordings to strips of tiles: slicing and book-keeping, no IO of its own."""
+"""From a context's recordings to strips of tiles: bookkeeping, no IO of its own."""
 
 import heapq
 import itertools
@@ -6,38 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from beam_features.recording import Recording
-from beam_features.schema.audio.rejection import RejectedRecording
-from beam_features.schema.audio.signal import filled_up
+from beam_features.schema.audio.files import Float32, RejectedRecording
 from beam_features.schema.feature_spec import MAX_TILES_PER_STRIP, FeatureSpec
 from beam_features.schema.strip import LOG_MEL_DTYPE, NO_LABEL, Strip
-from beam_features.tiles.log_mel import log_mel_blocks
-
-Float32 = npt.NDArray[np.float32]
-
-
-def tiles_of(blocks: Iterable[Float32], spec: FeatureSpec) -> Iterator[Float32]:
-    """Cut the log-mel frames of a recording into tiles.
-
-    The last partial tile is dropped, unless it is the only one: then silence fills it up.
-
-    Args:
-        blocks: ``[n, n_channels]`` at ``spec.sample_rate_hz``.
-        spec: the feature settings.
-
-    Yields:
-        ``[n_channels, n_tiles, tile_frames, n_mels]``, as many tiles as a block completes.
-    """
-    shortest = spec.tile_frames * spec.hop_length
-    rest: Float32 | None = None
-    for frames in log_mel_blocks(filled_up(blocks, shortest), spec):
-        rest = frames if rest is None else np.concatenate([rest, frames], axis=1)
-        n_tiles = rest.shape[1] // spec.tile_frames
-        if n_tiles:
-            whole, rest = np.split(rest, [n_tiles * spec.tile_frames], axis=1)
-            yield whole.reshape(len(whole), n_tiles, *spec.tile_shape)
 
 
 def strips_of(
@@ -47,16 +20,16 @@ def strips_of(
     label_ids: Mapping[str, int],
     spec: FeatureSpec,
 ) -> Iterator[Strip]:
-    """Join the tiles of one context into strips, of each channel on its own.
+    """Join the tiles of one context into strips, each channel separately.
 
-    A strip ends where the timeline has a gap or comes to a multiple of `MAX_TILES_PER_STRIP`, so
-    that the strips of several sensors cover the same spans of time.
+    A strip ends at a gap in the timeline and at each multiple of `MAX_TILES_PER_STRIP`, so that the
+    strips of several sensors cover the same spans of time.
 
     Args:
         recordings: of one context, in the order of their `offset_s`.
-        read_tiles: gives blocks ``[n_channels, n_tiles, tile_frames, n_mels]`` of a recording; it
-            rejects one before the first block or never.
-        reject: is told of each recording that `read_tiles` rejects; the others go on.
+        read_tiles: yields blocks ``[n_channels, n_tiles, tile_frames, n_mels]`` of a recording; it
+            rejects a recording before the first block or never.
+        reject: called with each recording that `read_tiles` rejects; the others are still used.
         label_ids: index of each label name.
         spec: the feature settings.
     """
@@ -72,8 +45,8 @@ def strips_of(
                         if channel in strips and not strips[channel].takes(first + index):
                             yield strips.pop(channel).close()
                         if channel not in strips:
-                            heard = _heard_by(channel, recording, spec)
-                            strips[channel] = _OpenStrip(heard, first + index)
+                            source = _recording_of(channel, recording, spec)
+                            strips[channel] = _OpenStrip(source, first + index)
                         strips[channel].append(tile, recording.recording_id, start_ms, label)
                     index += 1
         except RejectedRecording as rejection:
@@ -86,14 +59,14 @@ def strips_of_contexts(
     contexts: Iterable[Sequence[Recording]],
     strips_of_one: Callable[[Sequence[Recording]], Iterable[Strip]],
 ) -> Iterator[Strip]:
-    """Make strips context after context, but those of neighbouring sensors of a session by time.
+    """Make the strips of all contexts; within a session, merge those of its sensors by time.
 
     So a reader that holds a few strips has the same instant at all sensors. Contexts of one sensor
-    follow each other; of each sensor one context is open at a time.
+    follow each other: one context per sensor is open at a time.
 
     Args:
-        contexts: those of a session side by side.
-        strips_of_one: gives the strips of a context.
+        contexts: those of a session are adjacent.
+        strips_of_one: yields the strips of a context.
     """
     for _, session in itertools.groupby(contexts, key=lambda context: context[0].session_id):
         sensors: dict[str, list[Sequence[Recording]]] = {}
@@ -103,8 +76,8 @@ def strips_of_contexts(
         yield from heapq.merge(*streams, key=lambda strip: strip.first_tile)
 
 
-def _heard_by(channel: int, recording: Recording, spec: FeatureSpec) -> Recording:
-    """Make a channel a sensor with a timeline of its own, where all channels are wanted."""
+def _recording_of(channel: int, recording: Recording, spec: FeatureSpec) -> Recording:
+    """With ``channels: all``, make a channel a sensor with a timeline of its own."""
     if spec.channels != "all":
         return recording
     name = f"channel{channel}"
@@ -119,7 +92,7 @@ def _heard_by(channel: int, recording: Recording, spec: FeatureSpec) -> Recordin
 class _OpenStrip:
     """A strip under construction."""
 
-    recording: Recording  # the first one: context, session and sensor are the same for all
+    recording: Recording  # the first one; all have the same context, session and sensor
     first_tile: int
     tiles: list[Float32] = field(default_factory=list)
     recording_ids: list[str] = field(default_factory=list)
@@ -127,7 +100,7 @@ class _OpenStrip:
     labels: list[int] = field(default_factory=list)
 
     def takes(self, position: int) -> bool:
-        """Whether the tile at `position` of the timeline comes next and no new span begins."""
+        """Whether the tile at `position` of the timeline is the next one of this strip."""
         following = self.first_tile + len(self.tiles)
         return position == following and position % MAX_TILES_PER_STRIP != 0
 

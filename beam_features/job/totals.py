@@ -1,0 +1,71 @@
+"""What the shards hold in total: `dataset_info.json`, and a table of it to print."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from beam_features.job.plan import Shard, shard_pattern
+from beam_features.job.shard_writer import ShardSummary
+from beam_features.recording import Rejection
+from beam_features.schema.dataset_info import DatasetInfo, Moments, Partition
+from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.strip import SCHEMA_VERSION
+
+_PACKAGES = ("apache-beam", "numpy", "scipy", "soundfile", "soxr")
+_COLUMNS = ("recordings", "silent", "strips", "tiles", "hours")
+
+
+def sum_up(
+    summaries: Mapping[Shard, ShardSummary],
+    unused: Iterable[Rejection],
+    labels: Sequence[str],
+    spec: FeatureSpec,
+    arguments: Mapping[str, Any],
+) -> DatasetInfo:
+    """Combine the summaries of all shards, in the order of their names.
+
+    Args:
+        summaries: of every shard.
+        unused: the rejected recordings and the skipped files.
+        labels: names, in the order of their ids.
+        spec: of the features.
+        arguments: of the job.
+    """
+    names = sorted({shard.partition for shard in summaries})
+    return DatasetInfo(
+        schema_version=SCHEMA_VERSION,
+        feature_spec=spec,
+        fingerprint=spec.fingerprint,
+        label_names=tuple(labels),
+        partitions={name: _partition(name, summaries, spec.n_mels) for name in names},
+        rejected=dict(sorted(Counter(rejection.reason for rejection in unused).items())),
+        source=arguments,
+        versions={package: version(package) for package in _PACKAGES},
+    )
+
+
+def _partition(name: str, summaries: Mapping[Shard, ShardSummary], n_mels: int) -> Partition:
+    parts = [summary for shard, summary in summaries.items() if shard.partition == name]
+    return Partition(
+        shards=shard_pattern(name, len(parts)),
+        n_shards=len(parts),
+        strips=sum(part.strips for part in parts),
+        tiles=sum(part.tiles for part in parts),
+        recordings=sum(part.recordings for part in parts),
+        silent=sum(part.silent for part in parts),
+        seconds=sum(part.seconds for part in parts),
+        moments=Moments.total((part.moments for part in parts), n_mels),
+    )
+
+
+def as_table(info: DatasetInfo) -> str:
+    """Format the counts of each partition, and the rejected files by reason."""
+    lines = [f"{'partition':<14}" + "".join(f"{word:>11}" for word in _COLUMNS)]
+    for name, part in info.partitions.items():
+        counts = (part.recordings, part.silent, part.strips, part.tiles)
+        columns = "".join(f"{count:>11}" for count in counts)
+        lines.append(f"{name:<14}{columns}{part.seconds / 3600:>11.2f}")
+    rejected = ", ".join(f"{count} {reason}" for reason, count in info.rejected.items())
+    lines.append(f"rejected: {rejected or 'none'}")
+    return "\n".join(lines)
