@@ -17,7 +17,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tuning",
-        description="Search the settings of the training, each trial being a training run.",
+        description="Search training settings; each trial is one training run.",
         epilog="With KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT in the "
         "environment, this process is the chief or a worker of a search on several machines.",
         allow_abbrev=False,
@@ -35,14 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm()
-    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))  # Ctrl-C saves the trial, too
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))  # Ctrl-C saves the trial as well
     role = read_role()
     load_tensorflow()
     from trainer.runtime import storage
     from tuning.run import tune
 
     config = load_settings(TuneConfig, parsed.config, parsed.set, storage.read_text)
-    with unsaved_state():  # so that a trial may save, and a chief tell its workers
+    with unsaved_state():  # so that a trial can save, and a chief can notify its workers
         tune(parsed.data, parsed.job_dir.rstrip("/"), config, role, terminated)
 
 

@@ -1,4 +1,4 @@
-"""Settings of a search: typed, validated, every key on the surface."""
+"""Settings of a search, typed and validated."""
 
 from dataclasses import field
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ class TuneConfig:
 
     algorithm: Literal["random", "bayesian", "hyperband"] = "bayesian"
     objective: Objective = "recall_at_1"
-    trials: Positive | None = None  # None: 20; with hyperband, as many as its brackets take
+    trials: Positive | None = None  # None: 20; with hyperband, as many as its brackets need
     initial_points: Positive | None = None  # bayesian; None: a third of the trials
     halving_factor: Annotated[int, Field(ge=2)] = 3  # hyperband
     stop_early: bool = True  # random, bayesian; with recall_at_1
@@ -31,5 +31,5 @@ class TuneConfig:
 
     @property
     def most_trials(self) -> int | None:
-        """How many trials there are at most; None: the algorithm decides."""
+        """Maximum number of trials; None: the algorithm decides."""
         return self.trials or (None if self.algorithm == "hyperband" else _TRIALS)

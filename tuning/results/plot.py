@@ -1,4 +1,4 @@
-"""The picture of a search: the objective against each value that was searched."""
+"""The figure of a search: the objective against each searched key."""
 
 import io
 import math
@@ -19,9 +19,9 @@ from tuning.space import Domain, Range, as_cell
 _DPI = 130
 _COLUMNS = 3
 _PANEL_INCH = (4.2, 3.2)
-_PANEL_CHARACTERS = 54  # that fit below it side by side
-_NARROWEST = 12  # lines of names that are turned
-_STYLES = {  # colours for the colour-blind, and marks
+_PANEL_CHARACTERS = 54  # of tick labels that fit below a panel
+_NARROWEST = 12  # characters of a line of a rotated tick label
+_STYLES = {  # colour-blind safe colours, and markers
     "completed": ("#0173b2", "o"),
     "stopped": ("#de8f05", "s"),
     "best": ("#029e73", "*"),
@@ -31,7 +31,7 @@ _STYLES = {  # colours for the colour-blind, and marks
 def trials_png(
     trials: pd.DataFrame, objective: str, domains: Sequence[tuple[str, Domain]], best: str | None
 ) -> bytes:
-    """Draw a panel per searched key: each trial that has a value is a point.
+    """Draw a panel per searched key, with a point for each trial that has a value.
 
     Args:
         trials: columns ``trial``, ``status``, the objective, and the searched keys.
@@ -54,7 +54,7 @@ def trials_png(
         _panel(axes, shown[shown[key].notna()], key, domain, objective)
     for axes in figure.axes[::columns]:
         axes.set(ylabel=objective)
-    for axes in list(panels):  # of a last row that is not full
+    for axes in list(panels):  # left over in the last row
         axes.remove()
     handles, names = _legend(figure.axes, shown["status"])
     figure.legend(handles, names, loc="outside upper right", ncols=len(names), frameon=False)
@@ -107,7 +107,7 @@ def _panel(axes: Axes, shown: pd.DataFrame, key: str, domain: Domain, objective:
 
 
 def _padded(domain: Range) -> tuple[float, float]:
-    """Limits of an axis, a little wider than the range."""
+    """Return limits of an axis, slightly wider than the range."""
     if domain.scale == "log":
         factor = (domain.high / domain.low) ** 0.05
         return domain.low / factor, domain.high * factor

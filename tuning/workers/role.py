@@ -1,4 +1,4 @@
-"""What this process is in a search: keras-tuner's environment variables tell."""
+"""The role of this process in a search, from keras-tuner's environment variables."""
 
 import os
 import uuid
@@ -12,7 +12,7 @@ _IP, _PORT, _ID = "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_
 
 @dataclass(frozen=True)
 class Role:
-    """`local`: alone; `chief`: gives out trials at the address; `worker`: runs them."""
+    """`local`: alone; `chief`: assigns trials at the address; `worker`: runs them."""
 
     kind: Literal["local", "chief", "worker"] = "local"
     address: str = ""
@@ -20,19 +20,19 @@ class Role:
 
 
 def read_role() -> Role:
-    """Read the environment; as in keras-tuner, an id with ``chief`` in it is the chief's.
+    """Read the environment; as in keras-tuner, an id that contains ``chief`` means the chief.
 
     Raises:
-        InputError: only some of the variables are set, or the port is no number.
+        InputError: only some of the variables are set, or the port is not a number.
     """
     values = {name: os.environ.get(name, "") for name in (_IP, _PORT, _ID)}
     missing = [name for name, value in values.items() if not value]
     if missing == list(values):
         return Role()
     if missing:
-        there = ", ".join(name for name, value in values.items() if value)
+        present = ", ".join(name for name, value in values.items() if value)
         raise InputError(
-            f"{there} is set, but not {', '.join(missing)}; set all three to search with a chief "
+            f"{present} is set, but not {', '.join(missing)}; set all three to search with a chief "
             "and workers, or none to search alone"
         )
     if not values[_PORT].isdecimal():
@@ -43,5 +43,5 @@ def read_role() -> Role:
 
 
 def new_instance() -> str:
-    """What tells a process from others of the same id."""
+    """Return a value that distinguishes this process from others of the same id."""
     return uuid.uuid4().hex
