@@ -1,6 +1,7 @@
 """Searches as a user starts them, over small encoders on synthetic tiles."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from tests.cluster import finish, free_ports
 from tests.processes import start
+from tuning.__main__ import main
 
 FIXED = {
     "encoder": "dense",
@@ -54,6 +56,18 @@ def settings(*words: str, **fixed: object) -> list[str]:
 
 def command(data: Path, job: Path, words: list[str]) -> list[object]:
     return ["tuning", "--data", data, "--job-dir", job, "--set", *words]
+
+
+def run_here(data: Path, job: Path, words: list[str]) -> int:
+    """Run the command in this process; return its exit code."""
+    signals = (signal.SIGTERM, signal.SIGINT)
+    handlers = [signal.getsignal(number) for number in signals]
+    _, *arguments = map(str, command(data, job, words))
+    try:
+        return main(arguments)
+    finally:
+        for number, handler in zip(signals, handlers, strict=True):
+            signal.signal(number, handler)
 
 
 def trials_of(job: Path) -> pd.DataFrame:

@@ -9,6 +9,8 @@ from tests.trainer.synthetic import write_features
 from trainer.config import TrainConfig
 from trainer.train.run import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[float, dict[str, Any]]:

@@ -59,7 +59,9 @@ def test_a_trial_comes_through_whole(chief: ChiefServer, search: Search, address
     assert worker.report("0", 4, 0.25) == "drop"  # it has ended
 
 
-def test_a_released_trial_is_there_for_the_next(chief: ChiefServer, search: Search, address: str) -> None:
+def test_a_released_trial_is_there_for_the_next(
+    chief: ChiefServer, search: Search, address: str
+) -> None:
     worker = remote(address)
     first = worker.ask()
     worker.release("0")
@@ -89,7 +91,9 @@ def test_the_last_word_says_why(chief: ChiefServer, address: str, status: str, e
         told.raise_if_stopped()
 
 
-def test_reports_without_an_epoch_are_rare(chief: ChiefServer, search: Search, address: str) -> None:
+def test_reports_without_an_epoch_are_rare(
+    chief: ChiefServer, search: Search, address: str
+) -> None:
     """Eight per deadline: 0.2 s apart here."""
     worker = remote(address, deadline_s=1.6)
     worker.ask()
