@@ -1,5 +1,6 @@
 """A search from settings to a finished job directory; after a kill it resumes."""
 
+import uuid
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -21,7 +22,7 @@ from tuning.space import Space, read_space
 from tuning.workers.chief import run_chief
 from tuning.workers.local import LocalSearch
 from tuning.workers.loop import work
-from tuning.workers.role import Role, new_instance
+from tuning.workers.role import Role
 from tuning.workers.rpc import RemoteSearch
 
 
@@ -76,7 +77,7 @@ def _run_worker(
 ) -> None:
     source = RemoteSearch(
         role.address,
-        Worker(role.tuner_id, new_instance()),
+        Worker(role.tuner_id, uuid.uuid4().hex),
         config.worker_deadline_s,
         config.abandon_after_s,
         terminated,

@@ -1,4 +1,4 @@
-"""The state of a search: which worker runs which trial, and how trials ended; in one file.
+"""The state of a search, in one file: which worker runs which trial, and how trials ended.
 
 A trial is assigned to one worker until it ends or the worker misses its heartbeat deadline.
 """

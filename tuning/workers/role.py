@@ -1,7 +1,6 @@
 """The role of this process in a search, from keras-tuner's environment variables."""
 
 import os
-import uuid
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,8 +39,3 @@ def read_role() -> Role:
     host = f"[{values[_IP]}]" if ":" in values[_IP] else values[_IP]
     kind: Literal["chief", "worker"] = "chief" if "chief" in values[_ID] else "worker"
     return Role(kind, f"{host}:{values[_PORT]}", values[_ID])
-
-
-def new_instance() -> str:
-    """Return a value that distinguishes this process from others of the same id."""
-    return uuid.uuid4().hex

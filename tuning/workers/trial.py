@@ -175,9 +175,7 @@ def _end_from(exit_code: int) -> End:
 def _run(pipe: Connection, data: str, trials_dir: str, assignment: Assignment) -> None:
     """Run in the process of a trial."""
     terminated = watch_sigterm()
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the parent, which stops this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops this process
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         end = _train(pipe, data, trials_dir, assignment, terminated)
