@@ -127,7 +127,7 @@ def test_the_summary_ranks_trials_and_names_the_files(searched: Searched) -> Non
 def test_the_best_settings_are_those_of_the_best_trial(
     searched: Searched, features_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """For `trainer.train`, too: with them the trial's directory is that of a finished run."""
+    """`trainer.train` accepts them, too, and recognises the trial as a run with these settings."""
     best = searched.job / "best_config.yaml"
     trial = searched.job / "trials" / trials_of(searched.job)["recall_at_1"].idxmax()
     assert yaml.safe_load(best.read_text()) == yaml.safe_load((trial / "config.yaml").read_text())
@@ -147,7 +147,7 @@ def post(url: str, route: str, message: dict[str, Any]) -> Any:
 
 
 def test_tensorboard_shows_the_space_and_a_session_per_trial(searched: Searched) -> None:
-    """Asked over HTTP for what its parallel-coordinates view is drawn from."""
+    """Over HTTP: the data of its parallel-coordinates view."""
     trials = trials_of(searched.job)
     server = program.TensorBoard(default.get_plugins())
     directory = str(searched.job / "trials")
@@ -250,7 +250,7 @@ def test_stopped_it_saves_the_trial_and_goes_on(
 def test_a_collapsed_trial_has_failed_and_the_search_goes_on(
     features_dir: Path, tmp_path: Path
 ) -> None:
-    """One learning rate of four trains; three failures in a row end nothing."""
+    """One learning rate of four trains; three failures in a row do not end the search."""
     job = tmp_path / "job"
     words = settings(*FAILURES, **COLLAPSING)
     finished = run(*command(features_dir, job, words))
@@ -278,7 +278,7 @@ def test_where_no_trial_completes_the_search_has_failed(features_dir: Path, tmp_
 def test_settings_that_do_not_fit_together_end_the_search_at_once(
     features_dir: Path, tmp_path: Path
 ) -> None:
-    """Each is right by itself, so only the trial that has both can tell."""
+    """Each is valid by itself, so only the trial that has both shows the error."""
     words = settings(*UNFITTING)
     refused = run(*command(features_dir, tmp_path / "job", words))
     assert refused.returncode == 2, refused.stderr
@@ -290,7 +290,7 @@ def test_settings_that_do_not_fit_together_end_the_search_at_once(
 def test_an_error_in_the_program_ends_the_search_at_once(
     features_dir: Path, tmp_path: Path
 ) -> None:
-    """In a copy of the program, whose export calls what does not exist."""
+    """In a copy of the program whose export calls a method that does not exist."""
     copy = tmp_path / "program"
     for package in ("beam_features", "dem", "trainer", "tuning"):
         shutil.copytree(ROOT / package, copy / package)
@@ -322,7 +322,7 @@ def test_an_error_in_the_program_ends_the_search_at_once(
 
 @pytest.mark.slow
 def test_a_killed_trial_has_failed(features_dir: Path, tmp_path: Path) -> None:
-    """As by the kernel, when memory is short."""
+    """As the kernel does when memory runs out."""
     job = tmp_path / "job"
     process = start(*command(features_dir, job, settings(MARGINS, "trials=2", epochs=60)))
     said_until(process, "epoch 5/60")
@@ -354,7 +354,7 @@ def test_macro_f1_of_a_probe_on_the_validation_partition(
 
 @pytest.mark.slow
 def test_hyperband_trials_go_on_from_checkpoints(features_dir: Path, tmp_path: Path) -> None:
-    """Three epochs at most, one in two goes on: brackets of 1, then 3 (or 2 and 3) epochs."""
+    """Three epochs at most, one in two continues: brackets of 1, then 3 (or 2 and 3) epochs."""
     job = tmp_path / "job"
     words = settings(MARGINS, "algorithm=hyperband", "halving_factor=3", epochs=3)
     finished = run(*command(features_dir, job, words))

@@ -54,7 +54,7 @@ def test_the_default_space_covers_what_the_issue_of_tuning_is() -> None:
 
 
 def test_every_sample_of_the_default_space_is_a_valid_setting() -> None:
-    """Keys stand in it exactly under their conditions."""
+    """Keys are present exactly when their conditions hold."""
     seen = {"loss": set(), "encoder": set()}
     for settings in sampled(read_space({}), 60):
         config = build_settings(TrainConfig, settings)
@@ -112,7 +112,7 @@ def test_conditions_hold_through_those_of_their_keys() -> None:
 
 
 def test_conditions_on_the_same_key_must_all_hold() -> None:
-    """A GRU has no depth here, whatever the condition that comes through another key says."""
+    """Conditions from other keys are intersected; if nothing is left, the key is not searched."""
     space = read_space(
         {
             "encoder": {"choices": ["conv1d", "conv2d", "gru"]},

@@ -1,4 +1,4 @@
-"""The files of a search, from outcomes that are made up."""
+"""The files of a search, from synthetic outcomes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The state of a search, with a clock that stands still unless it is told to go."""
+"""The state of a search, with a clock that is set by hand."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def begin(tmp_path: Path, clock: Clock) -> Callable[..., Search]:
-    """Begin a search, or go on with it."""
+    """Begin or resume a search."""
 
     def build(space: dict[str, Any] = MARGIN, **settings: Any) -> Search:
         config = TuneConfig(worker_deadline_s=DEADLINE_S, space=space, **settings)
@@ -105,7 +105,7 @@ def test_a_small_space_is_over_when_all_of_it_was_tried(begin) -> None:
 
 
 def test_two_workers_have_different_trials_and_wait_for_each_other(begin) -> None:
-    """The one without a trial stays, as the other may vanish."""
+    """The one without a trial waits, because the other may be lost."""
     search = begin(trials=2)
     first, second = search.ask(ANNA), search.ask(BERT)
     assert (first.trial_id, second.trial_id) == ("0", "1")
@@ -195,7 +195,7 @@ def test_a_trial_that_gets_on_may_lose_any_number_of_workers(begin) -> None:
 def test_an_error_in_the_algorithm_stops_the_search_and_hangs_nobody(
     begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """keras-tuner keeps its lock then."""
+    """keras-tuner does not release its lock then."""
     search = begin(trials=3)
     search.ask(ANNA)
 
@@ -337,7 +337,7 @@ def test_where_no_trial_is_stopped_early(begin, settings: dict[str, Any]) -> Non
 
 
 def test_hyperband_goes_on_with_the_best_of_each_round(begin) -> None:
-    """Nine epochs at most, one in three goes on.
+    """Nine epochs at most, one in three continues.
 
     Brackets: 9 trials of 1 epoch, 3 of 3, 1 of 9 are 13; then 5 of 3, 2 of 9; then 3 of 9.
     """

@@ -28,7 +28,7 @@ QUICK = ("worker_deadline_s=8", "abandon_after_s=120")
 
 @pytest.fixture
 def cluster(features_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
-    """Build the cluster of a search; what it started does not outlive the test."""
+    """Build the cluster of a search; its processes end with the test."""
     built = []
 
     def build(*words: str, **fixed: object) -> Cluster:
@@ -42,14 +42,14 @@ def cluster(features_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Cluste
 
 
 def begun(stderr: str) -> list[str]:
-    """Ids of the trials that a worker has begun."""
+    """Ids of the trials that a worker has started."""
     lines = [line for line in stderr.splitlines() if line.startswith("trial ")]
     return [line.split()[1].rstrip(":") for line in lines if ": margin=" in line]
 
 
 @pytest.mark.slow
 def test_workers_wait_for_the_chief_share_the_trials_and_all_end(cluster) -> None:
-    """And a worker that comes when all is over leaves at once."""
+    """A worker that starts after the end of the search exits at once."""
     search = cluster(MARGINS, "trials=4")
     workers = [search.start(f"worker-{index}") for index in range(2)]
     time.sleep(8)  # they are there before the chief
@@ -69,7 +69,7 @@ def test_workers_wait_for_the_chief_share_the_trials_and_all_end(cluster) -> Non
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_loses_no_trial_and_holds_nobody_up(cluster) -> None:
-    """It never says good-bye, and nobody takes its place."""
+    """It sends no last message, and no process replaces it."""
     search = cluster(MARGINS, "trials=2", epochs=80)
     chief, victim = search.start("chief"), search.start("worker-0")
     said_until(victim, "epoch 5/80")
@@ -153,7 +153,7 @@ def test_failures_in_a_row_end_nothing(cluster) -> None:
 
 @pytest.mark.slow
 def test_a_bad_space_stops_everybody_with_exit_2(cluster) -> None:
-    """Found by a trial, since each value is right by itself."""
+    """Found by a trial, because each value is valid by itself."""
     search = cluster(*UNFITTING, epochs=40)
     ended = finish_all(*(search.start(name) for name in ("chief", "worker-0", "worker-1")))
     assert [process.returncode for process in ended] == [2, 2, 2], [p.stderr for p in ended]
