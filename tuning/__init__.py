@@ -1,1 +1,1 @@
-"""Tuning stage: searches settings of the training, on one machine or on many that may vanish."""
+"""Tuning stage: searches training settings, on one machine or on several preemptible ones."""

@@ -42,7 +42,7 @@ def _run(parsed: argparse.Namespace) -> None:
     from tuning.run import tune
 
     config = load_settings(TuneConfig, parsed.config, parsed.set, storage.read_text)
-    with unsaved_state():  # so that a trial may save, and a chief tell its workers
+    with unsaved_state():  # so that a trial can save, and a chief can notify its workers
         tune(parsed.data, parsed.job_dir.rstrip("/"), config, role, terminated)
 
 

@@ -1,13 +1,14 @@
-"""The search space: a domain for each key that is searched, as data; ``space.yaml`` by default.
+"""The search space: a domain for each searched key, as data; the default is ``space.yaml``.
 
-Keys are those of `trainer.config.TrainConfig`. What a user gives for a key replaces its domain: a
-value fixes it, a mapping is another domain.
+Keys are those of `trainer.config.TrainConfig`. A user's entry for a key replaces the default one: a
+value fixes the key, a mapping is its new domain.
 """
 
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from graphlib import CycleError, TopologicalSorter
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,7 @@ from dem.settings import build_settings
 from trainer.config import TrainConfig
 
 _SIGNIFICANT_DIGITS = 4  # of values from ranges
-_ONLY_FIXED = {  # keys that decide what trials are compared on, and what nobody may choose by it
+_ONLY_FIXED = {  # trials with different values of these could not be compared
     "train_partitions",
     "validation_partitions",
     "test_partitions",
@@ -33,7 +34,7 @@ _ONLY_FIXED = {  # keys that decide what trials are compared on, and what nobody
 _KEYS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 
 Conditions = dict[str, tuple[Any, ...]]
-"""Values of other keys under which a key matters."""
+"""Values of other keys under which a key has an effect."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -44,21 +45,21 @@ class Choices:
     when: Conditions = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a value that stands twice, which would be tried twice as often."""
+        """Refuse a duplicate value, which would be tried twice as often."""
         texts = [_encode(value) for value in self.choices]
         twice = {text for text in texts if texts.count(text) > 1}
         if twice:
-            raise InputError(f"choice {min(twice)} stands twice; name it once")
+            raise InputError(f"choice {min(twice)} is listed twice; list it once")
 
     @property
     def extremes(self) -> tuple[Any, ...]:
-        """Values that a check must see: all."""
+        """Values to validate before the search: all."""
         return self.choices
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Range:
-    """A number between two, both included; an integer where both are."""
+    """A number between two bounds, inclusive; an integer if both bounds are integers."""
 
     low: int | float
     high: int | float
@@ -66,20 +67,20 @@ class Range:
     when: Conditions = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse ranges without numbers in them, and logarithms of nothing."""
+        """Refuse empty ranges, and log scales that do not start above 0."""
         if not self.low < self.high:
             raise InputError(f"low={self.low} is not below high={self.high}; swap or fix them")
         if self.scale == "log" and self.low <= 0:
-            raise InputError(f"low={self.low} has no logarithm; raise it, or take scale: linear")
+            raise InputError(f"low={self.low} has no logarithm; raise it, or use scale: linear")
 
     @property
     def is_integer(self) -> bool:
-        """Whether only integers are in it."""
+        """Whether the range contains only integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def extremes(self) -> tuple[Any, ...]:
-        """Values that a check must see: both ends."""
+        """Values to validate before the search: both ends."""
         return self.low, self.high
 
 
@@ -88,13 +89,13 @@ Domain = Choices | Range
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """What is fixed and what is searched; a key stands after those that its conditions name."""
+    """The fixed values and the searched domains; keys come after those their conditions name."""
 
     fixed: Mapping[str, Any]
     searched: Mapping[str, Domain]
 
     def conditions(self, key: str) -> Conditions:
-        """All conditions of a key, also those of the keys in them."""
+        """Return all conditions of a key, including those of the keys it depends on."""
         found: Conditions = {}
         for parent, values in self.searched[key].when.items():
             for name, allowed in (self.conditions(parent) | {parent: values}).items():
@@ -103,7 +104,7 @@ class Space:
         return found
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings of a trial, from the values that keras-tuner has chosen for it."""
+        """Return the settings of a trial from the values that keras-tuner chose for it."""
         chosen = {
             key: _decode(domain, values[key])
             for key, domain in self.searched.items()
@@ -112,7 +113,7 @@ class Space:
         return {**self.fixed, **chosen}
 
     def examples(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-        """Settings with each extreme of each domain, the rest being first choices and low ends."""
+        """Yield settings with each extreme of each domain; other keys have their first extreme."""
         for key, domain in self.searched.items():
             for value in domain.extremes:
                 chosen = {parent: values[0] for parent, values in self.conditions(key).items()}
@@ -130,11 +131,11 @@ class Space:
 
 
 def read_space(given: Mapping[str, Any]) -> Space:
-    """Build the space from the default one and what a user gives for some keys.
+    """Build the space from the default one and a user's entries.
 
     Raises:
-        InputError: a key is unknown or cannot be searched, a domain is none, or conditions name
-            each other in a circle.
+        InputError: a key is unknown or cannot be searched, a domain is invalid, or conditions
+            depend on each other.
     """
     default = yaml.safe_load(resources.files("tuning").joinpath("space.yaml").read_text())
     merged = dict(default)
@@ -148,7 +149,7 @@ def read_space(given: Mapping[str, Any]) -> Space:
 
 
 def hyperparameters(space: Space) -> keras_tuner.HyperParameters:
-    """Declare what is searched to keras-tuner. Choices are JSON texts there: they can be lists."""
+    """Declare the searched keys to keras-tuner; choices, which can be lists, as JSON texts."""
     declared = keras_tuner.HyperParameters()
     for key, domain in space.searched.items():
         with ExitStack() as scopes:
@@ -164,7 +165,7 @@ def hyperparameters(space: Space) -> keras_tuner.HyperParameters:
 
 
 def as_cell(value: Any) -> Any:
-    """A value of a trial as tables and pictures show it: lists and null as in YAML."""
+    """Format a value for tables and figures: lists and null as in YAML."""
     if value is None:
         return "null"
     if isinstance(value, list | tuple):
@@ -173,7 +174,7 @@ def as_cell(value: Any) -> Any:
 
 
 def _resolve(merged: Mapping[str, Any]) -> Space:
-    """Tell what is fixed from what is searched, and order what is searched."""
+    """Split fixed from searched keys, and order the searched ones by their conditions."""
     fixed: dict[str, Any] = {}
     domains: dict[str, Domain] = {}
     for key, given in merged.items():
@@ -183,36 +184,40 @@ def _resolve(merged: Mapping[str, Any]) -> Space:
         else:
             fixed[key] = given
     searched: dict[str, Domain] = {}
-    open_keys = set(domains)
-    while open_keys:
-        ready = [
-            key for key in domains if key in open_keys and not open_keys & {*domains[key].when}
-        ]
-        if not ready:
-            raise InputError(
-                f"space: the conditions of {', '.join(sorted(open_keys))} name each other; remove "
-                "one `when`"
-            )
-        for key in ready:
-            left = _conditions_left(key, domains[key], fixed, searched)
-            if left is not None:
-                searched[key] = dataclasses.replace(domains[key], when=left)
-                if not all(Space(fixed, searched).conditions(key).values()):
-                    del searched[key]  # its conditions exclude each other
-        open_keys -= set(ready)
+    for key in _by_dependency(domains):
+        left = _conditions_left(key, domains[key], fixed, searched)
+        if left is not None:
+            searched[key] = dataclasses.replace(domains[key], when=left)
+            if not all(Space(fixed, searched).conditions(key).values()):
+                del searched[key]  # its conditions exclude each other
     return Space(fixed, searched)
+
+
+def _by_dependency(domains: Mapping[str, Domain]) -> list[str]:
+    """Order keys so that each comes after those that its conditions name."""
+    parents = {
+        key: [parent for parent in domain.when if parent in domains]
+        for key, domain in domains.items()
+    }
+    try:
+        return [*TopologicalSorter(parents).static_order()]
+    except CycleError as error:
+        raise InputError(
+            f"space: the conditions of {', '.join(sorted({*error.args[1]}))} depend on each other; "
+            "remove one `when`"
+        ) from error
 
 
 def _conditions_left(
     key: str, domain: Domain, fixed: Mapping[str, Any], searched: Mapping[str, Domain]
 ) -> Conditions | None:
-    """Conditions of a key that trials decide; None: it never matters."""
+    """Return the conditions of a key that vary between trials; None: they never hold."""
     left = {}
     for parent, values in domain.when.items():
         _check_key(parent, searched=False)
         above = searched.get(parent)
         if isinstance(above, Range):
-            raise InputError(f"space.{key}: {parent} has no choices, so no key can depend on it")
+            raise InputError(f"space.{key}: its condition {parent} is a range; use choices there")
         if above is None:
             if fixed.get(parent, _KEYS[parent].default) not in values:
                 return None
@@ -229,8 +234,8 @@ def _check_key(key: str, *, searched: bool) -> None:
         raise InputError(f"space: unknown key {key!r}; choose from: {', '.join(sorted(_KEYS))}")
     if searched and key in _ONLY_FIXED:
         raise InputError(
-            f"space.{key} cannot be searched, since trials would no longer be compared on the same "
-            "terms; give it one value"
+            f"space.{key} cannot be searched, because trials with different values cannot be "
+            "compared; set one value"
         )
 
 
@@ -247,7 +252,7 @@ def _encode(value: Any) -> str:
 
 
 def _decode(domain: Domain, value: Any) -> Any:
-    """The value that keras-tuner means; decimals are rounded to what a person can read."""
+    """Convert a value of keras-tuner's; decimals are rounded to be readable."""
     if isinstance(domain, Choices):
         return json.loads(value)
     if domain.is_integer:

@@ -1,6 +1,7 @@
 """Searches as a user starts them, over small encoders on synthetic tiles."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from tests.cluster import finish, free_ports
 from tests.processes import messages, start
+from tuning.__main__ import main
 
 FIXED = {
     "encoder": "dense",
@@ -38,7 +40,7 @@ FAILURES = (  # with it: one learning rate of four trains
     "trials=4",
     "space.learning_rate={choices: [0.001, 1.0, 2.0, 3.0]}",
 )
-UNFITTING = (  # each value is right by itself, so only the trial that has both can tell
+UNFITTING = (  # each value is valid by itself; only a trial with both fails
     "trials=40",
     "algorithm=random",
     "space.projection_hidden={choices: [null, 16]}",
@@ -48,12 +50,24 @@ MARGINS = "space.margin={low: 0.1, high: 1.0, scale: log}"
 
 
 def settings(*words: str, **fixed: object) -> list[str]:
-    """``key=value`` words: what is fixed in the space, then these, which win."""
+    """``key=value`` words: the fixed values of the space, overridden by the arguments."""
     return [*(f"space.{key}={json.dumps(value)}" for key, value in (FIXED | fixed).items()), *words]
 
 
 def command(data: Path, job: Path, words: list[str]) -> list[object]:
     return ["tuning", "--data", data, "--job-dir", job, "--set", *words]
+
+
+def run_here(data: Path, job: Path, words: list[str]) -> int:
+    """Run the command in this process; return its exit code."""
+    signals = (signal.SIGTERM, signal.SIGINT)
+    handlers = [signal.getsignal(number) for number in signals]
+    _, *arguments = map(str, command(data, job, words))
+    try:
+        return main(arguments)
+    finally:
+        for number, handler in zip(signals, handlers, strict=True):
+            signal.signal(number, handler)
 
 
 def trials_of(job: Path) -> pd.DataFrame:
@@ -69,7 +83,7 @@ class Cluster:
         self.job = job
 
     def start(self, tuner_id: str) -> subprocess.Popen[str]:
-        """Start the member of this id; one with ``chief`` in it is the chief."""
+        """Start the process of this id; an id that contains ``chief`` is the chief's."""
         return start(
             *self._command,
             KERASTUNER_TUNER_ID=tuner_id,
@@ -79,18 +93,18 @@ class Cluster:
 
 
 def said_until(process: subprocess.Popen[str], beginning: str) -> str:
-    """Read stderr up to a line that begins so; return all that was read."""
+    """Read stderr up to a line with this beginning; return all lines."""
     assert process.stderr
     lines = []
     for line in process.stderr:
         lines.append(line)
         if messages(line)[0].startswith(beginning):
             return "".join(lines)
-    raise AssertionError(f"{beginning!r} was never said:\n{''.join(lines)}")
+    raise AssertionError(f"{beginning!r} was not logged:\n{''.join(lines)}")
 
 
 def finish_all(*processes: subprocess.Popen[str]) -> list[subprocess.CompletedProcess[str]]:
-    """Wait for the end of each; whatever happens, none is left behind."""
+    """Wait for the end of each process; kill those that remain after an error."""
     try:
         return [finish(process) for process in processes]
     finally:

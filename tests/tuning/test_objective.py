@@ -1,4 +1,4 @@
-"""Why the loss is not what a search goes by: it moves with the margin."""
+"""Why the loss is not the objective of a search: it depends on the margin."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,12 @@ from tests.trainer.synthetic import write_features
 from trainer.config import TrainConfig
 from trainer.train.run import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[float, dict[str, Any]]:
-    """Of two runs that differ in the margin alone."""
+    """Metrics of two runs that differ only in the margin."""
     home = tmp_path_factory.mktemp("margins")
     data = write_features(home / "features", {"train": 24, "validation": 24, "test": 3}, tilt=2.0)
     return {margin: _train(data, home / str(margin), margin) for margin in (0.02, 0.8)}
@@ -33,6 +35,6 @@ def _train(data: Path, job: Path, margin: float) -> dict[str, Any]:
 
 
 def test_loss_and_recall_rank_two_margins_differently(metrics: dict[float, dict[str, Any]]) -> None:
-    """A loss of triplets that nothing was learned from is about the margin, whatever that is."""
+    """A triplet loss from which nothing was learned is about equal to the margin."""
     assert metrics[0.02]["loss"] < 0.02 < 0.5 < metrics[0.8]["loss"]
     assert metrics[0.02]["recall_at_1"] < metrics[0.8]["recall_at_1"]

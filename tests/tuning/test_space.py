@@ -1,4 +1,4 @@
-"""The search space: domains, conditions, and what keras-tuner is told of them."""
+"""The search space: domains, conditions, and how they are declared to keras-tuner."""
 
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def test_the_default_space_covers_what_the_issue_of_tuning_is() -> None:
 
 
 def test_every_sample_of_the_default_space_is_a_valid_setting() -> None:
-    """Keys stand in it exactly under their conditions."""
+    """Keys are present exactly when their conditions hold."""
     seen = {"loss": set(), "encoder": set()}
     for settings in sampled(read_space({}), 60):
         config = build_settings(TrainConfig, settings)
@@ -112,7 +112,7 @@ def test_conditions_hold_through_those_of_their_keys() -> None:
 
 
 def test_conditions_on_the_same_key_must_all_hold() -> None:
-    """A GRU has no depth here, whatever the condition that comes through another key says."""
+    """Conditions from other keys are intersected; if nothing is left, the key is not searched."""
     space = read_space(
         {
             "encoder": {"choices": ["conv1d", "conv2d", "gru"]},
@@ -183,20 +183,20 @@ def test_examples_show_each_end_and_choice_where_it_matters() -> None:
         ({"margin": {"low": 0.1}}, "space.margin: high"),
         ({"margin": {"from": 0.1, "high": 1}}, "space.margin: .*unknown key 'from'"),
         ({"encoder": {"choices": []}}, "space.encoder: choices"),
-        ({"encoder": {"choices": ["gru", "gru"]}}, 'choice "gru" stands twice'),
+        ({"encoder": {"choices": ["gru", "gru"]}}, 'choice "gru" is listed twice'),
         ({"seed": {"choices": [1, 2]}}, "space.seed cannot be searched"),
         ({"validation_partitions": {"choices": [["a"], ["b"]]}}, "cannot be searched"),
         ({"margin": {"low": 0.1, "high": 1, "when": {"los": ["triplet"]}}}, "unknown key 'los'"),
         (
             {"margin": {"low": 0.1, "high": 1, "when": {"learning_rate": [0.1]}}},
-            "space.margin: learning_rate has no choices",
+            "space.margin: its condition learning_rate is a range",
         ),
         (
             {
                 "loss": {"choices": ["triplet", "infonce"], "when": {"encoder": ["conv2d"]}},
                 "encoder": {"choices": ["conv2d", "gru"], "when": {"loss": ["triplet"]}},
             },
-            "space: the conditions of .*encoder.* name each other",
+            "space: the conditions of .*encoder.* depend on each other",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""What a search leaves: table, best settings, figure."""
+"""Results of a search: files, figure, progress."""

@@ -1,1 +1,1 @@
-"""The state of a search and its algorithms."""
+"""State, algorithms and messages of a search."""

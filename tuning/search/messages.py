@@ -1,4 +1,4 @@
-"""What chief and workers tell each other of trials."""
+"""Messages about trials between chief and workers."""
 
 import dataclasses
 from typing import Any, Literal
@@ -6,13 +6,13 @@ from typing import Any, Literal
 from dem.errors import InputError, JobError
 from tuning.config import Objective
 
-Order = Literal["go on", "stop", "drop"]
-"""What a worker shall do with its trial; dropped, it is somebody else's, or the search is over."""
+Order = Literal["continue", "stop", "drop"]
+"""What a worker does with its trial; `drop`: another worker has it, or the search is over."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Worker:
-    """Who asks: an id that outlives the process, and what tells this process from others."""
+    """The sender: an id that a replacement process shares, and an instance that is unique."""
 
     tuner_id: str
     instance: str
@@ -25,9 +25,9 @@ class Assignment:
     Attributes:
         trial_id: also the name of its directory.
         settings: of the training.
-        searched: those of them that the search has chosen.
-        objective: what its value is.
-        continues: id of the trial from whose checkpoint it goes on (hyperband).
+        searched: those settings that the search has chosen.
+        objective: the metric to return.
+        continues: id of the trial from whose checkpoint this one starts (hyperband).
     """
 
     trial_id: str
@@ -42,14 +42,14 @@ class Outcome:
     """How a trial ended.
 
     Attributes:
-        status: ``completed``; ``stopped``, as it could not win; ``failed``, as it diverged or was
-            killed; ``released``, for others to go on with; or what ends the whole search:
-            ``refused``, as settings or data do not fit, and ``broken``.
-        value: the objective; None where there is none.
-        epochs: how many it had.
+        status: ``completed``; ``stopped`` early; ``failed``: it diverged or was killed;
+            ``released``: unfinished, for another worker to resume; or what ends the whole search:
+            ``refused``: settings or data do not fit, and ``broken``: an error in the program.
+        value: the objective, or None.
+        epochs: how many were completed.
         seconds: of training, over all restarts.
         reason: why it did not complete.
-        worker: id of who ran it.
+        worker: id of the worker that ran it.
     """
 
     status: Literal["completed", "stopped", "failed", "released", "refused", "broken"]
@@ -61,19 +61,19 @@ class Outcome:
 
     @property
     def ends_the_search(self) -> bool:
-        """Whether no other trial could do better."""
+        """Whether every other trial would end in the same way."""
         return self.status in ("refused", "broken")
 
 
 @dataclasses.dataclass(frozen=True)
 class Leave:
-    """There is no trial any more; `refused` or `broken`: why the search was stopped."""
+    """There are no more trials; status `refused` or `broken`: why the search was stopped."""
 
     status: str = "completed"
     reason: str = ""
 
     def raise_if_stopped(self) -> None:
-        """Raise an InputError or JobError where the search was stopped for it."""
+        """Raise an InputError or JobError if the search was stopped by one."""
         if self.status == "refused":
             raise InputError(self.reason)
         if self.status == "broken":

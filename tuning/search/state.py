@@ -1,7 +1,6 @@
-"""Who works on which trial: the state of a search, kept in one file.
+"""The state of a search, in one file: which worker runs which trial, and how trials ended.
 
-A trial belongs to the worker that it was given to, as long as this one is heard from. A worker is
-an id, which a process that takes its place has too, and an instance, which is of the process.
+A trial is assigned to one worker until it ends or the worker misses its heartbeat deadline.
 """
 
 import contextlib
@@ -19,6 +18,7 @@ from keras_tuner.engine.trial import TrialStatus
 from dem import storage
 from dem.errors import JobError
 from tuning.config import TuneConfig
+from tuning.search.heartbeats import Heartbeats
 from tuning.search.messages import Assignment, Leave, Order, Outcome, Worker
 from tuning.search.oracle import Oracle
 from tuning.search.stopping import cannot_win
@@ -26,11 +26,11 @@ from tuning.space import Space
 
 SEARCH = "search.json"
 
-_MOST_LOSSES = 3  # workers that may vanish in a trial before it is held to be its fault
+_MOST_LOSSES = 3  # of workers in one trial, before the trial is assumed to be the cause
 
 
 class Search:
-    """Gives out trials and takes what came of them; safe to be asked by several threads."""
+    """Assigns trials to workers and records their outcomes; safe for several threads."""
 
     def __init__(
         self,
@@ -41,57 +41,54 @@ class Search:
         fixed: Mapping[str, Any],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`fixed`: settings that every trial has beside those of the space."""
-        self._config, self._space, self._oracle, self._clock = config, space, oracle, clock
+        """`fixed`: settings of every trial, in addition to those of the space."""
+        self._config, self._space, self._oracle = config, space, oracle
         self._fixed = dict(fixed)
         self._uri = storage.join(job_dir, SEARCH)
         self._lock = threading.RLock()
-        self._instances: dict[str, str] = {}  # of the workers, by id
-        self._seen: dict[str, float] = {}
-        self._losses: Counter[str] = Counter()
+        self._heartbeats = Heartbeats(config.worker_deadline_s, clock)
+        self._losses: Counter[str] = Counter()  # by trial, since its latest epoch
         self._curves: dict[str, dict[int, float]] = {}
-        self._epochs: dict[str, int] = {}  # the latest that a trial was heard to have ended
+        self._epochs: dict[str, int] = {}  # the latest that was reported, by trial
         self._exhausted = False
         self._outcomes: dict[str, Outcome] = {}
         self.fatal: Leave | None = None  # what stopped the search
-        self._last_contact = clock()
         if storage.exists(self._uri):
             self._restore(json.loads(storage.read_text(self._uri)))
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
-        """How trials have ended, by id, in that order."""
+        """How trials ended, by id, in the order of their end."""
         with self._lock:
             return dict(self._outcomes)
 
     @property
     def over(self) -> bool:
-        """Whether no trial runs, and none will."""
+        """Whether all trials have ended."""
         with self._lock:
             no_more = self._exhausted or self._oracle.has_started_all
             return no_more and not self._oracle.has_open_trials
 
     @property
     def live_workers(self) -> list[str]:
-        """Ids of workers that were heard from within the deadline and have not left."""
+        """Ids of workers with a heartbeat within the deadline that have not left."""
         with self._lock:
-            oldest = self._clock() - self._config.worker_deadline_s
-            return sorted(tuner_id for tuner_id, seen in self._seen.items() if seen > oldest)
+            return self._heartbeats.live
 
     @property
     def silent_s(self) -> float:
-        """Seconds since any worker was heard from."""
+        """Seconds since the latest heartbeat of any worker."""
         with self._lock:
-            return self._clock() - self._last_contact
+            return self._heartbeats.silent_s
 
     def trials(self) -> dict[str, dict[str, Any]]:
-        """What was chosen for each trial, by id, in the order of their start."""
+        """The values chosen for each trial, by id, in the order of their start."""
         with self._lock:
             started = sorted(self._oracle.trials, key=int)
             return {trial_id: self.assignment(trial_id).searched for trial_id in started}
 
     def assignment(self, trial_id: str) -> Assignment:
-        """What a worker is told of a trial."""
+        """What a worker needs to run a trial."""
         values = self._oracle.trials[trial_id].hyperparameters.values
         settings = {**self._space.settings(values), **self._fixed}
         searched = {key: settings[key] for key in self._space.searched if key in values}
@@ -101,9 +98,9 @@ class Search:
         return Assignment(trial_id, settings, searched, objective, before)
 
     def ask(self, worker: Worker) -> Assignment | None:
-        """Give out a trial, or the one that this worker has; None: there is none now."""
+        """Assign a trial, or return the worker's current one; None: there is none now."""
         with self._lock, self._stopping_at_errors():
-            self._replace(worker)
+            self._register(worker)
             if self.fatal:
                 return None
             trial = self._oracle.create_trial(worker.tuner_id)
@@ -116,16 +113,16 @@ class Search:
     def report(
         self, worker: Worker, trial_id: str, epoch: int | None = None, value: float | None = None
     ) -> Order:
-        """Hear that a worker is at work, and what an epoch of its trial brought."""
+        """Record a heartbeat, and the objective after an epoch of the trial."""
         with self._lock:
-            self._see(worker)
+            self._heartbeats.record(worker)
             if self.fatal or not self._owns(worker, trial_id):
                 return "drop"
             if epoch is not None and epoch > self._epochs.get(trial_id, 0):
                 self._epochs[trial_id] = epoch
-                self._losses.pop(trial_id, None)  # who gets on is not what kills workers
+                self._losses.pop(trial_id, None)  # a trial with progress does not kill workers
             if epoch is None or value is None or not self._may_stop_early:
-                return "go on"
+                return "continue"
             curve = self._curves.setdefault(trial_id, {})
             curve[epoch] = value
             finished = [
@@ -133,12 +130,12 @@ class Search:
                 for other, outcome in self._outcomes.items()
                 if outcome.status == "completed" and other in self._curves
             ]
-            return "stop" if cannot_win(curve, finished) else "go on"
+            return "stop" if cannot_win(curve, finished) else "continue"
 
     def end(self, worker: Worker, trial_id: str, outcome: Outcome) -> Order:
-        """Take what came of a trial."""
+        """Record the outcome of a trial."""
         with self._lock, self._stopping_at_errors():
-            self._see(worker)
+            self._heartbeats.record(worker)
             if self.fatal or not self._owns(worker, trial_id):
                 return "drop"
             if outcome.ends_the_search:
@@ -146,30 +143,28 @@ class Search:
             if outcome.status == "released" or outcome.ends_the_search:
                 self._oracle.take_back(worker.tuner_id)
             else:
-                self._close(trial_id, outcome)
+                self._record(trial_id, outcome)
             self._save()
-        return "go on"
+        return "continue"
 
     def leave(self, worker: Worker) -> None:
-        """Hear that a worker will not ask again."""
+        """Stop expecting a worker, which will not ask again."""
         with self._lock:
-            if self._instances.get(worker.tuner_id) == worker.instance:
-                self._seen.pop(worker.tuner_id, None)
+            self._heartbeats.leave(worker)
 
     def take_over(self, worker: Worker) -> None:
-        """Take the trials of all others, who are known to be gone."""
+        """Take back the trials of all other workers, which are known to be gone."""
         with self._lock:
             for tuner_id in list(self._oracle.ongoing_trials):
                 if tuner_id != worker.tuner_id:
                     self._oracle.take_back(tuner_id)
 
     def reap(self) -> dict[str, str]:
-        """Take the trials of workers that are not heard from; return these ids, by worker's."""
+        """Take back the trials of workers past their deadline; return trial ids by worker id."""
         lost: dict[str, str] = {}
         with self._lock, self._stopping_at_errors():
-            oldest = self._clock() - self._config.worker_deadline_s
             for tuner_id in list(self._oracle.ongoing_trials):
-                if self._seen.setdefault(tuner_id, self._clock()) <= oldest:
+                if self._heartbeats.is_overdue(tuner_id):
                     lost[tuner_id] = self._lose(tuner_id)
             if lost:
                 self._save()
@@ -177,35 +172,32 @@ class Search:
 
     def _lose(self, tuner_id: str) -> str:
         trial_id = str(self._oracle.ongoing_trials[tuner_id].trial_id)
-        self._instances.pop(tuner_id, None)
-        del self._seen[tuner_id]
+        self._heartbeats.forget(tuner_id)
         if not self._count_loss(tuner_id, trial_id):
             self._oracle.take_back(tuner_id)
         return trial_id
 
-    def _replace(self, worker: Worker) -> None:
-        """Let a process take the place of another of its id, and its trial."""
-        before = self._instances.get(worker.tuner_id, worker.instance)
-        self._instances[worker.tuner_id] = worker.instance
-        self._see(worker)
+    def _register(self, worker: Worker) -> None:
+        """Let a process replace an earlier one of the same id, and inherit its trial."""
+        replaced = self._heartbeats.register(worker)
         trial = self._oracle.ongoing_trials.get(worker.tuner_id)
-        if trial and before != worker.instance:
+        if trial and replaced:
             self._count_loss(worker.tuner_id, trial.trial_id)
 
     def _count_loss(self, tuner_id: str, trial_id: str) -> bool:
-        """Count a process that is gone; return whether there were so many that the trial failed."""
+        """Count a lost process; return whether the trial has failed because of too many."""
         self._losses[trial_id] += 1
         if self._losses[trial_id] < _MOST_LOSSES:
             return False
-        reason = f"{_MOST_LOSSES} workers vanished while they ran it, without an epoch more"
-        self._close(trial_id, Outcome("failed", reason=reason, worker=tuner_id))
+        reason = f"{_MOST_LOSSES} workers were lost in this trial without completing another epoch"
+        self._record(trial_id, Outcome("failed", reason=reason, worker=tuner_id))
         return True
 
     @contextlib.contextmanager
     def _stopping_at_errors(self) -> Iterator[None]:
-        """Stop the search at an error of ours, of keras-tuner's or of the storage.
+        """Stop the search at an error in this code, in keras-tuner or of the storage.
 
-        keras-tuner does not release its lock then, so nobody may ask it again.
+        keras-tuner does not release its lock then, so it must not be called again.
         """
         try:
             yield
@@ -216,8 +208,8 @@ class Search:
             reason = f"{type(error).__name__}: {error} (its traceback is in the chief's log)"
             self.fatal = Leave("broken", reason)
 
-    def _close(self, trial_id: str, outcome: Outcome) -> None:
-        """Enter a trial's outcome, for good."""
+    def _record(self, trial_id: str, outcome: Outcome) -> None:
+        """Record the final outcome of a trial."""
         trial = self._oracle.trials[trial_id]
         trial.status = TrialStatus.FAILED
         if outcome.value is not None and outcome.status != "failed":
@@ -235,20 +227,13 @@ class Search:
         return (
             config.stop_early
             and config.objective == "recall_at_1"
-            and config.algorithm != "hyperband"  # which has its own way to
+            and config.algorithm != "hyperband"  # which has a rule of its own
         )
-
-    def _see(self, worker: Worker) -> None:
-        """Note that a worker lives; who takes another's place is heard by asking for a trial."""
-        if self._instances.setdefault(worker.tuner_id, worker.instance) == worker.instance:
-            self._seen[worker.tuner_id] = self._last_contact = self._clock()
 
     def _owns(self, worker: Worker, trial_id: str) -> bool:
         trial = self._oracle.ongoing_trials.get(worker.tuner_id)
         return (
-            trial is not None
-            and trial.trial_id == trial_id
-            and self._instances[worker.tuner_id] == worker.instance
+            trial is not None and trial.trial_id == trial_id and self._heartbeats.is_current(worker)
         )
 
     def _save(self) -> None:

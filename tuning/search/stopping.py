@@ -1,4 +1,4 @@
-"""When to stop a trial that cannot win: the median stopping rule, as in Google Vizier.
+"""Early stopping: the median stopping rule of Google Vizier.
 
 Golovin et al., "Google Vizier: A Service for Black-Box Optimization", KDD 2017, section 3.2.1.
 """
@@ -15,11 +15,11 @@ _FIRST_EPOCH = 2
 
 
 def cannot_win(curve: Curve, finished: Sequence[Curve]) -> bool:
-    """Whether a trial's best value is below the median of what finished ones had on average.
+    """Return whether a trial's best value is below the median of the finished trials' means.
 
     Args:
-        curve: of the trial, up to now.
-        finished: of trials that ran to their end; the mean of each up to the same epoch counts.
+        curve: of the trial, so far.
+        finished: of completed trials; each counts with its mean up to the same epoch.
     """
     epoch = max(curve, default=0)
     means = [

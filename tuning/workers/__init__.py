@@ -1,1 +1,1 @@
-"""Who runs trials: this process, or workers that ask a chief."""
+"""Processes of a search: the chief, workers, and trials."""

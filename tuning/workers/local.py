@@ -1,4 +1,4 @@
-"""A search in one process: this worker, and no chief."""
+"""A search in one process, without a chief."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ WORKER = Worker("local", "")
 
 @dataclass(frozen=True)
 class LocalSearch:
-    """A `Search` as its only worker sees it."""
+    """The `Source` of the only worker: the search itself."""
 
     search: Search
     after_trial: Callable[[], None]
-    """Called when a trial has ended."""
+    """Called after the end of each trial."""
 
     def __post_init__(self) -> None:
-        """Take the trials of workers that had part in the search before."""
+        """Take over trials of workers from an earlier run."""
         self.search.take_over(WORKER)
 
     def ask(self) -> Assignment | Leave | None:
@@ -29,11 +29,11 @@ class LocalSearch:
         return Leave() if assignment is None and self.search.over else assignment
 
     def report(self, trial_id: str, epoch: int | None, value: float | None) -> Order:
-        """Tell what an epoch brought."""
+        """Report a heartbeat, and the objective after an epoch."""
         return self.search.report(WORKER, trial_id, epoch, value)
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
-        """Tell what came of a trial."""
+        """Report the outcome of a trial."""
         self.search.end(WORKER, trial_id, outcome)
         self.after_trial()
 
@@ -42,4 +42,4 @@ class LocalSearch:
         self.search.end(WORKER, trial_id, Outcome("released"))
 
     def leave(self) -> None:
-        """Nobody waits for it."""
+        """Do nothing: there is no chief that waits."""

@@ -1,5 +1,6 @@
-"""The loop of a worker: ask for a trial, run it, tell what came of it."""
+"""The loop of a worker: ask for a trial, run it, report its outcome."""
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -7,13 +8,12 @@ from typing import Protocol
 
 from dem import storage
 from dem.errors import JobError, Terminated
+from tuning.job_dir import TRIALS
 from tuning.search.messages import Assignment, Leave, Order, Outcome
 from tuning.space import as_cell
 from tuning.workers.trial import Epoch, run_trial
 
 _LOG = logging.getLogger(__name__)
-
-TRIALS = "trials"  # directory of the job directories of trials
 
 _IDLE_S = 1.0
 
@@ -25,16 +25,16 @@ class Source(Protocol):
         """Ask for a trial; None: there is none now."""
 
     def report(self, trial_id: str, epoch: int | None, value: float | None) -> Order:
-        """Tell that the trial goes on, and what an epoch of it brought."""
+        """Report a heartbeat, and the objective after an epoch."""
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
-        """Tell what came of a trial."""
+        """Report the outcome of a trial."""
 
     def release(self, trial_id: str) -> None:
         """Give a trial back unfinished."""
 
     def leave(self) -> None:
-        """Say that this worker will not ask again."""
+        """Report that this worker will not ask again."""
 
 
 def work(
@@ -47,42 +47,42 @@ def work(
     """Run trials until there are none.
 
     Args:
-        source: where they come from.
+        source: of the trials.
         data: features directory.
         job_dir: of the search.
         name: of this worker.
-        terminated: whether this process is asked to stop.
+        terminated: whether this process has received SIGTERM.
 
     Raises:
-        InputError: settings or data do not fit, so the search is over for all.
-        JobError: an error in a program ended the search; or this worker cannot go on, say because
-            the disk is full, but others may.
+        InputError: settings or data do not fit; this ends the search for all workers.
+        JobError: an error in the program ended the search; or this worker cannot continue, for
+            example because the disk is full, but others can.
         Terminated: `terminated()` was true; the trial's state is saved.
     """
     trials_dir = storage.join(job_dir, TRIALS)
     while True:
-        told = source.ask()
-        if isinstance(told, Leave):
+        answer = source.ask()
+        if isinstance(answer, Leave):
             source.leave()
-            told.raise_if_stopped()
+            answer.raise_if_stopped()
             return
         if terminated():
-            if told:
-                source.release(told.trial_id)
-            raise Terminated("between two trials; the same command goes on from there")
-        if told is None:
+            if answer:
+                source.release(answer.trial_id)
+            raise Terminated("between two trials; the same command resumes the search")
+        if answer is None:
             time.sleep(_IDLE_S)
             continue
-        values = "  ".join(f"{key}={as_cell(value)}" for key, value in told.searched.items())
-        _LOG.info(f"trial {told.trial_id}: {values}")
-        outcome = _run_one(source, told, data, trials_dir, terminated)
+        values = "  ".join(f"{key}={as_cell(value)}" for key, value in answer.searched.items())
+        _LOG.info(f"trial {answer.trial_id}: {values}")
+        outcome = _run_one(source, answer, data, trials_dir, terminated)
         if outcome is None:
             _LOG.info(
-                f"trial {told.trial_id} is dropped: another worker has it, or the search is over"
+                f"trial {answer.trial_id} is dropped: another worker has it, or the search is over"
             )
             time.sleep(_IDLE_S)
         else:
-            source.end(told.trial_id, Outcome(**{**vars(outcome), "worker": name}))
+            source.end(answer.trial_id, dataclasses.replace(outcome, worker=name))
 
 
 def _run_one(
@@ -92,8 +92,8 @@ def _run_one(
     trials_dir: str,
     terminated: Callable[[], bool],
 ) -> Outcome | None:
-    def report(told: Epoch | None) -> Order:
-        epoch, value = (told.epoch, told.value) if told else (None, None)
+    def report(update: Epoch | None) -> Order:
+        epoch, value = (update.epoch, update.value) if update else (None, None)
         return source.report(assignment.trial_id, epoch, value)
 
     try:

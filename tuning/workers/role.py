@@ -1,7 +1,6 @@
-"""What this process is in a search: keras-tuner's environment variables tell."""
+"""The role of this process in a search, from keras-tuner's environment variables."""
 
 import os
-import uuid
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +11,7 @@ _IP, _PORT, _ID = "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_
 
 @dataclass(frozen=True)
 class Role:
-    """`local`: alone; `chief`: gives out trials at the address; `worker`: runs them."""
+    """`local`: alone; `chief`: assigns trials at the address; `worker`: runs them."""
 
     kind: Literal["local", "chief", "worker"] = "local"
     address: str = ""
@@ -20,19 +19,19 @@ class Role:
 
 
 def read_role() -> Role:
-    """Read the environment; as in keras-tuner, an id with ``chief`` in it is the chief's.
+    """Read the environment; as in keras-tuner, an id that contains ``chief`` means the chief.
 
     Raises:
-        InputError: only some of the variables are set, or the port is no number.
+        InputError: only some of the variables are set, or the port is not a number.
     """
     values = {name: os.environ.get(name, "") for name in (_IP, _PORT, _ID)}
     missing = [name for name, value in values.items() if not value]
     if missing == list(values):
         return Role()
     if missing:
-        there = ", ".join(name for name, value in values.items() if value)
+        present = ", ".join(name for name, value in values.items() if value)
         raise InputError(
-            f"{there} is set, but not {', '.join(missing)}; set all three to search with a chief "
+            f"{present} is set, but not {', '.join(missing)}; set all three to search with a chief "
             "and workers, or none to search alone"
         )
     if not values[_PORT].isdecimal():
@@ -40,8 +39,3 @@ def read_role() -> Role:
     host = f"[{values[_IP]}]" if ":" in values[_IP] else values[_IP]
     kind: Literal["chief", "worker"] = "chief" if "chief" in values[_ID] else "worker"
     return Role(kind, f"{host}:{values[_PORT]}", values[_ID])
-
-
-def new_instance() -> str:
-    """What tells a process from others of the same id."""
-    return uuid.uuid4().hex

@@ -1,7 +1,7 @@
-"""How workers talk to the chief: JSON over gRPC, four calls.
+"""The protocol between workers and the chief: JSON over gRPC, four calls.
 
-keras-tuner's own service keeps its chief waiting for ever when a worker is gone, and cannot say why
-a trial failed; see docs/decisions/tuning.md.
+keras-tuner's own service waits forever for a worker that died, and cannot report why a trial
+failed; see docs/decisions/tuning.md.
 """
 
 import dataclasses
@@ -19,19 +19,20 @@ from tuning.search.state import Search
 
 _SERVICE = "deep_embedded_music.Search"
 _THREADS = 16
-_CALL_S = 10.0  # longest wait for one answer; a call is made again
-_REPORTS_PER_DEADLINE = 8
-_SHARE_OF_DEADLINE = 0.7  # without an answer for so long, a worker drops its trial by itself
+_CALL_S = 10.0  # timeout of one call, which is then retried
+_HEARTBEATS_PER_DEADLINE = 8
+_SHARE_OF_DEADLINE = 0.7  # without an answer for this long, a worker drops its trial
+_CHANNEL_OPTIONS = [("grpc.max_reconnect_backoff_ms", 2000), ("grpc.enable_http_proxy", 0)]
 
 
-class Chief:
-    """Answers workers for a `Search`; they are told to leave once `closing` is set."""
+class ChiefServer:
+    """Serves a `Search` to workers; once `closing` is set, it is the answer to each `ask`."""
 
     def __init__(self, search: Search, address: str) -> None:
-        """Listen.
+        """Listen at the address.
 
         Raises:
-            InputError: the address is not ours, or taken.
+            InputError: the address is not of this machine, or in use.
         """
         self._search = search
         self.closing: Leave | None = None
@@ -62,7 +63,7 @@ class Chief:
         self._server.start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Stop the server."""
         self._server.stop(grace=1).wait()
 
     def _ask(self, worker: Worker, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,12 +72,13 @@ class Chief:
         assignment = self._search.ask(worker)
         return {"trial": dataclasses.asdict(assignment)} if assignment else {}
 
-    def _report(self, worker: Worker, told: Mapping[str, Any]) -> dict[str, Any]:
-        order = self._search.report(worker, told["trial_id"], told["epoch"], told["value"])
-        return {"order": order}
+    def _report(self, worker: Worker, message: Mapping[str, Any]) -> dict[str, Any]:
+        trial_id, epoch, value = (message[key] for key in ("trial_id", "epoch", "value"))
+        return {"order": self._search.report(worker, trial_id, epoch, value)}
 
-    def _end(self, worker: Worker, told: Mapping[str, Any]) -> dict[str, Any]:
-        return {"order": self._search.end(worker, told["trial_id"], Outcome(**told["outcome"]))}
+    def _end(self, worker: Worker, message: Mapping[str, Any]) -> dict[str, Any]:
+        outcome = Outcome(**message["outcome"])
+        return {"order": self._search.end(worker, message["trial_id"], outcome)}
 
     def _leave(self, worker: Worker, _: Mapping[str, Any]) -> dict[str, Any]:
         self._search.leave(worker)
@@ -84,7 +86,7 @@ class Chief:
 
 
 class RemoteSearch:
-    """A `Search` as a worker sees it, through the network."""
+    """The `Source` of a worker on another machine: the chief."""
 
     def __init__(
         self,
@@ -95,13 +97,13 @@ class RemoteSearch:
         terminated: Callable[[], bool],
         is_done: Callable[[], bool],
     ) -> None:
-        """`is_done`: whether the chief has finished the search; asked when it does not answer."""
+        """`is_done`: whether the chief has finished the search; checked when it does not answer."""
         self._address, self._worker = address, worker
         self._deadline_s, self._abandon_after_s = deadline_s, abandon_after_s
         self._terminated, self._is_done = terminated, is_done
-        self._channel = grpc.insecure_channel(address, options=_KEEP_TRYING)
+        self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
         self._last_answer = time.monotonic()
-        self._last_report = -float("inf")
+        self._last_heartbeat = -float("inf")
 
     def ask(self) -> Assignment | Leave | None:
         """Ask for a trial; None: there is none now."""
@@ -113,31 +115,32 @@ class RemoteSearch:
         return Assignment(**answer["trial"]) if "trial" in answer else None
 
     def report(self, trial_id: str, epoch: int | None, value: float | None) -> Order:
-        """Tell that the trial goes on, and what an epoch of it brought.
+        """Send a heartbeat, and the objective after an epoch.
 
-        Without an epoch that is not more often than the deadline asks for. A chief that does not
-        answer may be back soon; but before it gives the trial to another, this worker drops it.
+        Heartbeats without an epoch are limited to a few per deadline. If the chief does not answer,
+        the trial continues, but it is dropped before the chief would reassign it.
         """
         now = time.monotonic()
         if now - self._last_answer > _SHARE_OF_DEADLINE * self._deadline_s:
             return "drop"
-        if epoch is None and now - self._last_report < self._deadline_s / _REPORTS_PER_DEADLINE:
-            return "go on"
-        self._last_report = now
-        told = {"trial_id": trial_id, "epoch": epoch, "value": value}
+        interval_s = self._deadline_s / _HEARTBEATS_PER_DEADLINE
+        if epoch is None and now - self._last_heartbeat < interval_s:
+            return "continue"
+        self._last_heartbeat = now
+        message = {"trial_id": trial_id, "epoch": epoch, "value": value}
         try:
-            order: Order = self._call("report", told, wait=False)["order"]
+            order: Order = self._call("report", message, wait=False)["order"]
         except grpc.RpcError:
-            return "go on"
+            return "continue"
         return order
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
-        """Tell what came of a trial."""
-        told = {"trial_id": trial_id, "outcome": dataclasses.asdict(outcome)}
-        self._call_until_answered("end", told)
+        """Report the outcome of a trial."""
+        message = {"trial_id": trial_id, "outcome": dataclasses.asdict(outcome)}
+        self._call_until_answered("end", message)
 
     def release(self, trial_id: str) -> None:
-        """Give a trial back, if the chief hears it; else it takes the trial after the deadline."""
+        """Give a trial back, in one attempt: the chief reassigns it after the deadline anyway."""
         outcome = dataclasses.asdict(Outcome("released"))
         try:
             self._call("end", {"trial_id": trial_id, "outcome": outcome}, wait=False)
@@ -146,25 +149,25 @@ class RemoteSearch:
         self.leave()
 
     def leave(self) -> None:
-        """Say good-bye, if the chief hears it."""
+        """Report that this worker will not ask again, in one attempt."""
         try:
             self._call("leave", {}, wait=False)
         except grpc.RpcError:
             return
 
     def _call_until_answered(
-        self, name: str, told: Mapping[str, Any] | None = None
+        self, name: str, message: Mapping[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        """Call again and again; None: the search is done, so nobody answers any more.
+        """Retry until the chief answers; None: it has finished the search and left.
 
         Raises:
-            JobError: nobody answered for `abandon_after_s`.
-            Terminated: this process was asked to stop.
+            JobError: there was no answer for `abandon_after_s`.
+            Terminated: this process has received SIGTERM.
         """
         begin = time.monotonic()
         while True:
             try:
-                return self._call(name, told or {}, wait=True)
+                return self._call(name, message or {}, wait=True)
             except grpc.RpcError as error:
                 if error.code() not in (
                     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -174,27 +177,24 @@ class RemoteSearch:
                         f"the chief at {self._address} failed: {error.details()}"
                     ) from error
             if self._terminated():
-                raise Terminated("was waiting for the chief; the same command waits again")
+                raise Terminated("while waiting for the chief; run the same command to wait again")
             if self._is_done():
                 return None
             if time.monotonic() - begin > self._abandon_after_s:
                 raise JobError(
-                    f"no chief answers at {self._address} since {self._abandon_after_s:.0f} s; "
+                    f"no chief answered at {self._address} for {self._abandon_after_s:.0f} s; "
                     "start it, or check KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT"
                 )
 
-    def _call(self, name: str, told: Mapping[str, Any], *, wait: bool) -> dict[str, Any]:
+    def _call(self, name: str, message: Mapping[str, Any], *, wait: bool) -> dict[str, Any]:
         call = self._channel.unary_unary(
             f"/{_SERVICE}/{name}", request_serializer=_dump, response_deserializer=json.loads
         )
-        message = {**told, "worker": dataclasses.asdict(self._worker)}
-        timeout_s = min(_CALL_S, self._deadline_s / (1 if wait else _REPORTS_PER_DEADLINE))
-        answer: dict[str, Any] = call(message, timeout=timeout_s, wait_for_ready=wait)
+        signed = {**message, "worker": dataclasses.asdict(self._worker)}
+        timeout_s = min(_CALL_S, self._deadline_s / (1 if wait else _HEARTBEATS_PER_DEADLINE))
+        answer: dict[str, Any] = call(signed, timeout=timeout_s, wait_for_ready=wait)
         self._last_answer = time.monotonic()
         return answer
-
-
-_KEEP_TRYING = [("grpc.max_reconnect_backoff_ms", 2000), ("grpc.enable_http_proxy", 0)]
 
 
 def _answering(

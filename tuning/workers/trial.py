@@ -1,7 +1,7 @@
-"""A trial: a training run in a process of its own, so that nothing of it outlives it.
+"""A trial: a training run in a process of its own, which releases all its memory at its end.
 
-The process tells through a pipe what each epoch brought and how the run ended. It goes with its
-parent, however that one ends: two processes must not write into one directory.
+The process reports each epoch and the end of the run through a pipe. It ends with its parent, even
+if that was killed, because two processes must not write into one directory.
 """
 
 import logging
@@ -28,14 +28,14 @@ _LOG = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _LONGEST_SAVE_S = 60.0  # from SIGTERM to the end of the process; then it is killed
-_LONGEST_EXIT_S = 10.0  # from its last word to its end
+_LONGEST_EXIT_S = 10.0  # from the last message to the end of the process
 
 _Processes = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch brought; the value is None where the objective is measured only at the end."""
+    """A completed epoch; the value is None if the objective is measured only after the last one."""
 
     epoch: int
     value: float | None
@@ -43,9 +43,9 @@ class Epoch:
 
 @dataclass(frozen=True)
 class End:
-    """How the run ended; `gave up`: for a reason that lies not in its settings."""
+    """How the run ended; `aborted`: for a reason other than its settings, such as a full disk."""
 
-    kind: Literal["completed", "failed", "gave up", "refused", "broken"]
+    kind: Literal["completed", "failed", "aborted", "refused", "broken"]
     value: float | None = None
     epochs: int = 0
     seconds: float = 0.0
@@ -59,53 +59,52 @@ def run_trial(
     report: Callable[[Epoch | None], Order],
     terminated: Callable[[], bool],
 ) -> Outcome | None:
-    """Run a trial to its end, or to where it shall stop.
+    """Run a trial until it ends or is ordered to stop.
 
     Args:
         data: features directory.
-        trials_dir: where the trial's job directory is, named by its id.
-        assignment: which trial, with which settings.
-        report: called after each epoch, and several times a second without one; tells whether to
-            go on.
-        terminated: whether this process is asked to stop.
+        trials_dir: contains the trial's job directory, named by its id.
+        assignment: the trial and its settings.
+        report: called after each epoch, and several times a second in between; returns an order.
+        terminated: whether this process has received SIGTERM.
 
     Returns:
-        What came of it; None: it is to be dropped.
+        The outcome; None: the order was to drop the trial.
 
     Raises:
-        JobError: the run failed for a reason that lies not in its settings, such as a full disk.
+        JobError: the run failed for a reason other than its settings, such as a full disk.
         Terminated: `terminated()` was true; the run's state is saved.
     """
     begin, last = time.monotonic(), Epoch(0, None)
     with _Run.start(data, trials_dir, assignment) as run:
         while True:
-            told = run.hear(_POLL_S)
-            if isinstance(told, End) and (told.kind == "completed" or not terminated()):
-                return _outcome(told)
-            if isinstance(told, End) or terminated():
-                raise Terminated("the trial's state is saved; the same command goes on from there")
-            last = told or last
-            order = report(told)
+            update = run.receive(_POLL_S)
+            if isinstance(update, End) and (update.kind == "completed" or not terminated()):
+                return _outcome(update)
+            if isinstance(update, End) or terminated():
+                raise Terminated("the trial's state is saved; the same command resumes it")
+            last = update or last
+            order = report(update)
             if order == "drop":
                 run.kill()
                 return None
             if order == "stop":
-                end = run.stop()  # it may have come to its end meanwhile
+                end = run.stop()  # the run may have ended in the meantime
                 if end:
                     return _outcome(end)
-                took_s, reason = time.monotonic() - begin, "could not win any more"
+                took_s, reason = time.monotonic() - begin, "below the median of completed trials"
                 return Outcome("stopped", last.value, last.epoch, took_s, reason)
 
 
 def _outcome(end: End) -> Outcome:
-    """Raise a JobError where the run gave up, Terminated where it was stopped from outside."""
-    if end.kind == "gave up":
+    """Convert the end of a run; raise a JobError if it was aborted."""
+    if end.kind == "aborted":
         raise JobError(end.reason)
     return Outcome(end.kind, end.value, end.epochs, end.seconds, end.reason)
 
 
 class _Run:
-    """The process, seen from its parent."""
+    """The parent's handle of the process."""
 
     def __init__(self, process: Any, pipe: Connection) -> None:
         self._process, self._pipe = process, pipe
@@ -116,7 +115,7 @@ class _Run:
         arguments = (there, data, trials_dir, assignment)
         process = _Processes.Process(target=_run, args=arguments, name=assignment.trial_id)
         process.start()
-        there.close()  # so that the end of the process is the end of the pipe
+        there.close()  # so that the pipe closes when the process ends
         return cls(process, here)
 
     def __enter__(self) -> Self:
@@ -130,56 +129,58 @@ class _Run:
         self._process.join()
         self._pipe.close()
 
-    def hear(self, timeout_s: float) -> Epoch | End | None:
-        """What the process tells, if it does in time; the last is always an `End`.
+    def receive(self, timeout_s: float) -> Epoch | End | None:
+        """Return the next message, None after the timeout; the last message is always an `End`.
 
         Raises:
-            Terminated: it was stopped, by somebody else.
+            Terminated: the process was stopped from outside.
         """
         try:
             if not self._pipe.poll(timeout_s):
                 return None
-            told: Epoch | End = self._pipe.recv()
+            message: Epoch | End = self._pipe.recv()
         except EOFError:
             self._process.join()
-            return _post_mortem(self._process.exitcode)
-        return told
+            return _end_from(self._process.exitcode)
+        return message
 
     def kill(self) -> None:
         """End the process without saving."""
         self._process.kill()
 
     def stop(self) -> End | None:
-        """Stop the process as soon as its state is saved; return its end if it was there."""
+        """Stop the process after it has saved its state; return its `End` if it sent one."""
         self._process.terminate()
         self._process.join(_LONGEST_SAVE_S)
         self._process.kill()
         try:
             while True:
-                told = self._pipe.recv()
-                if isinstance(told, End):
-                    return told
+                message = self._pipe.recv()
+                if isinstance(message, End):
+                    return message
         except EOFError:
             return None
 
 
-def _post_mortem(exit_code: int) -> End:
-    """What to think of a process that ended without a word."""
+def _end_from(exit_code: int) -> End:
+    """Interpret the exit code of a process that sent no `End`."""
     if exit_code in (ExitCode.TERMINATED, -signal.SIGTERM, -signal.SIGINT):
-        raise Terminated("the trial was stopped, its state is saved; the same command goes on")
+        raise Terminated(
+            "the trial was stopped and its state is saved; the same command resumes it"
+        )
     if exit_code == -signal.SIGKILL:
-        return End("failed", reason="killed by SIGKILL, as are processes that take too much memory")
+        return End("failed", reason="killed by SIGKILL, probably because memory ran out")
     if exit_code < 0:
         return End("failed", reason=f"killed by {signal.Signals(-exit_code).name}")
     return End("broken", reason=f"the process of a trial ended with exit code {exit_code}")
 
 
 def _run(pipe: Connection, data: str, trials_dir: str, assignment: Assignment) -> None:
-    """Be the process of a trial."""
+    """Run in the process of a trial."""
     log.set_up()
     terminated = watch_sigterm()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
-    threading.Thread(target=_go_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops this process
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         end = _train(pipe, data, trials_dir, assignment, terminated)
     except DivergedError as error:
@@ -187,10 +188,10 @@ def _run(pipe: Connection, data: str, trials_dir: str, assignment: Assignment) -
     except InputError as error:
         end = End("refused", reason=f"trial {assignment.trial_id}: {error}")
     except JobError as error:
-        end = End("gave up", reason=str(error))
+        end = End("aborted", reason=str(error))
     except Terminated:
         raise SystemExit(ExitCode.TERMINATED) from None
-    except Exception as error:  # the rim of the process, as in `run_command`
+    except Exception as error:  # outermost frame of the process, as in `run_command`
         first_line = (str(error).strip() or "no message").splitlines()[0]
         where = f"trial {assignment.trial_id}: {type(error).__name__}"
         _LOG.exception(where)
@@ -218,38 +219,38 @@ def _train(
         before = storage.join(trials_dir, assignment.continues, CHECKPOINTS)
         copy_newest(before, storage.join(job_dir, CHECKPOINTS))
 
-    def tell(epoch: int, recall_at_1: float | None) -> None:
+    def send(epoch: int, recall_at_1: float | None) -> None:
         pipe.send(Epoch(epoch, recall_at_1 if assignment.objective == "recall_at_1" else None))
 
     config = build_settings(TrainConfig, assignment.settings)
-    metrics = train(data, job_dir, config, terminated, tell)
+    metrics = train(data, job_dir, config, terminated, send)
     value = metrics["recall_at_1"]
     if assignment.objective == "macro_f1":
         value = _probe(data, job_dir)
     if not math.isfinite(value):
         raise InputError(
             f"{assignment.objective} is {value}: no context of the validation partitions has two "
-            "audible tiles; name others with --set space.validation_partitions=[…]"
+            "audible tiles; set others with --set space.validation_partitions=[…]"
         )
     return End("completed", value, metrics["epochs"], metrics["seconds"])
 
 
 def _probe(data: str, job_dir: str) -> float:
-    """Macro-F1 of a logistic regression on the frozen encoder, on the validation partitions."""
+    """Return the macro-F1 of a logistic regression on the encoder, on the validation partitions."""
     from trainer.classify.run import evaluate
     from trainer.runtime.job_dir import read_job_config
 
     job = read_job_config(job_dir)
     partitions = ClassifyConfig(
         train_partitions=job.train_partitions,
-        validation_partitions=(),  # its strength is chosen within the training partitions
+        validation_partitions=(),  # regularization is chosen within the training partitions
         test_partitions=job.validation_partitions,
     )
     results = evaluate(data, job_dir, "trained", "logistic", replace(partitions, seed=job.seed))
     return float(results["recording"]["macro_f1"])
 
 
-def _go_with_parent() -> None:
+def _exit_with_parent() -> None:
     """End this process when its parent ends, even if that one was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None

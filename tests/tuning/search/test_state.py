@@ -1,4 +1,4 @@
-"""The state of a search, with a clock that stands still unless it is told to go."""
+"""The state of a search, with a clock that is set by hand."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def begin(tmp_path: Path, clock: Clock) -> Callable[..., Search]:
-    """Begin a search, or go on with it."""
+    """Begin or resume a search."""
 
     def build(space: dict[str, Any] = MARGIN, **settings: Any) -> Search:
         config = TuneConfig(worker_deadline_s=DEADLINE_S, space=space, **settings)
@@ -105,7 +105,7 @@ def test_a_small_space_is_over_when_all_of_it_was_tried(begin) -> None:
 
 
 def test_two_workers_have_different_trials_and_wait_for_each_other(begin) -> None:
-    """The one without a trial stays, as the other may vanish."""
+    """The one without a trial waits, because the other may be lost."""
     search = begin(trials=2)
     first, second = search.ask(ANNA), search.ask(BERT)
     assert (first.trial_id, second.trial_id) == ("0", "1")
@@ -130,7 +130,7 @@ def test_the_process_that_was_replaced_is_told_to_drop(begin) -> None:
     search.ask(Worker("anna", "another process"))
     assert search.report(ANNA, "0") == "drop"
     assert search.end(ANNA, "0", completed(0.5)) == "drop"
-    assert search.report(Worker("anna", "another process"), "0") == "go on"
+    assert search.report(Worker("anna", "another process"), "0") == "continue"
     assert not search.outcomes
 
 
@@ -159,7 +159,7 @@ def test_a_report_is_a_sign_of_life(begin, clock: Clock) -> None:
     for _ in range(5):
         clock.now += DEADLINE_S - 1
         assert search.reap() == {}
-        assert search.report(ANNA, "0") == "go on"
+        assert search.report(ANNA, "0") == "continue"
     assert search.live_workers == ["anna"]
     search.leave(ANNA)
     assert search.live_workers == []
@@ -171,7 +171,7 @@ def test_a_trial_that_takes_its_workers_along_has_failed(begin, clock: Clock) ->
         assert search.ask(Worker(f"worker-{number}", "x")).trial_id == "0"
         clock.now += DEADLINE_S
         assert search.reap() == {f"worker-{number}": "0"}
-    assert search.outcomes["0"].reason.startswith("3 workers vanished while they ran it")
+    assert search.outcomes["0"].reason.startswith("3 workers were lost in this trial")
     assert search.over
 
 
@@ -195,7 +195,7 @@ def test_a_trial_that_gets_on_may_lose_any_number_of_workers(begin) -> None:
 def test_an_error_in_the_algorithm_stops_the_search_and_hangs_nobody(
     begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """keras-tuner keeps its lock then."""
+    """keras-tuner does not release its lock then."""
     search = begin(trials=3)
     search.ask(ANNA)
 
@@ -267,7 +267,7 @@ def test_a_restarted_search_goes_on_with_trials_where_they_are(begin, clock: Clo
     running = [search.ask(ANNA), search.ask(BERT)]
     again = begin(trials=4)
     assert again.outcomes == {"0": completed(0.5)}
-    assert again.report(ANNA, "1") == "go on"  # Anna has noticed nothing
+    assert again.report(ANNA, "1") == "continue"  # Anna has noticed nothing
     assert again.ask(Worker("bert", "a new process")) == running[1]
     clock.now += DEADLINE_S - 1
     assert again.reap() == {}
@@ -318,9 +318,9 @@ def curve_to_the_end(search: Search, values: list[float]) -> str:
 
 def test_a_trial_below_the_median_is_stopped_and_scored_by_what_it_had(begin) -> None:
     search = begin(trials=9)
-    assert [curve_to_the_end(search, [0.3, 0.5, 0.6]) for _ in range(3)] == ["go on"] * 3
+    assert [curve_to_the_end(search, [0.3, 0.5, 0.6]) for _ in range(3)] == ["continue"] * 3
     assert curve_to_the_end(search, [0.1, 0.2, 0.9]) == "stop"
-    assert curve_to_the_end(search, [0.1, 0.5, 0.9]) == "go on"
+    assert curve_to_the_end(search, [0.1, 0.5, 0.9]) == "continue"
     assert search.outcomes["3"].value == 0.2
     again = begin(trials=9)  # which remembers the curves
     assert curve_to_the_end(again, [0.1, 0.2, 0.9]) == "stop"
@@ -333,11 +333,11 @@ def test_where_no_trial_is_stopped_early(begin, settings: dict[str, Any]) -> Non
     search = begin({**MARGIN, "epochs": 3}, trials=9, **settings)
     for _ in range(3):
         curve_to_the_end(search, [0.3, 0.5, 0.6])
-    assert curve_to_the_end(search, [0.1, 0.2, 0.3]) == "go on"
+    assert curve_to_the_end(search, [0.1, 0.2, 0.3]) == "continue"
 
 
 def test_hyperband_goes_on_with_the_best_of_each_round(begin) -> None:
-    """Nine epochs at most, one in three goes on.
+    """Nine epochs at most, one in three continues.
 
     Brackets: 9 trials of 1 epoch, 3 of 3, 1 of 9 are 13; then 5 of 3, 2 of 9; then 3 of 9.
     """
@@ -364,5 +364,5 @@ def test_hyperband_needs_to_know_the_epochs(begin) -> None:
 
 
 def test_a_space_without_anything_to_search_is_refused(begin) -> None:
-    with pytest.raises(InputError, match="nothing is searched"):
+    with pytest.raises(InputError, match="no key is searched"):
         begin(only())

@@ -1,4 +1,4 @@
-"""What keras-tuner's environment variables make of a process."""
+"""The role of a process, from keras-tuner's environment variables."""
 
 import pytest
 

@@ -14,7 +14,7 @@ from tuning.search.messages import Leave, Outcome, Worker
 from tuning.search.oracle import build_oracle
 from tuning.search.state import Search
 from tuning.space import read_space
-from tuning.workers.rpc import Chief, RemoteSearch
+from tuning.workers.rpc import ChiefServer, RemoteSearch
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def search(tmp_path: Path) -> Search:
 
 
 @pytest.fixture
-def chief(search: Search, address: str) -> Iterator[Chief]:
-    chief = Chief(search, address)
+def chief(search: Search, address: str) -> Iterator[ChiefServer]:
+    chief = ChiefServer(search, address)
     yield chief
     chief.stop()
 
@@ -48,18 +48,20 @@ def remote(
     return RemoteSearch(address, worker, deadline_s, abandon_after_s, terminated, is_done)
 
 
-def test_a_trial_comes_through_whole(chief: Chief, search: Search, address: str) -> None:
+def test_a_trial_comes_through_whole(chief: ChiefServer, search: Search, address: str) -> None:
     worker = remote(address)
     assignment = worker.ask()
     assert assignment == search.assignment("0")
     assert assignment.settings["margin"] == search.trials()["0"]["margin"]
-    assert worker.report("0", 1, 0.25) == "go on"
+    assert worker.report("0", 1, 0.25) == "continue"
     worker.end("0", Outcome("completed", 0.5, 3, 1.5, worker="worker-0"))
     assert search.outcomes == {"0": Outcome("completed", 0.5, 3, 1.5, worker="worker-0")}
     assert worker.report("0", 4, 0.25) == "drop"  # it has ended
 
 
-def test_a_released_trial_is_there_for_the_next(chief: Chief, search: Search, address: str) -> None:
+def test_a_released_trial_is_there_for_the_next(
+    chief: ChiefServer, search: Search, address: str
+) -> None:
     worker = remote(address)
     first = worker.ask()
     worker.release("0")
@@ -68,7 +70,7 @@ def test_a_released_trial_is_there_for_the_next(chief: Chief, search: Search, ad
 
 
 def test_without_a_trial_there_is_nothing_until_the_end(
-    chief: Chief, search: Search, address: str
+    chief: ChiefServer, search: Search, address: str
 ) -> None:
     for name in ("a", "b"):
         search.ask(Worker(name, "x"))
@@ -82,37 +84,39 @@ def test_without_a_trial_there_is_nothing_until_the_end(
 
 
 @pytest.mark.parametrize(("status", "error"), [("refused", InputError), ("broken", JobError)])
-def test_the_last_word_says_why(chief: Chief, address: str, status: str, error: type) -> None:
+def test_the_last_word_says_why(chief: ChiefServer, address: str, status: str, error: type) -> None:
     chief.closing = Leave(status, "margin is bad")
     told = remote(address).ask()
     with pytest.raises(error, match="margin is bad"):
         told.raise_if_stopped()
 
 
-def test_reports_without_an_epoch_are_rare(chief: Chief, search: Search, address: str) -> None:
+def test_reports_without_an_epoch_are_rare(
+    chief: ChiefServer, search: Search, address: str
+) -> None:
     """Eight per deadline: 0.2 s apart here."""
     worker = remote(address, deadline_s=1.6)
     worker.ask()
     worker.report("0", None, None)
     search.end(Worker("worker-0", "first process"), "0", Outcome("failed"))
-    assert worker.report("0", None, None) == "go on"  # not asked
+    assert worker.report("0", None, None) == "continue"  # not asked
     time.sleep(0.25)
     assert worker.report("0", None, None) == "drop"
 
 
 def test_a_chief_that_is_away_for_long_may_have_given_the_trial_to_another(
-    chief: Chief, address: str
+    chief: ChiefServer, address: str
 ) -> None:
     worker = remote(address, deadline_s=1.0)
     worker.ask()
     chief.stop()
-    assert worker.report("0", 1, 0.5) == "go on"
+    assert worker.report("0", 1, 0.5) == "continue"
     time.sleep(1.1)
     assert worker.report("0", 2, 0.5) == "drop"
 
 
 def test_waiting_for_a_chief_ends(address: str) -> None:
-    with pytest.raises(JobError, match=f"no chief answers at {address} since 1 s; start it, or"):
+    with pytest.raises(JobError, match=f"no chief answered at {address} for 1 s; start it, or"):
         remote(address, deadline_s=1.0).ask()
     with pytest.raises(Terminated):
         remote(address, deadline_s=1.0, abandon_after_s=60, terminated=lambda: True).ask()
@@ -122,4 +126,4 @@ def test_waiting_for_a_chief_ends(address: str) -> None:
 
 def test_an_address_of_another_machine_is_refused(search: Search) -> None:
     with pytest.raises(InputError, match=r"cannot listen on 192.0.2.1:80; set KERASTUNER_"):
-        Chief(search, "192.0.2.1:80")
+        ChiefServer(search, "192.0.2.1:80")

@@ -1,4 +1,4 @@
-"""The files of a search, from outcomes that are made up."""
+"""The files of a search, from synthetic outcomes."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ from dem.errors import JobError
 from tests.tuning.searches import FIXED
 from trainer.data.features import open_features
 from tuning.config import TuneConfig
+from tuning.results.files import Results
 from tuning.results.plot import trials_png
-from tuning.results.table import Results
 from tuning.search.messages import Outcome, Worker
 from tuning.search.oracle import build_oracle
 from tuning.search.state import Search
@@ -51,7 +51,7 @@ def run_all(features_dir: Path, tmp_path: Path):
 OUTCOMES = (
     Outcome("completed", 0.5, 2, 10.0, worker="anna"),
     Outcome("failed", reason="the embedding has collapsed: rank 1", worker="anna"),
-    Outcome("stopped", 0.7, 1, 5.0, reason="could not win any more", worker="bert"),
+    Outcome("stopped", 0.7, 1, 5.0, reason="below the median", worker="bert"),
     Outcome("completed", 0.625, 2, 10.0, worker="bert"),
     *[Outcome("completed", 0.25, 2, 10.0, worker="bert")] * 6,
 )
@@ -118,7 +118,7 @@ def test_the_summary_shows_the_best_ten_and_only_what_differs(run_all) -> None:
 
 
 def test_no_completed_trial_is_an_error_with_the_last_reason(run_all, tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="none of 3 trials has completed; the last: rank 1;"):
+    with pytest.raises(JobError, match="none of 3 trials completed; the last one: rank 1;"):
         run_all(OUTCOMES[2], Outcome("failed", reason="rank 1")).finish()
     assert not (tmp_path / "metrics.json").exists()
 

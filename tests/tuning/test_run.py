@@ -1,4 +1,4 @@
-"""``python -m tuning`` in one process: what it leaves, how it goes on, what it refuses."""
+"""``python -m tuning`` in one process: results, resuming, refusals."""
 
 import json
 import os
@@ -9,14 +9,15 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
 import yaml
+from tensorboard import default, program
 
 from dem.errors import InputError
-from tests.cluster import free_ports
+from dem.settings import load_settings
 from tests.processes import ROOT, error_line, run, start
 from tests.tuning.searches import (
     COLLAPSING,
@@ -25,29 +26,68 @@ from tests.tuning.searches import (
     MARGINS,
     UNFITTING,
     command,
+    run_here,
     said_until,
     settings,
     trials_of,
 )
 from trainer.config import TrainConfig
+from trainer.train.__main__ import main as train_main
 from tuning.config import TuneConfig
 from tuning.run import tune
 from tuning.workers.role import Role
 
-TWO_ENCODERS = "space.encoder={choices: [dense, gru]}"
-SEARCH = [*settings(MARGINS, "trials=3"), TWO_ENCODERS]
+SEARCH = settings(MARGINS, "trials=2", "space.mining={choices: [semi_hard, all]}", epochs=3)
+
+
+class Searched(NamedTuple):
+    """A search of two trials that was killed in the second one and resumed."""
+
+    job: Path
+    resumed: subprocess.CompletedProcess[str]
+    first_trial_ns: int  # when it ended
 
 
 @pytest.fixture(scope="module")
-def searched(features_dir: Path, tmp_path_factory: pytest.TempPathFactory):
+def searched(features_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Searched:
     job = tmp_path_factory.mktemp("tune") / "job"
-    finished = run(*command(features_dir, job, SEARCH))
-    assert finished.returncode == 0, finished.stderr
-    return job, finished
+    killed = start(*command(features_dir, job, SEARCH))
+    said_until(killed, "trial 0 completed")
+    first_trial_ns = ended_ns(job)
+    said_until(killed, "epoch 2/3")
+    trial = children_of(killed)
+    assert len(trial) == 1
+    killed.kill()
+    killed.communicate()
+    psutil.wait_procs(trial, timeout=5)
+    assert not trial[0].is_running()
+    return Searched(job, run(*command(features_dir, job, SEARCH)), first_trial_ns)
 
 
-def test_a_search_leaves_what_the_design_promises(searched) -> None:
-    job, _ = searched
+def ended_ns(job: Path) -> int:
+    return (job / "trials" / "0" / "metrics.json").stat().st_mtime_ns
+
+
+def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+
+
+def test_a_killed_search_resumes_and_repeats_no_trial(searched: Searched) -> None:
+    """The killed trial continues from its checkpoint."""
+    stderr = searched.resumed.stderr
+    assert searched.resumed.returncode == 0, stderr
+    assert "resuming after 1 trials" in stderr
+    assert "trial 0:" not in stderr
+    assert any(f"resuming from step {step} of 27" in stderr for step in (9, 18))
+    assert ended_ns(searched.job) == searched.first_trial_ns
+
+
+def test_a_search_leaves_what_the_design_promises(searched: Searched) -> None:
+    job = searched.job
     assert {path.name for path in job.iterdir()} == {
         "best_config.yaml",
         "config.yaml",
@@ -58,52 +98,47 @@ def test_a_search_leaves_what_the_design_promises(searched) -> None:
         "trials.png",
     }
     assert (job / "trials.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    for trial in "012":
+    for trial in "01":
         metrics = json.loads((job / "trials" / trial / "metrics.json").read_text())
         assert metrics["recall_at_1"] == trials_of(job).loc[trial, "recall_at_1"]
         assert (job / "trials" / trial / "export" / "encoder.keras").exists()
 
 
-def test_the_table_has_a_row_per_trial(searched) -> None:
-    trials = trials_of(searched[0])
-    assert list(trials.index) == ["0", "1", "2"]
+def test_the_table_has_a_row_per_trial(searched: Searched) -> None:
+    trials = trials_of(searched.job)
+    assert list(trials.index) == ["0", "1"]
     assert list(trials.columns) == [
-        *("status", "recall_at_1", "encoder", "margin", "epochs_run", "seconds", "worker", "reason")
+        *("status", "recall_at_1", "mining", "margin", "epochs_run", "seconds", "worker", "reason")
     ]
     assert set(trials["status"]) == {"completed"}
     assert trials["margin"].between(0.1, 1.0).all()
-    assert set(trials["epochs_run"]) == {2}
-    assert set(trials["encoder"]) <= {"dense", "gru"}
+    assert set(trials["epochs_run"]) == {3}
+    assert set(trials["mining"]) <= {"semi_hard", "all"}
 
 
-def test_the_summary_ranks_trials_and_names_the_files(searched) -> None:
-    job, finished = searched
-    trials = trials_of(job)
-    lines = finished.stdout.splitlines()
+def test_the_summary_ranks_trials_and_names_the_files(searched: Searched) -> None:
+    stdout = searched.resumed.stdout
+    lines = stdout.splitlines()
     assert lines[0].split()[:3] == ["trial", "status", "recall_at_1"]
-    assert lines[1].split()[0] == trials["recall_at_1"].idxmax()
-    assert f"{job}/best_config.yaml, for python -m trainer.train --config" in finished.stdout
+    assert lines[1].split()[0] == trials_of(searched.job)["recall_at_1"].idxmax()
+    assert f"{searched.job}/best_config.yaml, for python -m trainer.train --config" in stdout
 
 
-def test_the_best_settings_are_those_of_the_best_trial_and_train(
-    searched, features_dir: Path, tmp_path: Path
+def test_the_best_settings_are_those_of_the_best_trial(
+    searched: Searched, features_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job, _ = searched
-    best = trials_of(job)["recall_at_1"].idxmax()
-    settings_of_trial = yaml.safe_load((job / "trials" / best / "config.yaml").read_text())
-    assert yaml.safe_load((job / "best_config.yaml").read_text()) == settings_of_trial
-    trained = run(
-        *("trainer.train", "--data", features_dir, "--job-dir", tmp_path / "job"),
-        *("--config", job / "best_config.yaml"),
-    )
-    assert trained.returncode == 0, trained.stderr
-    there = yaml.safe_load((tmp_path / "job" / "config.yaml").read_text())
-    assert there == settings_of_trial
+    """`trainer.train` accepts them, too, and recognises the trial as a run with these settings."""
+    best = searched.job / "best_config.yaml"
+    trial = searched.job / "trials" / trials_of(searched.job)["recall_at_1"].idxmax()
+    assert yaml.safe_load(best.read_text()) == yaml.safe_load((trial / "config.yaml").read_text())
+    arguments = ["--data", features_dir, "--job-dir", trial, "--config", best]
+    assert train_main([str(argument) for argument in arguments]) == 0
+    assert f"{trial} is finished already" in capsys.readouterr().err
 
 
-def post(port: int, route: str, message: dict[str, Any]) -> Any:
+def post(url: str, route: str, message: dict[str, Any]) -> Any:
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/data/plugin/hparams/{route}",
+        f"{url}data/plugin/hparams/{route}",
         json.dumps(message).encode(),
         {"Content-Type": "application/json"},
     )
@@ -111,67 +146,55 @@ def post(port: int, route: str, message: dict[str, Any]) -> Any:
         return json.load(answer)
 
 
-def test_tensorboard_shows_the_space_and_a_session_per_trial(searched) -> None:
-    """Asked over HTTP for what its parallel-coordinates view is drawn from."""
-    job, _ = searched
-    port = free_ports(1)[0]
-    server = start(
-        *("tensorboard.main", "--logdir", job / "trials", "--port", port),
-        *("--load_fast=false", "--host", "127.0.0.1"),
-    )
-    try:
-        for _ in range(120):
-            try:
-                experiment = post(port, "experiment", {"experimentName": ""})
-                if experiment:
-                    break
-            except OSError:
-                pass
-            time.sleep(0.5)
-        names = [one["name"] for one in experiment["hparamInfos"]]
-        assert names == ["encoder", "margin"]
-        margin = experiment["hparamInfos"][1]
-        assert margin["domainInterval"] == {"minValue": 0.1, "maxValue": 1.0}
-        groups = post(
-            port,
-            "session_groups",
-            {
-                "experimentName": "",
-                "allowedStatuses": ["STATUS_SUCCESS"],
-                "colParams": [{"metric": {"group": "", "tag": "recall_at_1"}}],
-                "startIndex": 0,
-                "sliceSize": 10,
-            },
-        )
-    finally:
-        server.kill()
-        server.communicate()
-    margins = sorted(group["hparams"]["margin"] for group in groups["sessionGroups"])
-    assert margins == sorted(trials_of(job)["margin"])
-    recalls = sorted(group["metricValues"][0]["value"] for group in groups["sessionGroups"])
-    assert recalls == pytest.approx(sorted(trials_of(job)["recall_at_1"]))
+def test_tensorboard_shows_the_space_and_a_session_per_trial(searched: Searched) -> None:
+    """Over HTTP: the data of its parallel-coordinates view."""
+    trials = trials_of(searched.job)
+    server = program.TensorBoard(default.get_plugins())
+    directory = str(searched.job / "trials")
+    server.configure(logdir=directory, port=0, load_fast="false", reload_interval=0)
+    url = server.launch()
+    query = {
+        "experimentName": "",
+        "allowedStatuses": ["STATUS_SUCCESS"],
+        "colParams": [{"metric": {"group": "", "tag": "recall_at_1"}}],
+        "startIndex": 0,
+        "sliceSize": 10,
+    }
+    for _ in range(120):
+        groups = post(url, "session_groups", query).get("sessionGroups", [])
+        if len(groups) == len(trials):
+            break
+        time.sleep(0.25)
+    margins = sorted(group["hparams"]["margin"] for group in groups)
+    assert margins == sorted(trials["margin"])
+    recalls = sorted(group["metricValues"][0]["value"] for group in groups)
+    assert recalls == pytest.approx(sorted(trials["recall_at_1"]))
+    searched_keys = post(url, "experiment", {"experimentName": ""})["hparamInfos"]
+    assert [one["name"] for one in searched_keys] == ["margin", "mining"]
+    assert searched_keys[0]["domainInterval"] == {"minValue": 0.1, "maxValue": 1.0}
 
 
-def test_a_finished_search_has_nothing_to_do(searched, features_dir: Path) -> None:
-    job, finished = searched
+def test_a_finished_search_has_nothing_to_do(
+    searched: Searched, features_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = searched.job
     before = {path: path.stat().st_mtime_ns for path in job.rglob("*")}
-    again = run(*command(features_dir, job, SEARCH))
-    assert again.returncode == 0
-    assert "finished already, nothing to do" in again.stderr
-    assert again.stdout == finished.stdout
+    assert run_here(features_dir, job, SEARCH) == 0
+    again = capsys.readouterr()
+    assert f"{job} is finished already, nothing to do" in again.err
+    assert again.out == searched.resumed.stdout
     assert {path: path.stat().st_mtime_ns for path in job.rglob("*")} == before
 
 
 def test_another_space_over_an_old_directory_is_refused_with_the_difference(
-    searched, features_dir: Path
+    searched: Searched, features_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job, _ = searched
-    refused = run(*command(features_dir, job, [*SEARCH, "space.margin={low: 0.2, high: 1.0}"]))
-    assert refused.returncode == 2
-    line = error_line(refused)
-    assert f"{job} was made with other settings: space.margin" in line
-    assert '"low": 0.1' in line.partition(" requested ")[0]
-    assert '"low": 0.2' in line.partition(" requested ")[2]
+    words = [*SEARCH, "space.margin={low: 0.2, high: 1.0}"]
+    assert run_here(features_dir, searched.job, words) == 2
+    line = capsys.readouterr().err
+    assert f"error: {searched.job} was made with other settings: space.margin" in line
+    stored, requested = line.index('"low": 0.1'), line.index('"low": 0.2')
+    assert stored < requested
 
 
 @pytest.mark.parametrize(
@@ -184,15 +207,13 @@ def test_another_space_over_an_old_directory_is_refused_with_the_difference(
         (["space.validation_partitions=[]"], "recall_at_1 is measured on validation partitions"),
         (["objective=loss"], "objective: .*recall_at_1.* not 'loss'"),
         (["algorithm=hyperband", "space.epochs=null"], "epochs: "),
-        (["space.margin=0.3"], "space: nothing is searched"),
+        (["space.margin=0.3"], "space: no key is searched"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_trial(
     features_dir: Path, tmp_path: Path, words: list[str], message: str
 ) -> None:
     def begin() -> None:
-        from dem.settings import load_settings
-
         config = load_settings(TuneConfig, None, [*settings(MARGINS), *words], str)
         tune(str(features_dir), str(tmp_path / "job"), config, Role(), lambda: False)
 
@@ -203,38 +224,6 @@ def test_what_cannot_work_is_refused_before_any_trial(
 
 def test_the_default_space_fits_every_key_of_the_settings() -> None:
     assert set(FIXED) <= set(TrainConfig.__dataclass_fields__)
-
-
-def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline())
-    ]
-
-
-@pytest.mark.slow
-def test_killed_it_goes_on_where_it_was(features_dir: Path, tmp_path: Path) -> None:
-    """In its second trial; the first is not repeated, and the trial's process goes along."""
-    job = tmp_path / "job"
-    words = settings(MARGINS, "trials=2", epochs=60)
-    process = start(*command(features_dir, job, words))
-    said_until(process, "trial 0 completed")
-    said_until(process, "epoch 10/60")
-    trial = children_of(process)
-    assert len(trial) == 1
-    process.kill()
-    process.communicate()
-    psutil.wait_procs(trial, timeout=5)
-    assert not trial[0].is_running()
-    first = (job / "trials" / "0" / "metrics.json").stat().st_mtime_ns
-    finished = run(*command(features_dir, job, words))
-    assert finished.returncode == 0, finished.stderr
-    assert "going on after 1 trials" in finished.stderr
-    assert "trial 0:" not in finished.stderr
-    assert "resuming from step " in finished.stderr
-    assert (job / "trials" / "0" / "metrics.json").stat().st_mtime_ns == first
-    assert list(trials_of(job)["status"]) == ["completed"] * 2
 
 
 @pytest.mark.slow
@@ -261,7 +250,7 @@ def test_stopped_it_saves_the_trial_and_goes_on(
 def test_a_collapsed_trial_has_failed_and_the_search_goes_on(
     features_dir: Path, tmp_path: Path
 ) -> None:
-    """One learning rate of four trains; three failures in a row end nothing."""
+    """One learning rate of four trains; three failures in a row do not end the search."""
     job = tmp_path / "job"
     words = settings(*FAILURES, **COLLAPSING)
     finished = run(*command(features_dir, job, words))
@@ -279,7 +268,7 @@ def test_where_no_trial_completes_the_search_has_failed(features_dir: Path, tmp_
     words = settings(MARGINS.replace("0.1", "3.0").replace("1.0", "4.0"), "trials=1", **COLLAPSING)
     failed = run(*command(features_dir, tmp_path / "job", words))
     assert failed.returncode == 1
-    assert "none of 1 trials has completed; the last: the embedding has collapsed" in (
+    assert "none of 1 trials completed; the last one: the embedding has collapsed" in (
         error_line(failed)
     )
     assert not (tmp_path / "job" / "metrics.json").exists()
@@ -289,7 +278,7 @@ def test_where_no_trial_completes_the_search_has_failed(features_dir: Path, tmp_
 def test_settings_that_do_not_fit_together_end_the_search_at_once(
     features_dir: Path, tmp_path: Path
 ) -> None:
-    """Each is right by itself, so only the trial that has both can tell."""
+    """Each is valid by itself, so only the trial that has both shows the error."""
     words = settings(*UNFITTING)
     refused = run(*command(features_dir, tmp_path / "job", words))
     assert refused.returncode == 2, refused.stderr
@@ -301,11 +290,11 @@ def test_settings_that_do_not_fit_together_end_the_search_at_once(
 def test_an_error_in_the_program_ends_the_search_at_once(
     features_dir: Path, tmp_path: Path
 ) -> None:
-    """In a copy of the program, whose export calls what does not exist."""
+    """In a copy of the program whose export calls a method that does not exist."""
     copy = tmp_path / "program"
-    for package in ("beam_features", "trainer", "tuning"):
+    for package in ("beam_features", "dem", "trainer", "tuning"):
         shutil.copytree(ROOT / package, copy / package)
-    export = copy / "trainer" / "export.py"
+    export = copy / "trainer" / "model" / "export.py"
     text = export.read_text()
     begin = text.index("def export_encoder(")
     body = text.index('"""', text.index('"""', begin) + 3) + 3
@@ -333,7 +322,7 @@ def test_an_error_in_the_program_ends_the_search_at_once(
 
 @pytest.mark.slow
 def test_a_killed_trial_has_failed(features_dir: Path, tmp_path: Path) -> None:
-    """As by the kernel, when memory is short."""
+    """As the kernel does when memory runs out."""
     job = tmp_path / "job"
     process = start(*command(features_dir, job, settings(MARGINS, "trials=2", epochs=60)))
     said_until(process, "epoch 5/60")
@@ -342,7 +331,9 @@ def test_a_killed_trial_has_failed(features_dir: Path, tmp_path: Path) -> None:
     assert process.returncode == 0, stderr
     trials = trials_of(job)
     assert list(trials["status"]) == ["failed", "completed"]
-    assert trials.loc["0", "reason"].startswith("killed by SIGKILL, as are processes that take")
+    assert trials.loc["0", "reason"].startswith(
+        "killed by SIGKILL, probably because memory ran out"
+    )
 
 
 @pytest.mark.slow
@@ -363,7 +354,7 @@ def test_macro_f1_of_a_probe_on_the_validation_partition(
 
 @pytest.mark.slow
 def test_hyperband_trials_go_on_from_checkpoints(features_dir: Path, tmp_path: Path) -> None:
-    """Three epochs at most, one in two goes on: brackets of 1, then 3 (or 2 and 3) epochs."""
+    """Three epochs at most, one in two continues: brackets of 1, then 3 (or 2 and 3) epochs."""
     job = tmp_path / "job"
     words = settings(MARGINS, "algorithm=hyperband", "halving_factor=3", epochs=3)
     finished = run(*command(features_dir, job, words))

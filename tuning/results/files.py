@@ -1,4 +1,4 @@
-"""What a search leaves behind: a row per trial, the best settings, a picture, a summary."""
+"""The results of a search: a row per trial, the best settings, a figure, a summary."""
 
 import dataclasses
 import json
@@ -19,17 +19,22 @@ from trainer.runtime.job_dir import METRICS
 from trainer.runtime.tensorflow_files import writing
 from trainer.train.resolve import resolve_config
 from tuning.config import TuneConfig
+from tuning.job_dir import TRIALS
 from tuning.search.messages import Outcome
 from tuning.search.state import Search
 from tuning.space import Choices, Space, as_cell
-from tuning.workers.loop import TRIALS
 
 TABLE = "trials.csv"
 BEST = "best_config.yaml"
 FIGURE = "trials.png"
 
-_BEFORE = ("trial", "status")  # columns
-_AFTER = {"epochs_run": "epochs", "seconds": "seconds", "worker": "worker", "reason": "reason"}
+_FIRST_COLUMNS = ("trial", "status")
+_LAST_COLUMNS = {  # and the fields of `Outcome` in them
+    "epochs_run": "epochs",
+    "seconds": "seconds",
+    "worker": "worker",
+    "reason": "reason",
+}
 _SHOWN = 10  # trials in the summary
 
 
@@ -56,24 +61,24 @@ class Results:
             self._write(BEST, head + yaml.safe_dump(values, sort_keys=False))
 
     def finish(self) -> None:
-        """Write all, and last the metrics, which say that the search is done.
+        """Write everything; the metrics come last and mark the search as done.
 
         Raises:
-            JobError: no trial has completed.
+            JobError: no trial completed.
         """
         self.write()
         best, trials = self.best(), self.table()
         if best is None:
             reason = next(reversed(self._search.outcomes.values())).reason
             raise JobError(
-                f"none of {len(trials)} trials has completed; the last: {reason}; "
-                "narrow the space to what trains"
+                f"none of {len(trials)} trials completed; the last one: {reason}; "
+                "narrow the space to settings that train"
             )
         from tuning.results.plot import trials_png  # slow to import
 
-        picture = trials_png(trials, self._config.objective, [*self._space.searched.items()], best)
+        figure = trials_png(trials, self._config.objective, [*self._space.searched.items()], best)
         uri = storage.join(self._job_dir, FIGURE)
-        storage.write_bytes(uri, picture)
+        storage.write_bytes(uri, figure)
         counts = trials["status"].value_counts()
         metrics = {
             "objective": self._config.objective,
@@ -85,7 +90,7 @@ class Results:
         self._write(METRICS, json.dumps(metrics, indent=2) + "\n")
 
     def best(self) -> str | None:
-        """Id of the completed trial with the highest value; of equals, the first."""
+        """Return the id of the completed trial with the highest value, the first of equal ones."""
         values = {
             trial_id: outcome.value
             for trial_id, outcome in self._search.outcomes.items()
@@ -94,23 +99,23 @@ class Results:
         return max(values, key=lambda trial_id: values[trial_id], default=None)
 
     def table(self) -> pd.DataFrame:
-        """A row per trial, in the order of their start."""
+        """Return a row per trial, in the order of their start."""
         outcomes = self._search.outcomes
         rows = [
             self._row(trial_id, chosen, outcomes.get(trial_id))
             for trial_id, chosen in self._search.trials().items()
         ]
-        trials = pd.DataFrame(rows, dtype=object)  # integers stay some beside empty cells
+        trials = pd.DataFrame(rows, dtype=object)  # keeps integers in columns with empty cells
         return trials.astype({self._config.objective: float})
 
     def summary(self) -> str:
-        """The best trials as a table, and where the rest is."""
+        """Return the best trials as a table, and the paths of the other results."""
         trials, objective = self.table(), self._config.objective
         keys = [key for key in self._space.searched if trials[key].nunique() > 1]
-        columns = [*_BEFORE, objective, *keys]
+        columns = [*_FIRST_COLUMNS, objective, *keys]
         ranked = trials.sort_values(objective, ascending=False, kind="stable", na_position="last")
         shown = ranked[columns].head(_SHOWN).astype(object)
-        shown = shown.where(shown.notna(), "")  # to_string writes None whatever its na_rep
+        shown = shown.where(shown.notna(), "")  # to_string ignores na_rep for None
         text = shown.to_string(index=False, float_format="{:.4g}".format)
         more = f"\n… and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else ""
         return (
@@ -120,7 +125,7 @@ class Results:
         )
 
     def log_space(self) -> None:
-        """Tell TensorBoard's HParams what is searched, for all trials together."""
+        """Write the searched domains for TensorBoard's HParams plugin."""
         directory = storage.join(self._job_dir, TRIALS)
         searched = [
             hparams.HParam(key, _domain(domain)) for key, domain in self._space.searched.items()
@@ -134,9 +139,9 @@ class Results:
         ended = dataclasses.asdict(outcome) if outcome else {}
         row: dict[str, Any] = {"trial": trial_id, "status": ended.get("status", "running")}
         row[self._config.objective] = ended.get("value")
-        row |= dict.fromkeys(self._space.searched)  # empty where a key does not matter
+        row |= dict.fromkeys(self._space.searched)  # empty where a key has no effect
         row |= {key: as_cell(value) for key, value in chosen.items()}
-        return row | {column: ended.get(field) for column, field in _AFTER.items()}
+        return row | {column: ended.get(field) for column, field in _LAST_COLUMNS.items()}
 
     def _write(self, name: str, text: str) -> None:
         uri = storage.join(self._job_dir, name)
