@@ -177,7 +177,7 @@ def test_features_outlive_short_outages(gcs: StorageService, recordings: str, bu
         Fault(f"/{place}/o/audio.*wav", 503, times=2, after=1),
         Fault(f"/{place}/o/audio.*wav.*alt=media", CUT, times=1),
         Fault(f"upload.*/{bucket}/", RESET, times=2, after=2),
-        Fault("batch", 503, times=1, after=1),
+        Fault(f"/{bucket}/o/", 503, times=1, after=1, methods=("DELETE",)),
     ]
     with gcs.inject(*faults):
         finished = run_in(gcs, *command, output)
