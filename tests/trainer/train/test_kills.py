@@ -3,6 +3,7 @@
 import json
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,3 +135,18 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(
     assert finished.returncode == 0, finished.stderr
     assert "resuming from step" in finished.stderr
     assert metrics_of(job)["steps"] == 18
+
+
+@pytest.mark.slow
+def test_a_classifier_with_the_encoder_supervised_is_stopped_and_resumes(
+    features_dir: Path, trained_job: Path, tmp_path: Path
+) -> None:
+    job = Path(shutil.copytree(trained_job, tmp_path / "job"))
+    options = ("--data", features_dir, "--job-dir", job, "--encoder", "supervised")
+    code, said = stop_after(start("trainer.classify", *options), "supervised epoch 2/5")
+    assert code == 143, said
+    assert not (job / "classifier" / "supervised-logistic").exists()
+    finished = run("trainer.classify", *options)
+    assert finished.returncode == 0, finished.stderr
+    assert "resuming from step" in finished.stderr
+    assert metrics_of(job / "classifier" / "supervised-logistic")["encoder"] == "supervised"
