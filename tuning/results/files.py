@@ -77,8 +77,7 @@ class Results:
         from tuning.results.plot import trials_png  # slow to import
 
         figure = trials_png(trials, self._config.objective, [*self._space.searched.items()], best)
-        uri = storage.join(self._job_dir, FIGURE)
-        storage.write_bytes(uri, figure)
+        storage.write_bytes(storage.join(self._job_dir, FIGURE), figure)
         counts = trials["status"].value_counts()
         metrics = {
             "objective": self._config.objective,
@@ -144,8 +143,7 @@ class Results:
         return row | {column: ended.get(field) for column, field in _LAST_COLUMNS.items()}
 
     def _write(self, name: str, text: str) -> None:
-        uri = storage.join(self._job_dir, name)
-        storage.write_text(uri, text)
+        storage.write_text(storage.join(self._job_dir, name), text)
 
 
 def _domain(domain: Any) -> Any:

@@ -6,9 +6,9 @@ A trial is assigned to one worker until it ends or the worker misses its heartbe
 import contextlib
 import dataclasses
 import json
+import logging
 import threading
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,6 +23,8 @@ from tuning.search.messages import Assignment, Leave, Order, Outcome, Worker
 from tuning.search.oracle import Oracle
 from tuning.search.stopping import cannot_win
 from tuning.space import Space
+
+_LOG = logging.getLogger(__name__)
 
 SEARCH = "search.json"
 
@@ -204,7 +206,7 @@ class Search:
         except JobError as error:
             self.fatal = Leave("broken", str(error))
         except Exception as error:
-            traceback.print_exc()
+            _LOG.exception("the search is stopped")
             reason = f"{type(error).__name__}: {error} (its traceback is in the chief's log)"
             self.fatal = Leave("broken", reason)
 

@@ -37,7 +37,7 @@ def run_chief(
         while not (search.over or search.fatal):
             time.sleep(_POLL_S)
             for tuner_id, trial_id in search.reap().items():
-                _LOG.info(
+                _LOG.warning(
                     f"no heartbeat from worker {tuner_id}: trial {trial_id} will be reassigned"
                 )
             progress.update()
