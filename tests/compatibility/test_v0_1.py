@@ -51,7 +51,7 @@ def test_finished_features_are_complete(
     words = ("--dataset", "csv", "--input", "audio.csv", "--output", "features", "--shards", "1")
     assert features_command.main([*words, "--set", *FEATURE_SETTINGS]) == 0
     said = "".join(capsys.readouterr())
-    assert "features is complete already, nothing to do" in said
+    assert "features is already complete, nothing to do" in said
 
 
 @pytest.mark.parametrize("model", ["job", "job/export/encoder.keras"])
