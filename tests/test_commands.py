@@ -5,14 +5,13 @@ import re
 import runpy
 import subprocess
 import sys
-import time
 import tomllib
 
 import pytest
 
 from dem import __main__ as dem
 from dem.__main__ import COMMANDS as STAGES
-from tests.processes import ROOT, run
+from tests.processes import ROOT
 
 FORMS = {
     "download": "beam_features.download",
@@ -49,18 +48,6 @@ def test_help_lists_every_command_with_one_line(capsys) -> None:
     ]
 
 
-def test_help_and_version_answer_within_half_a_second() -> None:
-    """The best of three, since other processes may keep the machine busy."""
-    took_s = {"--help": [], "--version": []}
-    for _ in range(3):
-        for word, seconds in took_s.items():
-            begin = time.monotonic()
-            assert run("dem", word).returncode == 0
-            seconds.append(time.monotonic() - begin)
-    assert min(took_s["--help"]) < 0.5
-    assert min(took_s["--version"]) < 0.5
-
-
 def test_the_version_is_that_of_the_package(capsys) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "dem.__version__"}
@@ -69,7 +56,7 @@ def test_the_version_is_that_of_the_package(capsys) -> None:
     assert capsys.readouterr().out == "dem 0.2.0\n"
 
 
-def test_help_of_every_stage_loads_nothing_heavy_and_answers_at_once() -> None:
+def test_help_of_every_stage_loads_nothing_heavy() -> None:
     program = f"""
 import contextlib, io, sys
 from dem.__main__ import COMMANDS, main
@@ -78,12 +65,10 @@ for name in COMMANDS:
         main([name, "--help"])
 print(*({HEAVY} & {{module.split(".")[0] for module in sys.modules}}))
 """
-    begin = time.monotonic()
     finished = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert finished.stdout == "\n"
-    assert time.monotonic() - begin < 2  # of all nine together
 
 
 @pytest.mark.parametrize("name", STAGES)

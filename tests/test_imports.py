@@ -55,39 +55,36 @@ def test_benchmarks_import_no_tests() -> None:
         assert not [name for name in imported_modules(path) if name.split(".")[0] == "tests"], path
 
 
-def loaded_after(statement: str) -> set[str]:
-    """Top-level modules that a fresh interpreter has loaded after `statement`."""
-    code = f"{statement}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+def loaded_after(*statements: str) -> list[set[str]]:
+    """Top-level modules that a fresh interpreter has loaded after each statement in turn."""
+    show = "print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys\n" + "".join(f"{statement}\n{show}\n" for statement in statements)
     finished = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return set(finished.stdout.split())
+    return [set(line.split()) for line in finished.stdout.splitlines()]
 
 
-def test_the_trainer_does_not_load_beam_or_codecs() -> None:
-    loaded = loaded_after("import trainer.train.run, trainer.classify.run, trainer.hear")
-    assert "tensorflow" in loaded
-    assert not loaded & {"apache_beam", "librosa", "soundfile", "soxr"}
-
-
-def test_training_starts_without_what_draws_figures() -> None:
-    loaded = loaded_after("import trainer.train.run")
-    assert not loaded & {"seaborn"}  # Keras loads pandas, scikit-learn and some of matplotlib
+def test_the_trainer_loads_no_beam_no_figures_to_train_and_codecs_only_to_embed() -> None:
+    training, classifying, embedding = loaded_after(
+        "import trainer.train.run",
+        "import trainer.classify.run, trainer.hear",
+        "import trainer.embed.run",
+    )
+    assert "tensorflow" in training
+    assert "seaborn" not in training  # Keras loads pandas, scikit-learn and some of matplotlib
+    assert not classifying & {"soundfile", "soxr"}
+    assert {"soundfile", "soxr"} <= embedding
+    assert not embedding & {"apache_beam", "librosa"}
 
 
 def test_a_trial_starts_without_the_search() -> None:
-    loaded = loaded_after("import tuning.workers.trial")
+    (loaded,) = loaded_after("import tuning.workers.trial")
     assert not loaded & {"keras_tuner", "tensorflow", "grpc"}
 
 
-def test_embedding_loads_codecs_but_no_beam() -> None:
-    loaded = loaded_after("import trainer.embed.run")
-    assert {"tensorflow", "soundfile", "soxr"} <= loaded
-    assert not loaded & {"apache_beam", "librosa"}
-
-
 def test_beam_workers_do_not_load_tensorflow() -> None:
-    loaded = loaded_after("import beam_features.job.run")
+    (loaded,) = loaded_after("import beam_features.job.run")
     assert "apache_beam" in loaded
     assert not loaded & {"tensorflow", "keras", "librosa"}
 
@@ -98,8 +95,10 @@ def test_the_schema_loads_codecs_only_with_its_decoder() -> None:
         for path in (ROOT / "beam_features" / "schema").glob("*.py")
     ]
     assert len(schema) > 4
-    loaded = loaded_after(f"import {', '.join(schema)}, dem.settings, dem.command")
+    loaded, with_decoder = loaded_after(
+        f"import {', '.join(schema)}, dem.settings, dem.command",
+        "import beam_features.schema.audio.decode",
+    )
     assert not loaded & {"tensorflow", "apache_beam", "librosa", "scipy", "soundfile", "soxr"}
-    loaded = loaded_after("import beam_features.schema.audio.decode")
-    assert {"soundfile", "soxr"} <= loaded
-    assert not loaded & {"tensorflow", "apache_beam", "librosa", "scipy"}
+    assert {"soundfile", "soxr"} <= with_decoder
+    assert not with_decoder & {"tensorflow", "apache_beam", "librosa", "scipy"}
