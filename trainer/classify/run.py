@@ -29,7 +29,7 @@ from trainer.metrics.scores import score
 from trainer.model.encoders import build_encoder
 from trainer.model.vectors import log_mel_statistics
 from trainer.runtime.job_dir import CLASSIFIER, read_job_config
-from trainer.runtime.training_recordings import require_unheard
+from trainer.runtime.training_recordings import require_not_trained_on
 
 EncoderKind = Literal["none", "random", "trained", "supervised"]
 ENCODER_KINDS: tuple[EncoderKind, ...] = ("none", "random", "trained", "supervised")
@@ -78,7 +78,7 @@ def evaluate(
     tiles = functools.partial(_labelled_tiles, model, features, home, corrupt, resolved)
     test = tiles("test")
     if encoder == "trained" and not transductive:
-        require_unheard(job_dir, test.recording_ids)
+        require_not_trained_on(job_dir, test.recording_ids)
     train = tiles("train")
     require_apart(train, test)
     validation = tiles("validation") if resolved.validation_partitions else None

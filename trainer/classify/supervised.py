@@ -99,7 +99,7 @@ def label_loss(
 
     Args:
         anchors: logits ``[batch, n_classes]``.
-        neighbours: likewise.
+        neighbours: the same.
         labels: ``[batch, 2]`` of both, or `NO_LABEL`.
         class_weights: ``[n_classes]``.
     """

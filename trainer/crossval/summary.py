@@ -35,7 +35,7 @@ def pooled_scores(
     """
     twice = predictions["recording_id"][predictions["recording_id"].duplicated()]
     if len(twice):
-        raise InputError(f"recording {twice.iloc[0]!r} is in two folds; make the features anew")
+        raise InputError(f"recording {twice.iloc[0]!r} is in two folds; make the features again")
     numbers = {name: index for index, name in enumerate(label_names)}
     truth, predicted, nearest = (
         predictions[column].map(numbers).to_numpy(np.int64)

@@ -1,8 +1,4 @@
-"""Audio files to embed or to label: finding them, and the feature job's own decoder.
-
-The one module of `trainer` that knows the decoders of `beam_features`; see
-docs/decisions/contract.md.
-"""
+"""Audio files to embed or to label: found and decoded as the feature job does it."""
 
 import io
 from collections.abc import Sequence
@@ -20,14 +16,14 @@ from dem.access import is_remote
 from dem.errors import InputError
 
 
-class UnreadableRecording(Exception):  # noqa: N818 - an outcome that is counted, not a fault of ours
+class UnreadableRecording(Exception):  # noqa: N818 - an outcome that is counted, not a failure
     """A recording that cannot be embedded, and why."""
 
 
 def read_waveform(uri: str, spec: FeatureSpec) -> npt.NDArray[np.float32]:
     """Decode a recording as the feature job does: mono ``[samples]`` at ``spec.sample_rate_hz``.
 
-    A model trained on all channels apart hears their mean.
+    A model trained on separate channels gets their mean.
 
     Raises:
         UnreadableRecording: it cannot be read, is empty, not audio, truncated or not finite.
@@ -54,20 +50,19 @@ def read_channels(uri: str, spec: FeatureSpec) -> npt.NDArray[np.float32]:
 def find_recordings(inputs: Sequence[str], argument: str = "--input") -> dict[str, str]:
     """Find audio files: URI by name.
 
-    Those below a single directory are named as ``--dataset folder`` names them, relative to it.
+    Files below a single directory are named relative to it, as ``--dataset folder`` does.
 
     Args:
         inputs: URIs of files, or of directories whose files with an audio suffix are taken, except
             for hidden ones.
-        argument: what the command line calls them.
+        argument: name of the command-line argument, for messages.
 
     Raises:
         InputError: an input does not exist, or there is no audio file in a directory.
     """
     recordings: dict[str, str] = {}
     for uri in inputs:
-        there = storage.exists(uri)
-        if not there:
+        if not storage.exists(uri):
             raise InputError(f"{uri!r} does not exist; check {argument}")
         if not storage.is_directory(uri):
             recordings[uri] = uri

@@ -1,8 +1,8 @@
 """Augmentation of log-mel tiles: pure functions of tiles and uniform random numbers.
 
-The numbers come in as an argument, one row per tile of the global batch, so that two replicas
-augment each tile exactly as one would. Powers are natural-log; 1 unit is 4.3 dB. The encoder that
-is exported knows nothing of this: it happens in the training step, before it.
+The random numbers are an argument, one row per tile of the global batch, so that two replicas
+augment each tile exactly as one would. Powers are natural logarithms; 1 unit is 4.3 dB. It is
+part of the training step, not of the exported encoder.
 """
 
 from collections.abc import Collection
@@ -19,8 +19,11 @@ _MAX_GAIN = 1.0
 _TIME_SHARE, _MEL_SHARE = 0.25, 0.2  # longest mask, as a share of the axis
 _TIME_SHIFT_SHARE, _MEL_SHIFT_SHARE = 0.1, 10 / 64  # Jansen et al.: up to 10 of 64 bins
 _NOISE_BELOW = (1.0, 6.0)  # how far the mean power of the noise is below the tile's
-_MIX_BELOW = (1.4, 6.0)  # likewise of another tile; Jansen et al.: a quarter, 1.4 units below
-_NOISE_FRAMES = 4096  # of the noise of which tiles get pieces
+_MIX_BELOW = (
+    1.4,
+    6.0,
+)  # the same for another tile; Jansen et al.: a quarter of the energy, 1.4 units
+_NOISE_FRAMES = 4096  # length of the noise from which tiles get random pieces
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Batch:
 
     Attributes:
         tiles: anchors, then neighbours ``[2 n, tile_frames, n_mels]``.
-        masked: which values of them are hidden in the end; booleans, likewise.
+        masked: values that are masked at the end; booleans of the shape of `tiles`.
         sessions: of the pairs ``[n]``.
         draws: uniform in [0, 1) ``[2 n, N_DRAWS]``.
     """
@@ -52,7 +55,7 @@ def augment_pairs(
     Args:
         names: which augmentations, as in `TrainConfig.augment`.
         anchors: float32 ``[n, tile_frames, n_mels]``; an even number for ``mix``.
-        neighbours: likewise.
+        neighbours: the same shape.
         sessions: ``[n]``.
         draws: uniform in [0, 1) ``[2, n, N_DRAWS]``, for anchors and neighbours.
 
@@ -71,8 +74,8 @@ def augment_pairs(
 def mix_neighbours(batch: Batch) -> Batch:
     """Mix neighbours with anchors of another session.
 
-    Rows 2 i and 2 i + 1 lend each other their anchors; only neighbours are mixed, so that the two
-    of a pair are not alike by what was added.
+    Rows 2 i and 2 i + 1 are mixed with each other's anchors. Only neighbours are mixed, so that the
+    two tiles of a pair do not share the added sound.
     """
     anchors, neighbours = tf.split(batch.tiles, 2)
     foreign = batch.sessions != _swapped(batch.sessions)
@@ -127,7 +130,7 @@ def shift(tiles: tf.Tensor, in_time: tf.Tensor, in_mel: tf.Tensor) -> tf.Tensor:
     Args:
         tiles: ``[n, tile_frames, n_mels]``.
         in_time: uniform in [0, 1) ``[n]``; 0.5 is no shift.
-        in_mel: likewise.
+        in_mel: the same.
     """
     n_frames, n_mels = tiles.shape[1], tiles.shape[2]
     frames = tf.range(n_frames)[None, :] - _either_way(in_time, n_frames, _TIME_SHIFT_SHARE)

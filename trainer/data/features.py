@@ -12,7 +12,7 @@ from dem import storage
 from dem.errors import InputError
 from trainer.data.shards import CorruptRecords, read_strips
 
-_ABOVE_SILENCE = 0.01  # log units above log(log_offset) that float16 can tell apart
+_ABOVE_SILENCE = 0.01  # log units above log(log_offset) that float16 resolves
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Features:
 
     @property
     def silence(self) -> float:
-        """Log-mel value of digital silence, and a little: what is not above it is silent."""
+        """Threshold just above the log-mel value of digital silence."""
         return silence(self.info.feature_spec)
 
 
 def silence(spec: FeatureSpec) -> float:
-    """Log-mel value up to which a tile of such features is silent."""
+    """Log-mel value up to which a tile is silent."""
     return float(np.log(spec.log_offset)) + _ABOVE_SILENCE
 
 

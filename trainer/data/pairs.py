@@ -19,7 +19,7 @@ from trainer.data.shards import CorruptRecords, read_strips
 _SHUFFLE_BUFFER_BYTES = 100 * 2**20  # 4096 pairs of tiles of 1 s
 _SHARDS_READ_AT_ONCE = 8
 _STRIPS_SIDE_BY_SIDE = 64  # about 50 MB of tiles of 1 s
-_HASH_BUCKETS = 2**62  # so many that two ids do not meet
+_HASH_BUCKETS = 2**62  # so many that two ids do not collide
 _ROUNDING = 1e-6  # 0.29 s are 29 hops of 0.01 s, though 0.29 / 0.01 is less in floats
 
 
@@ -99,7 +99,7 @@ class PairSource:
 
     @functools.cached_property
     def _to_pairs(self) -> Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]:
-        """A graph, since tracing it again for each epoch would take longer than all the rest."""
+        """Graph of the sampling, traced once for all epochs."""
 
         def to_pairs(group: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
             numbered = group | {
@@ -118,8 +118,8 @@ def side_by_side(strips: Iterable[Strip]) -> Iterator[list[Strip]]:
     """Group strips that follow each other and are of one session and one span of its timeline.
 
     The feature job ends strips at the same points of every timeline and sorts those of several
-    sensors by time. So what a group holds does not grow with the length of a session; nor with the
-    number of its contexts, since at most `_STRIPS_SIDE_BY_SIDE` are in one.
+    sensors by time. So the size of a group does not grow with the length of a session, nor with the
+    number of its contexts, since a group has at most `_STRIPS_SIDE_BY_SIDE` strips.
     """
     spans = itertools.groupby(strips, lambda s: (s.session_id, s.first_tile // MAX_TILES_PER_STRIP))
     for _, span in spans:
@@ -128,7 +128,7 @@ def side_by_side(strips: Iterable[Strip]) -> Iterator[list[Strip]]:
 
 
 def _columns(group: Sequence[Strip]) -> dict[str, Any]:
-    """Concatenate strips of one session for `sample_pairs`; ids are still words."""
+    """Concatenate strips of one session for `sample_pairs`; ids are still strings."""
     return {
         "log_mel": np.concatenate([strip.log_mel for strip in group]),
         "recording": [name for strip in group for name in strip.recording_ids],

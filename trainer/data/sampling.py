@@ -17,7 +17,7 @@ class Sampling:
     """What a neighbour is.
 
     Attributes:
-        neighbourhood_frames: the farthest apart that an anchor and a neighbour in time start.
+        neighbourhood_frames: maximum distance between the starts of an anchor and a neighbour.
         in_time: neighbours lie near in time, in the same strip.
         at_sensors: neighbours are the same instant at other sensors.
         silence: frames whose loudest value is not above it are silent.
@@ -76,9 +76,9 @@ def sample_pairs(
         neighbours = _draw_in_time(cuts, anchors, first, end, tile_frames, sampling, draws[:, 1])
         found = tf.ones_like(tiles, tf.bool)
     if sampling.at_sensors:
-        elsewhere, heard = _draw_at_sensors(cuts, strips, anchors, home, draws[:, 1])
-        use = heard & (draws[:, 2] < 0.5) if sampling.in_time else heard
-        neighbours, found = tf.where(use, elsewhere, neighbours), found | heard
+        elsewhere, recorded = _draw_at_sensors(cuts, strips, anchors, home, draws[:, 1])
+        use = recorded & (draws[:, 2] < 0.5) if sampling.in_time else recorded
+        neighbours, found = tf.where(use, elsewhere, neighbours), found | recorded
 
     starts = tf.boolean_mask(tf.stack([anchors, neighbours], axis=1), found)  # [n_pairs, 2]
     pairs = tf.gather(frames, starts[:, :, None] + tf.range(tile_frames))
@@ -121,11 +121,11 @@ def _draw_at_sensors(
     starts = anchors[:, None] + moved  # [n, n_strips]
     within = (starts >= strips.first) & (starts < strips.end)
     other = tf.gather(strips.sensor, home)[:, None] != strips.sensor[None, :]
-    heard = within & other & cuts.are_admissible(starts)
-    ranks = tf.cumsum(tf.cast(heard, tf.int32), axis=1)  # 1 for the first that is heard
+    recorded = within & other & cuts.are_admissible(starts)
+    ranks = tf.cumsum(tf.cast(recorded, tf.int32), axis=1)  # 1 for the first sensor
     count = ranks[:, -1]
     wanted = tf.cast(draws * tf.cast(count, tf.float32), tf.int32) + 1
-    chosen = tf.argmax(tf.cast(heard & (ranks == wanted[:, None]), tf.int32), axis=1)
+    chosen = tf.argmax(tf.cast(recorded & (ranks == wanted[:, None]), tf.int32), axis=1)
     return tf.gather(starts, chosen, batch_dims=1), count > 0
 
 

@@ -66,9 +66,9 @@ def _tile_batch(strips: Sequence[Strip], silent_level: float) -> TileBatch:
 
 @dataclass(frozen=True)
 class RetrievalPool:
-    """Tiles ``[n, tile_frames, n_mels]`` among which the nearest is looked for, and contexts.
+    """Tiles ``[n, tile_frames, n_mels]`` for nearest-neighbour search, and their contexts.
 
-    Labels and recordings are for people to look at: nothing is learned or measured with them.
+    Labels and recordings are only displayed: nothing is learned or measured with them.
     """
 
     log_mel: npt.NDArray[np.float16]

@@ -95,7 +95,7 @@ def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
 
 
 def read_about(file: pq.ParquetFile) -> dict[str, Any]:
-    """What `write_rows` was told about the file; empty if nothing."""
+    """Metadata that `write_rows` stored; empty if none."""
     return dict(json.loads(file.metadata.metadata.get(_ABOUT, b"{}")))
 
 

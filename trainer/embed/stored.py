@@ -141,7 +141,7 @@ def _batches(
 ) -> Iterator[VectorTable]:
     """Read a partition's vectors, or embed and write them.
 
-    What is read comes from one open file, so a process that replaces it meanwhile does no harm.
+    All rows are read from one open file, so a process may replace it at the same time.
     """
     shards, labels = features.shard_uris([partition]), features.info.label_names
     made_from = {"model_sha256": encoder.sha256, "data_sha256": _data_sha256(features, partition)}
@@ -184,7 +184,7 @@ def _is_current(
 
 
 def _data_sha256(features: Features, partition: str) -> str:
-    """Digest of what tells a partition's tiles and labels from others without reading them."""
+    """Digest that identifies a partition's tiles and labels without reading them."""
     info = features.info
     versions = [_version(uri) for uri in features.shard_uris([partition])]
     content = [info.content_sha256, info.fingerprint, info.label_names, versions]

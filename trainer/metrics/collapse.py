@@ -12,7 +12,7 @@ import numpy as np
 from trainer.metrics.neighbours import Vectors, unit_rows
 
 PATIENCE = 3  # epochs in a row with a sign that stop the run; hard mining may recover before
-_LOWEST_STD = 0.02  # of projections; measured: 0.05 and more where training goes on, else 0.016
+_LOWEST_STD = 0.02  # of projections; measured: 0.05 or more in training, 0.016 collapsed
 _LOWEST_RANK = 1.2  # of embeddings; measured: 3.2 and more before training, 1.1 after a collapse
 _SHARE_OF_MARGIN = 0.01
 

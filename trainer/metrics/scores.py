@@ -66,7 +66,7 @@ def score(
 
     Args:
         truth: ``[n]`` indices into `label_names`.
-        predicted: likewise.
+        predicted: the same.
         groups: ``[n]`` from 0 to n_groups - 1; resamples draw whole groups.
         label_names: names of the classes.
         seed: for the resamples.

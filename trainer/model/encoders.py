@@ -23,9 +23,9 @@ _NORM_MOMENTUM = 0.9
 _PREBUILT_SIDE = 32  # of the smallest tiles that the models of keras.applications take
 
 Encoder = Callable[[keras.KerasTensor, Architecture], keras.KerasTensor]
-"""Normalised tiles ``[batch, tile_frames, n_mels]`` -> what is pooled of them ``[batch, size]``.
+"""Normalised tiles ``[batch, tile_frames, n_mels]`` -> pooled values ``[batch, size]``.
 
-It heeds the width and depth of the architecture, or is marked with `fixed`.
+It uses the width and depth of the architecture, or is marked with `fixed`.
 """
 Block = Callable[[keras.KerasTensor, int, int], keras.KerasTensor]
 """Residual block of a ResNet: input, channels, strides -> output."""

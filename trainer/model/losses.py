@@ -95,7 +95,7 @@ def triplet_loss(
 
     Args:
         anchors: ``[batch, size]``, rows of length one.
-        neighbours: likewise, near in time to the anchors.
+        neighbours: the same, near in time to the anchors.
         sessions: integers ``[batch]``.
         seed: integers ``[2]``, for random mining.
         margin: how much farther than the neighbour an opposite should be.
@@ -130,13 +130,13 @@ def info_nce(
 
     NT-Xent (SimCLR, arXiv 2002.05709, eq. 1): each of the 2 batch tiles, anchor or neighbour, asks
     for the other one of its pair. The candidates are that one and all 2 batch tiles less those of
-    its own session, so that a song is not pushed away from itself. Thus anchors ask for neighbours
-    and neighbours for anchors, which nearness in time, being symmetric, allows. COLA (arXiv
-    2010.10915) has anchors ask among neighbours only.
+    its own session, so that a song is not pushed away from itself. So both
+    anchors and neighbours are queries, since nearness in time is symmetric. In COLA (arXiv
+    2010.10915) only anchors are queries, and only neighbours are candidates.
 
     Args:
         anchors: ``[batch, size]``, rows of length one.
-        neighbours: likewise, near in time to the anchors.
+        neighbours: the same, near in time to the anchors.
         sessions: integers ``[batch]``.
         similarity: of rows ``[n, size]`` and ``[m, size]``, ``[n, m]``: the logits.
 

@@ -1,4 +1,4 @@
-"""Vectors prepared for pictures: planes, distances of labels, chosen rows. Pure functions."""
+"""Vectors prepared for figures: projections, distances between labels, subsets of rows."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +8,8 @@ from threadpoolctl import threadpool_limits
 
 from trainer.metrics.neighbours import Ints, Vectors, unit_rows
 
-_PERPLEXITY = 30.0  # scikit-learn's; lower where there are few rows
-_ITERATIONS = 500  # half of scikit-learn's: begun with the principal axes, clusters stand by then
+_PERPLEXITY = 30.0  # scikit-learn's default; lower if there are few rows
+_ITERATIONS = 500  # half of scikit-learn's: enough when starting from the principal axes
 
 Points = npt.NDArray[np.float64]
 
@@ -18,8 +18,8 @@ def pca_plane(vectors: Vectors) -> tuple[Points, tuple[float, float]]:
     """Project the directions of rows ``[n, size]`` on their two principal axes.
 
     Returns:
-        Points ``[n, 2]`` and the share of the variance that each axis explains. An axis that there
-        is not, such as a second one of two rows, is 0.
+        Points ``[n, 2]`` and the share of the variance that each axis explains. A missing
+        axis, such as the second one of two rows, is 0.
     """
     points, shares = np.zeros((len(vectors), 2)), np.zeros(2)
     rows = unit_rows(vectors.astype(np.float64)) if len(vectors) else points
@@ -31,10 +31,10 @@ def pca_plane(vectors: Vectors) -> tuple[Points, tuple[float, float]]:
 
 
 def tsne_plane(vectors: Vectors, seed: int) -> Points:
-    """Place rows ``[n, size]`` in a plane, ``[n, 2]``, so that those of like direction are near.
+    """Project rows ``[n, size]`` to ``[n, 2]`` by t-SNE, so that similar directions are close.
 
-    t-SNE begins with the principal axes, and is those where there are fewer than four rows or where
-    all directions are the same.
+    t-SNE starts from the principal axes. With fewer than four rows, or if all directions are equal,
+    the principal axes are the result.
     """
     start, _ = pca_plane(vectors)
     if len(vectors) < 4 or not np.ptp(start[:, 0]):
@@ -57,7 +57,7 @@ def label_distances(vectors: Vectors, labels: Ints) -> tuple[npt.NDArray[np.int6
 
     Args:
         vectors: ``[n, size]``.
-        labels: ``[n]``; rows below 0 have none and are left out.
+        labels: ``[n]``; rows below 0 have no label and are skipped.
 
     Returns:
         The labels that occur ``[k]``, ascending, and distances ``[k, k]``, each 0 to 2.
@@ -73,7 +73,7 @@ def label_distances(vectors: Vectors, labels: Ints) -> tuple[npt.NDArray[np.int6
 
 
 def spread_over_labels(labels: Ints, n: int, seed: int) -> npt.NDArray[np.int64]:
-    """Choose `n` rows, or all: one of each label in turn, labels and rows in random order.
+    """Choose `n` rows, or all: one of each label in turn, in random order.
 
     Rows without a label, below 0, count as one more label. The choice is in ascending order.
     """
@@ -84,10 +84,10 @@ def spread_over_labels(labels: Ints, n: int, seed: int) -> npt.NDArray[np.int64]
 def whole_contexts(
     contexts: npt.NDArray[np.generic], most: int, most_of_one: int, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Choose `most` rows, or as many as there are, of contexts drawn at random, each whole.
+    """Choose at most `most` rows: whole contexts, drawn at random.
 
-    Of a context with more than `most_of_one` rows, as many are drawn. The last one may be cut. The
-    choice is in ascending order.
+    A context gives at most `most_of_one` rows; the last one may be cut. The rows are in ascending
+    order.
     """
     _, ids = np.unique(contexts, return_inverse=True)
     order, turns = _turns(ids, seed)
@@ -97,7 +97,7 @@ def whole_contexts(
 
 
 def _turns(groups: Ints, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows in random order and, of each, how many of its group stand before it."""
+    """Rows in random order, and the number of earlier rows of the same group for each."""
     order = np.random.default_rng(seed).permutation(len(groups))
     turns = np.empty(len(groups), np.int64)
     by_group = np.argsort(groups[order], kind="stable")

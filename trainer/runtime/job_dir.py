@@ -40,7 +40,7 @@ def check_job_dir(job_dir: str, config: ResolvedConfig) -> None:
     if not storage.exists(uri):
         return
     values = _as_values(config)
-    # A run that spent its budget may go on with a higher one: it is no part of what is learned.
+    # A run may be resumed with a higher budget: it does not change what is learned.
     any_budget = {"corrupt_records_budget": values["corrupt_records_budget"]}
     there = _as_values(read_job_config(job_dir))  # with the defaults of keys that are newer
     different = describe_differences(there | any_budget, values)

@@ -1,7 +1,4 @@
-"""Which recordings an encoder was trained on, so that nobody takes a test on them for a fair one.
-
-Training uses no labels, and still an encoder may know its training recordings better than others.
-"""
+"""The recordings that an encoder was trained on; a test on them would be optimistic."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +10,7 @@ from dem.errors import InputError
 from trainer.runtime.job_dir import TRAINING_RECORDINGS
 
 _COLUMN = "recording"
-_REMEDY = "give --transductive, and the result will say so"
+_REMEDY = "add --transductive to test anyway; the result is marked"
 
 
 def write_training_recordings(job_dir: str, recordings: Sequence[str]) -> None:
@@ -24,19 +21,19 @@ def write_training_recordings(job_dir: str, recordings: Sequence[str]) -> None:
     storage.write_bytes(uri, buffer.getvalue().to_pybytes())
 
 
-def require_unheard(job_dir: str, test_recordings: Iterable[str]) -> None:
-    """Raise an InputError where the encoder of a job was trained on one of the recordings."""
+def require_not_trained_on(job_dir: str, test_recordings: Iterable[str]) -> None:
+    """Raise an InputError if the encoder of a job was trained on one of the recordings."""
     uri = storage.join(job_dir, TRAINING_RECORDINGS)
     if not storage.exists(uri):
         raise InputError(
-            f"{uri} does not exist, so nobody knows which recordings the encoder was trained on; "
+            f"{uri} does not exist, so the recordings that the encoder was trained on are unknown; "
             f"train again with this version, or {_REMEDY}"
         )
     table = pq.read_table(pa.BufferReader(storage.read_bytes(uri)))
     wanted = set(map(str, test_recordings))
-    heard = sorted(wanted & set(table[_COLUMN].to_pylist()))
-    if heard:
+    seen = sorted(wanted & set(table[_COLUMN].to_pylist()))
+    if seen:
         raise InputError(
-            f"the encoder of {job_dir} was trained on {len(heard)} of {len(wanted)} test "
-            f"recordings, such as {heard[0]!r}; choose other test_partitions, or {_REMEDY}"
+            f"the encoder of {job_dir} was trained on {len(seen)} of {len(wanted)} test "
+            f"recordings, such as {seen[0]!r}; choose other test_partitions, or {_REMEDY}"
         )

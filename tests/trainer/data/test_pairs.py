@@ -118,7 +118,7 @@ def test_partitions_without_two_sessions_that_are_heard_are_refused(
 ) -> None:
     require_pairs(features, ["test"], ["time"], CorruptRecords(0))
     lone = open_features(str(write_features(tmp_path / "lone", {"train": 1})))
-    with pytest.raises(InputError, match=r"1 sessions of train in .* are not silent; a triplet"):
+    with pytest.raises(InputError, match=r"1 sessions of train in .* are audible, but a triplet"):
         require_pairs(lone, ["train"], ["time"], CorruptRecords(0))
     loud_spec = replace(SPEC, log_offset=1e6)
     quiet = replace(features, info=replace(features.info, feature_spec=loud_spec))
@@ -131,7 +131,7 @@ def test_silent_partitions_are_refused_for_validation(features: Features) -> Non
     quiet = replace(
         features, info=replace(features.info, feature_spec=replace(SPEC, log_offset=1e6))
     )
-    with pytest.raises(InputError, match=r"nothing in validation of .* can be heard; choose other"):
+    with pytest.raises(InputError, match=r"validation of .* hold no audible tile; choose other"):
         require_audible(quiet, ["validation"], CorruptRecords(0))
 
 
@@ -188,7 +188,7 @@ def test_data_of_one_sensor_at_a_time_are_refused_for_positives_at_sensors(
 ) -> None:
     nodes = open_features(str(write_strips(tmp_path / "nodes", [NODES])))
     require_pairs(nodes, ["train"], ["time", "sensor"], CorruptRecords(0))
-    with pytest.raises(InputError, match=r"no session of train in .* was heard by two sensors at"):
+    with pytest.raises(InputError, match=r"no session of train in .* was recorded by two sensors"):
         require_pairs(features, ["train"], ["sensor"], CorruptRecords(0))
 
 
