@@ -10,7 +10,7 @@ import soundfile
 
 from beam_features.__main__ import main as beam_features
 from trainer.classify.__main__ import main
-from trainer.config import Architecture, TrainConfig
+from trainer.config import TrainConfig
 from trainer.data.features import open_features
 from trainer.model.encoders import build_encoder
 from trainer.model.export import export_encoder
@@ -21,7 +21,6 @@ from trainer.train.resolve import resolve_config
 RATE_HZ = 16_000
 LABELS = {"high, shrill": 3000, "low": 300}
 N_RECORDINGS = 40
-FROM_VECTORS = ("recording_from=vectors", "dropouts=[0.0]")
 SETTINGS = ("tile_s=0.25", "n_mels=32")
 
 
@@ -54,29 +53,40 @@ def make_job(root: Path, audio: Path, channels: str) -> tuple[Path, Path]:
     assert beam_features([str(word) for word in (*words, f"channels={channels}")]) == 0
     features = open_features(str(data))
     spec = features.info.feature_spec
-    config = TrainConfig(batch_size=16, epochs=1, embedding_size=8)
-    claim_job_dir(str(job), resolve_config(config, features))
+    config = TrainConfig(encoder="dense", encoder_width=0.125, batch_size=16, embedding_size=8)
+    resolved = resolve_config(config, features)
+    claim_job_dir(str(job), resolved)
     moments = features.info.moments(["train"])
-    export_encoder(
-        build_encoder(Architecture("conv2d"), spec.tile_shape, 8, moments, 0), spec, str(job)
-    )
+    encoder = build_encoder(resolved.architecture, spec.tile_shape, 8, moments, 0)
+    export_encoder(encoder, spec, str(job))
     write_training_recordings(str(job), [])
     return data, job
 
 
 @pytest.fixture(scope="module")
-def trained(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_job(tmp_path_factory.mktemp("labelling"), audio, "mean")
+def mean(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_job(tmp_path_factory.mktemp("mean"), audio, "mean")
+
+
+@pytest.fixture(scope="module")
+def each(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_job(tmp_path_factory.mktemp("each"), audio, "all")
 
 
 def fit_and_label(
-    data: Path, job: Path, audio: Path, capsys: pytest.CaptureFixture[str], *words: str
+    data: Path,
+    job: Path,
+    audio: Path,
+    capsys: pytest.CaptureFixture[str],
+    encoder: str,
+    head: str,
+    *settings: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the evaluation predicted for its test recordings, and the labels of all audio."""
     partitions = ("validation_partitions=[]", "test_partitions=[test,validation]")
-    paths = ("--data", str(data), "--job-dir", str(job))
-    assert main([*paths, *words, "--set", *partitions]) == 0
-    (model,) = (job / "classifier").iterdir()
+    words = ("--data", str(data), "--job-dir", str(job), "--encoder", encoder, "--head", head)
+    assert main([*words, "--set", *partitions, *settings]) == 0
+    model = job / "classifier" / f"{encoder}-{head}"
     capsys.readouterr()
     assert main(["predict", "--model", str(model), str(audio)]) == 0
     found = pd.read_csv(io.StringIO(capsys.readouterr().out), index_col="recording")
@@ -86,30 +96,19 @@ def fit_and_label(
 @pytest.mark.parametrize(
     ("channels", "words"),
     [
-        ("mean", ("--encoder", "trained")),
-        (
-            "all",
-            (
-                "--encoder",
-                "none",
-                "--head",
-                "dense",
-                "--set",
-                "recording_from=vectors",
-                "dropouts=[0.0]",
-            ),
-        ),
-        ("all", ("--encoder", "random")),
+        ("mean", ("trained", "logistic")),
+        ("each", ("none", "dense", "recording_from=vectors", "dropouts=[0.0]")),
+        ("each", ("random", "logistic")),
     ],
 )
 def test_a_file_has_the_posteriors_of_its_features(
     audio: Path,
-    tmp_path: Path,
+    request: pytest.FixtureRequest,
     channels: str,
     words: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    data, job = make_job(tmp_path, audio, channels)
+    data, job = request.getfixturevalue(channels)
     expected, found = fit_and_label(data, job, audio, capsys, *words)
     assert len(expected) > 4
     assert len(found) == N_RECORDINGS
@@ -121,12 +120,12 @@ def test_a_file_has_the_posteriors_of_its_features(
 
 
 def test_what_cannot_be_read_is_told_and_the_others_are_labelled(
-    audio: Path, trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    audio: Path, mean: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit_and_label(*trained, audio, capsys, "--encoder", "none")
+    fit_and_label(*mean, audio, capsys, "none", "logistic")
     words, good = tmp_path / "words.wav", audio / "low" / "1.wav"
     words.write_text("these are words")
-    model = trained[1] / "classifier" / "none-logistic"
+    model = mean[1] / "classifier" / "none-logistic"
     assert main(["predict", "--model", str(model), str(words), str(good)]) == 1
     printed = capsys.readouterr()
     assert f"failed: {words}: not_audio: " in printed.err
@@ -146,14 +145,14 @@ def test_what_cannot_be_read_is_told_and_the_others_are_labelled(
 )
 def test_bad_input_is_exit_2(
     audio: Path,
-    trained: tuple[Path, Path],
+    mean: tuple[Path, Path],
     model: str,
     file: str,
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    directory = trained[1] / "classifier"
-    if not directory.exists():
-        fit_and_label(*trained, audio, capsys, "--encoder", "none")
+    directory = mean[1] / "classifier"
+    if not (directory / "none-logistic").exists():
+        fit_and_label(*mean, audio, capsys, "none", "logistic")
     assert main(["predict", "--model", str(directory / model), file]) == 2
     assert message in capsys.readouterr().err

@@ -16,6 +16,7 @@ from beam_features.schema.dataset_info import DATASET_INFO, dump_dataset_info
 from tests.trainer.synthetic import LABELS, SHARDS, SPEC, shuffle_labels, write_features
 from tests.trainer.vectors import tile_table
 from trainer.classify.__main__ import main
+from trainer.classify.heads.dense import DenseHead
 from trainer.classify.heads.logistic import LogisticHead
 from trainer.classify.run import evaluate
 from trainer.config import ClassifyConfig, TrainConfig
@@ -27,7 +28,15 @@ from trainer.runtime.job_dir import TRAINING_RECORDINGS, claim_job_dir
 from trainer.train.resolve import resolve_config
 from trainer.train.run import train
 
-SETTINGS = {"batch_size": 16, "epochs": 1, "embedding_size": 8, "margin": 1.0}
+SETTINGS = {
+    "encoder": "dense",
+    "encoder_width": 0.125,
+    "batch_size": 16,
+    "epochs": 1,
+    "steps_per_epoch": 2,
+    "embedding_size": 8,
+    "margin": 1.0,
+}
 
 
 def classify(features: Path, job: Path, *words: object) -> int:
@@ -36,11 +45,6 @@ def classify(features: Path, job: Path, *words: object) -> int:
 
 def metrics_of(job: Path, run: str) -> dict:
     return json.loads((job / "classifier" / run / "metrics.json").read_text())
-
-
-def train_job(features: Path, job: Path, **settings: object) -> Path:
-    train(str(features), str(job), TrainConfig(**SETTINGS | settings), terminated=lambda: False)
-    return job
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +70,9 @@ def leaking(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "validation_partitions": ("validation",),
         "test_partitions": ("test",),
     }
-    return features, train_job(features, root / "job", **partitions)
+    job, config = root / "job", TrainConfig(**SETTINGS, **partitions)
+    train(str(features), str(job), config, terminated=lambda: False)
+    return features, job
 
 
 def test_a_job_tells_what_it_was_trained_on(trained_job: Path) -> None:
@@ -210,15 +216,21 @@ def test_shuffled_training_labels_score_chance(tmp_path: Path) -> None:
     data = write_features(tmp_path / "features", {"train": 60, "test": 60})
     job = str(tmp_path / "job")
     claim_job_dir(job, resolve_config(TrainConfig(**SETTINGS), open_features(str(data))))
-    config = ClassifyConfig(strengths=(0.1,))
-    results = [evaluate(str(data), job, "none", "logistic", config)]
+
+    def results() -> dict:
+        directory, config = str(tmp_path / "run"), ClassifyConfig(strengths=(0.1,))
+        return evaluate(str(data), job, "none", "logistic", config, directory=directory)[
+            "recording"
+        ]
+
+    recordings = [results()]
     for seed in range(5):
         shuffle_labels(data, "train", seed)
-        results.append(evaluate(str(data), job, "none", "logistic", config))
-    true, *shuffled = [result["recording"]["accuracy"] for result in results]
+        recordings.append(results())
+    true, *shuffled = [result["accuracy"] for result in recordings]
     assert true > 0.95
     assert np.mean(shuffled) == pytest.approx(1 / 3, abs=0.15)
-    true, *shuffled = [result["recording"]["knn_accuracy"] for result in results]
+    true, *shuffled = [result["knn_accuracy"] for result in recordings]
     assert true > 0.95
     assert np.mean(shuffled) == pytest.approx(1 / 3, abs=0.15)
 
@@ -239,7 +251,7 @@ def test_nearest_neighbours_are_told_for_recordings(features_dir: Path, job: Pat
 
 
 def test_the_dense_head_is_scored_and_kept(features_dir: Path, job: Path) -> None:
-    """Its scores are scikit-learn's of the predictions, and a rerun gives the same posteriors."""
+    """Its scores are scikit-learn's of the predictions, and a rerun gives the same network."""
     run = job / "classifier" / "none-dense"
     words = ("--encoder", "none", "--head", "dense", "--set", "dropouts=[0.25]")
     assert classify(features_dir, job, *words, "recording_from=vectors") == 0
@@ -252,15 +264,21 @@ def test_the_dense_head_is_scored_and_kept(features_dir: Path, job: Path) -> Non
     files = {"classifier.keras", "encoder.keras", "model.json"}
     there = {path.name for path in (run / "model").iterdir()}
     assert there == files | {"recording_classifier.keras"}
-    columns = [f"p_{name}" for name in LABELS]
-    for _ in range(2):
-        assert classify(features_dir, job, *words) == 0
-        assert {path.name for path in (run / "model").iterdir()} == files
-        predictions, before = pd.read_csv(run / "predictions.csv"), predictions
-    np.testing.assert_allclose(predictions[columns], before[columns], atol=1e-5)
+    tiles = tile_table(
+        open_features(str(features_dir)),
+        ["test"],
+        as_representation(log_mel_statistics(SPEC.tile_shape)),
+    ).vectors
+    before = DenseHead.load(str(run / "model" / "classifier")).predict_proba(tiles)
+    assert classify(features_dir, job, *words) == 0
+    assert {path.name for path in (run / "model").iterdir()} == files
+    again = DenseHead.load(str(run / "model" / "classifier")).predict_proba(tiles)
+    np.testing.assert_allclose(again, before, atol=1e-5)
 
 
-def test_the_supervised_encoder_is_kept(features_dir: Path, job: Path) -> None:
+def test_the_supervised_encoder_is_kept(features_dir: Path, tmp_path: Path) -> None:
+    job, config = tmp_path / "job", TrainConfig(**SETTINGS)
+    claim_job_dir(str(job), resolve_config(config, open_features(str(features_dir))))
     run = job / "classifier" / "supervised-logistic"
     assert classify(features_dir, job, "--encoder", "supervised") == 0
     assert metrics_of(job, run.name)["transductive"] is False
