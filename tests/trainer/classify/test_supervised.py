@@ -57,21 +57,20 @@ def test_labels_teach_what_tells_labels_apart_and_a_stopped_training_resumes(
     one that was not; once finished, it is not repeated.
     """
     caplog.set_level(logging.INFO, logger="trainer")
-    songs = {"train": 30, "test": 30}
+    songs = {"train": 18, "test": 30}
     features = open_features(str(write_features(tmp_path / "features", songs, tilt=8.0)))
-    conv2d = replace(CONFIG, encoder="conv2d", encoder_width=1.0)
-    job = resolve_config(conv2d, features)
+    job = resolve_config(replace(CONFIG, encoder="conv1d", encoder_width=0.25), features)
     moments = features.info.moments(["train"])
     untrained = build_encoder(job.architecture, SPEC.tile_shape, 8, moments, seed=0)
     trained = supervised(features, job, tmp_path / "home")
     assert accuracy(trained, features) > accuracy(untrained, features) + 0.1
 
     home = tmp_path / "stopped"
-    with pytest.raises(Terminated, match=r"state saved at step 11 of 44"):
+    with pytest.raises(Terminated, match=r"state saved at step 6 of 24"):
         train_supervised(features, ["train"], job, str(home), lambda: any(home.rglob("*.index")))
     caplog.clear()
     resumed = supervised(features, job, home)
-    assert caplog.messages[0] == "resuming from step 11 of 44"
+    assert caplog.messages[0] == "resuming from step 6 of 24"
     assert caplog.messages[-1].startswith("supervised epoch 4/4  loss ")
     finished = supervised(features, job, home)
     for one, *others in zip(*(m.get_weights() for m in (trained, resumed, finished)), strict=True):

@@ -14,7 +14,10 @@ from trainer.crossval.__main__ import main
 from trainer.runtime.job_dir import read_job_config
 
 FOLDS = ("fold1", "fold2")
-SETTINGS = ("batch_size=8", "epochs=1", "steps_per_epoch=2", "embedding_size=8", "encoder=dense")
+SETTINGS = (
+    *("encoder=dense", "encoder_width=0.125", "embedding_size=8"),
+    *("batch_size=8", "epochs=1", "steps_per_epoch=2"),
+)
 
 
 def crossval(data: Path, job: Path, mode: str, *more: str) -> tuple[int, str]:

@@ -1,5 +1,7 @@
 """The report command on small jobs, and the page that it writes."""
 
+import contextlib
+import io
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,18 +11,25 @@ import numpy as np
 import pytest
 
 from dem.errors import InputError
-from tests.processes import run
 from tests.trainer.synthetic import write_features
 from trainer.classify.outputs import read_runs
 from trainer.classify.run import evaluate
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.plots.heat_map import confusion_png
+from trainer.report.__main__ import main
 from trainer.report.page import Report, choose_run, render
 from trainer.report.run import frequent_mistakes, write_report
 from trainer.train.run import train
 
 NASTY = '<b>&"x"</b>'
-SETTINGS = {"batch_size": 16, "epochs": 2, "embedding_size": 8, "margin": 1.0}
+SETTINGS = {
+    "encoder": "dense",
+    "encoder_width": 0.125,
+    "batch_size": 16,
+    "epochs": 2,
+    "embedding_size": 8,
+    "margin": 1.0,
+}
 
 
 class Page(HTMLParser):
@@ -87,9 +96,9 @@ def job(nasty_features: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def page(nasty_features: Path, job: Path) -> Page:
-    finished = run("trainer.report", "--data", nasty_features, "--job-dir", job)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout == f"{job}/report.html\n"
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        assert main(["--data", str(nasty_features), "--job-dir", str(job)]) == 0
+    assert stdout.getvalue() == f"{job}/report.html\n"
     return Page((job / "report.html").read_text())
 
 
