@@ -6,10 +6,7 @@ import numpy as np
 
 from trainer.model.files import load_keras
 
-SETTINGS = (
-    *("encoder_width=0.25", "batch_size=16", "epochs=5"),
-    *("embedding_size=8", "projection_size=4", "margin=1.0"),
-)
+SETTINGS = ("batch_size=16", "epochs=5", "embedding_size=8", "projection_size=4", "margin=1.0")
 
 
 def train_words(features: Path, job: Path, *settings: str) -> list[str]:

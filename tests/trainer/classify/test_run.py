@@ -125,7 +125,7 @@ def test_a_job_that_does_not_tell_is_refused(
     try:
         assert classify(features_dir, job) == 2
         line = capsys.readouterr().err.strip()
-        assert "train again with this version, or give --transductive" in line
+        assert "train again with this version, or add --transductive" in line
         assert classify(features_dir, job, "--transductive") == 0
     finally:
         (job / "aside").rename(told)
