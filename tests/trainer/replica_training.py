@@ -47,7 +47,6 @@ SETTINGS = (
 FAST = (
     "random, mean",
     "semi_hard, active_mean, clipped",
-    "infonce cosine",
     "infonce bilinear, clipped",
     "conv2d",
 )
