@@ -56,7 +56,8 @@ def test_demo_on_a_folder_ends_with_the_table(tmp_path: Path, config: Path) -> N
 
 def test_demo_without_labels_trains_and_says_so(tmp_path: Path, config: Path) -> None:
     write_tones(tmp_path / "flat", labelled=False)
-    variables = ("DATASET=folder", f"INPUT={tmp_path / 'flat'}", f"CONFIG={config}")
+    tiny = "TRAIN_OPTIONS=--set encoder=dense encoder_width=0.05 encoder_depth=1 steps_per_epoch=1"
+    variables = ("DATASET=folder", f"INPUT={tmp_path / 'flat'}", f"CONFIG={config}", tiny)
     printed = make_demo(tmp_path / "out", *variables)
     assert "no labels, so nothing to classify" in printed
     assert (tmp_path / "out" / "job" / "export" / "encoder.keras").exists()

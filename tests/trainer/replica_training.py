@@ -47,7 +47,6 @@ SETTINGS = (
 FAST = (
     "random, mean",
     "semi_hard, active_mean, clipped",
-    "infonce cosine",
     "infonce bilinear, clipped",
     "conv2d",
 )
@@ -67,11 +66,11 @@ def plain_encoder(tile_shape: tuple[int, int]) -> keras.Model:
 
 
 def three_steps(
-    name: str, features: Features, strategy: tf.distribute.Strategy
+    name: str, source: PairSource, strategy: tf.distribute.Strategy
 ) -> dict[str, np.ndarray]:
     """Mean scalars of the steps, how far the farthest weight moved, and all weights after them."""
-    config = SETTINGS[name]
-    shape, moments = features.info.feature_spec.tile_shape, features.info.moments(["train"])
+    config, info = SETTINGS[name], source.features.info
+    shape, moments = info.feature_spec.tile_shape, info.moments(["train"])
     with strategy.scope():
         keras.utils.set_random_seed(1)
         plain = name != "conv2d"
@@ -94,7 +93,6 @@ def three_steps(
         augment=list(AUGMENTATIONS),
         seed=5,
     )
-    source = PairSource(features, ["train"], neighbourhood_s=0.5, batch_size=BATCH_SIZE)
     batches = source.batches(seed=3, epoch=0).take(STEPS)
     zero, n_steps = tf.constant(0, tf.int64), tf.constant(STEPS, tf.int64)
     scalars, _ = steps(distribute(strategy, batches, BATCH_SIZE), zero, n_steps)
@@ -106,7 +104,8 @@ def three_steps(
 def train_replicas(features: Features, replicas: int, names: Iterable[str]) -> Results:
     """By name of the settings: scalars of three SGD steps, and the weights after them."""
     strategy = make_strategy(replicas, BATCH_SIZE)
-    return {name: three_steps(name, features, strategy) for name in names}
+    source = PairSource(features, ["train"], neighbourhood_s=0.5, batch_size=BATCH_SIZE)
+    return {name: three_steps(name, source, strategy) for name in names}
 
 
 def main(features_uri: str, replicas: str, output: str, *names: str) -> None:

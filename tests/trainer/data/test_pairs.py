@@ -15,44 +15,47 @@ from trainer.data.shards import CorruptRecords
 from trainer.data.tiles import retrieval_pool, tile_batches
 
 
-def pairs(features: Features, *, seed: int = 0, epoch: int = 0) -> tf.data.Dataset:
-    return PairSource(features, ["train"], neighbourhood_s=0.5, batch_size=16).batches(seed, epoch)
+@pytest.fixture(scope="module")
+def source(features: Features) -> PairSource:
+    return PairSource(features, ["train"], neighbourhood_s=0.5, batch_size=16)
 
 
 def anchors(dataset: tf.data.Dataset, n: int) -> np.ndarray:
     return np.stack([batch["anchors"] for batch in dataset.take(n).as_numpy_iterator()])
 
 
-def test_batches_have_the_promised_shapes(features: Features) -> None:
-    (batch,) = pairs(features).take(1).as_numpy_iterator()
+def test_batches_have_the_promised_shapes(source: PairSource) -> None:
+    (batch,) = source.batches(0, 0).take(1).as_numpy_iterator()
     assert batch["anchors"].shape == batch["neighbours"].shape == (16, *SPEC.tile_shape)
     assert batch["anchors"].dtype == batch["neighbours"].dtype == np.float16
     assert batch["sessions"].shape == (16,)
 
 
-def test_seed_and_epoch_decide_the_batches(features: Features) -> None:
-    first = anchors(pairs(features), 5)
-    np.testing.assert_array_equal(first, anchors(pairs(features), 5))
-    assert not np.array_equal(first, anchors(pairs(features, epoch=1), 5))
-    assert not np.array_equal(first, anchors(pairs(features, seed=1), 5))
+def test_seed_and_epoch_decide_the_batches(source: PairSource) -> None:
+    """Also where another source gives them."""
+    first = anchors(source.batches(0, 0), 5)
+    np.testing.assert_array_equal(first, anchors(source.batches(0, 0), 5))
+    np.testing.assert_array_equal(first, anchors(replace(source).batches(0, 0), 5))
+    assert not np.array_equal(first, anchors(source.batches(0, 1), 5))
+    assert not np.array_equal(first, anchors(source.batches(1, 0), 5))
 
 
-def test_skipping_batches_leads_to_the_same_ones(features: Features) -> None:
+def test_skipping_batches_leads_to_the_same_ones(source: PairSource) -> None:
     np.testing.assert_array_equal(
-        anchors(pairs(features), 12)[7:], anchors(pairs(features).skip(7), 5)
+        anchors(source.batches(0, 0), 12)[7:], anchors(source.batches(0, 0).skip(7), 5)
     )
 
 
-def test_a_pass_makes_every_tile_an_anchor_once(features: Features) -> None:
+def test_a_pass_makes_every_tile_an_anchor_once(source: PairSource) -> None:
     """24 songs of 6 tiles are 144 anchors, 9 batches of 16."""
-    batches = list(pairs(features).take(9).as_numpy_iterator())
+    batches = list(source.batches(0, 0).take(9).as_numpy_iterator())
     _, counts = np.unique(np.concatenate([b["sessions"] for b in batches]), return_counts=True)
     assert counts.tolist() == [6] * 24
 
 
-def test_pairs_are_of_one_song(features: Features) -> None:
+def test_pairs_are_of_one_song(source: PairSource) -> None:
     """A song's own spectrum is 0.5 wide, frames vary by 0.5 / sqrt(16) in the mean of a tile."""
-    (batch,) = pairs(features).batch(9).take(1).as_numpy_iterator()
+    (batch,) = source.batches(0, 0).batch(9).take(1).as_numpy_iterator()
     spectra = [
         batch[name].reshape(144, *SPEC.tile_shape).mean(axis=1)
         for name in ("anchors", "neighbours")
@@ -135,9 +138,9 @@ def test_silent_partitions_are_refused_for_validation(features: Features) -> Non
         require_audible(quiet, ["validation"], CorruptRecords(0))
 
 
-def test_a_second_pass_has_an_order_of_its_own(features: Features) -> None:
+def test_a_second_pass_has_an_order_of_its_own(source: PairSource) -> None:
     """A pass is 144 pairs, 9 batches of 16; which songs meet in a batch must change."""
-    batches = list(pairs(features).take(18).as_numpy_iterator())
+    batches = list(source.batches(0, 0).take(18).as_numpy_iterator())
     first, second = (np.stack([b["sessions"] for b in batches[i : i + 9]]) for i in (0, 9))
     assert sorted(first.ravel()) == sorted(second.ravel())
     assert (first == second).mean() < 0.3

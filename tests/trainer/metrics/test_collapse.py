@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.processes import error_line, run
+from tests.processes import error_in
+from tests.trainer.jobs import train_words
 from trainer.metrics.collapse import effective_rank, measure_spread, relative_std, sign_of_collapse
+from trainer.train.__main__ import main
 
 HEALTHY = {"projection_std": 0.5, "effective_rank": 5.0, "embedding_std": 0.5}
 MEANS = {"loss": 0.2, "neighbour_distance": 0.3, "opposite_distance": 0.3}
@@ -79,30 +81,31 @@ def test_info_nce_has_no_margin_to_be_stuck_at() -> None:
     assert sign_of_collapse(HEALTHY, {"loss": 0.2, "neighbour_similarity": 0.0}, 0.2) is None
 
 
-def collapsing(features_dir: Path, job: Path) -> str:
+def collapsing(features_dir: Path, job: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """Train in a way that collapses: hard mining at a thousand times the usual learning rate."""
-    sizes = ("batch_size=16", "embedding_size=8", "projection_size=4", "epochs=8")
-    settings = (*sizes, "mining=hard", "margin=4.0", "learning_rate=1.0")
-    finished = run("trainer.train", "--data", features_dir, "--job-dir", job, "--set", *settings)
-    assert finished.returncode == 1, finished.stderr
+    settings = ("encoder_depth=2", "epochs=8", "mining=hard", "margin=4.0", "learning_rate=1.0")
+    assert main(train_words(features_dir, job, *settings)) == 1
     assert not (job / "metrics.json").exists()
+    stderr = capsys.readouterr().err
     assert "choose another --job-dir and a lower learning_rate than 1.0 or mining=semi_hard" in (
-        error_line(finished)
+        error_in(stderr)
     )
-    return finished.stderr
+    return stderr
 
 
 def test_a_run_that_collapses_is_warned_of_once_and_stopped(
-    features_dir: Path, tmp_path: Path
+    features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stderr = collapsing(features_dir, tmp_path / "job")
+    stderr = collapsing(features_dir, tmp_path / "job", capsys)
     assert stderr.count("warning: the embedding seems to collapse: ") == 1
     assert stderr.index("epoch 1/8") < stderr.index("warning: ") < stderr.index("epoch 3/8")
     assert "epoch 4/8" not in stderr
 
 
 @pytest.mark.slow
-def test_a_collapsed_run_started_again_stops_again(features_dir: Path, tmp_path: Path) -> None:
-    collapsing(features_dir, tmp_path / "job")
-    again = collapsing(features_dir, tmp_path / "job")
+def test_a_collapsed_run_started_again_stops_again(
+    features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collapsing(features_dir, tmp_path / "job", capsys)
+    again = collapsing(features_dir, tmp_path / "job", capsys)
     assert "resuming from step 18 of 72" in again

@@ -87,14 +87,14 @@ def test_the_seed_decides_what_is_tried(begin, tmp_path: Path) -> None:
 
 
 def test_bayesian_search_comes_closer_than_random(begin, tmp_path: Path) -> None:
-    """A peak at 0.77: after 4 random points of 12, distances of the last four are small."""
+    """A peak at 0.77: after 4 random points of 8, distances of the last four are small."""
 
     def value_of(settings: dict[str, Any]) -> float:
         return -((settings["margin"] - 0.77) ** 2)
 
-    bayesian = run_all(begin(trials=12, algorithm="bayesian"), value_of)
+    bayesian = run_all(begin(trials=8, initial_points=4, algorithm="bayesian"), value_of)
     (tmp_path / SEARCH).unlink()
-    random = run_all(begin(trials=12, algorithm="random"), value_of)
+    random = run_all(begin(trials=8, algorithm="random"), value_of)
     assert max(bayesian) > -(0.02**2)
     assert sum(bayesian[4:]) > sum(random[4:])
 
@@ -298,7 +298,7 @@ def test_a_restarted_search_tries_nothing_twice(begin) -> None:
 
 def test_more_trials_may_be_asked_for_later(begin) -> None:
     run_all(begin(trials=2), lambda _: 0.5)
-    more = begin(trials=12)
+    more = begin(trials=12, initial_points=10)
     assert not more.over
     assert len(run_all(more, lambda _: 0.5)) == 10
     assert list(more.trials()) == [str(i) if i < 2 else f"{i:02}" for i in range(12)]
