@@ -1,11 +1,13 @@
 """``python -m tuning`` in one process: results, resuming, refusals."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -61,7 +63,25 @@ def searched(features_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Se
     killed.communicate()
     psutil.wait_procs(trial, timeout=5)
     assert not trial[0].is_running()
-    return Searched(job, run(*command(features_dir, job, SEARCH)), first_trial_ns)
+    return Searched(job, resume(features_dir, job), first_trial_ns)
+
+
+def resume(features_dir: Path, job: Path) -> subprocess.CompletedProcess[str]:
+    """Run the search here, with all that it and the process of its trial write."""
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+        saved = os.dup(2)
+        os.dup2(stderr.fileno(), 2)
+        try:
+            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                code = run_here(features_dir, job, SEARCH)
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+        said = []
+        for stream in (stdout, stderr):
+            stream.seek(0)
+            said.append(stream.read())
+    return subprocess.CompletedProcess([], code, *said)
 
 
 def ended_ns(job: Path) -> int:

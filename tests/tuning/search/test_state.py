@@ -297,7 +297,7 @@ def test_a_restarted_search_tries_nothing_twice(begin) -> None:
 
 
 def test_more_trials_may_be_asked_for_later(begin) -> None:
-    run_all(begin(trials=2), lambda _: 0.5)
+    run_all(begin(trials=2, initial_points=10), lambda _: 0.5)
     more = begin(trials=12, initial_points=10)
     assert not more.over
     assert len(run_all(more, lambda _: 0.5)) == 10
