@@ -57,7 +57,7 @@ def tiles(n: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def encoder(features: Features) -> keras.Model:
     return build_encoder(
-        Architecture("conv2d"), SPEC.tile_shape, 8, features.info.moments(["train"]), seed=0
+        Architecture("conv2d", 0.25, 2), SPEC.tile_shape, 8, features.info.moments(["train"]), 0
     )
 
 
@@ -179,7 +179,7 @@ def test_layers_within_layers_are_served_in_float32(tmp_path: Path) -> None:
 def test_variables_mirrored_over_replicas_are_exported(features: Features, tmp_path: Path) -> None:
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         moments = features.info.moments(["train"])
-        encoder = build_encoder(Architecture("conv2d"), SPEC.tile_shape, 8, moments, seed=0)
+        encoder = build_encoder(Architecture("conv2d", 0.25, 2), SPEC.tile_shape, 8, moments, 0)
     export_encoder(encoder, SPEC, str(tmp_path))
     vectors = open_model(str(tmp_path / "export/saved_model")).embed_tiles(tiles(3))
     expected = np.asarray(encoder(tiles(3), training=False))
