@@ -68,7 +68,7 @@ def test_features_are_complete_and_a_second_run_says_so(
     assert not [name for name in names if "incomplete" in name or name.endswith(".tmp")]
     again = run_in(gcs, *features_command(features))
     assert again.returncode == 0, again.stderr
-    assert "complete already, nothing to do" in again.stderr
+    assert "already complete, nothing to do" in again.stderr
 
 
 def test_a_training_that_was_killed_goes_on(gcs: StorageService, place: str, job: str) -> None:

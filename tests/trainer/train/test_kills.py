@@ -129,7 +129,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(
     full = run_with_small_files(100_000, *two_epochs)
     assert full.returncode == 1
     assert f"cannot write to {job}/" in error_line(full)
-    assert "make space" in error_line(full)
+    assert "free space" in error_line(full)
     assert sorted(path.name for path in (job / "checkpoints").glob("*.index")) == before
     finished = run(*two_epochs)
     assert finished.returncode == 0, finished.stderr
