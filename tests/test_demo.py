@@ -47,10 +47,13 @@ def test_demo_on_a_folder_ends_with_the_table(tmp_path: Path, config: Path) -> N
     write_tones(tmp_path / "my music", labelled=True)
     variables = ("DATASET=folder", f"INPUT={tmp_path / 'my music'}", f"CONFIG={config}")
     printed = make_demo(tmp_path / "out", *variables)
+    accuracy = {}
     for name in ("none-logistic", "random-logistic", "trained-logistic"):
         assert f"\n{name} " in printed
         metrics = tmp_path / "out" / "job" / "classifier" / name / "metrics.json"
-        assert json.loads(metrics.read_text())["recording"]["accuracy"] > 0.3
+        accuracy[name] = json.loads(metrics.read_text())["recording"]["accuracy"]
+    assert accuracy["none-logistic"] == 1  # the tones differ in pitch
+    assert accuracy["random-logistic"] > 0.3  # after two steps, `trained` may be anything
     assert f"tensorboard --logdir {tmp_path / 'out' / 'job' / 'logs'}" in printed
 
 
@@ -86,8 +89,9 @@ def test_demo_tune_ends_with_the_table_and_the_figure(tmp_path: Path) -> None:
         text=True,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    table = finished.stdout[finished.stdout.index("trial    status  recall_at_1") :].splitlines()
-    recalls = [float(line.split()[2]) for line in table[1:4]]
+    lines = [line.split() for line in finished.stdout.splitlines()]
+    (header,) = (n for n, line in enumerate(lines) if line[:2] == ["trial", "status"])
+    recalls = [float(line[2]) for line in lines[header + 1 : header + 4]]
     assert recalls == sorted(recalls, reverse=True)
     assert recalls[-1] > 0.5
     assert (out / "tune" / "trials.png").stat().st_size > 10_000
