@@ -4,6 +4,8 @@
 Importing this module imports none of them.
 """
 
+from typing import Literal, get_args
+
 from dem.registry import Registry
 
 _ENCODERS, _LOSSES = "trainer.model.encoders", "trainer.model.losses"
@@ -64,5 +66,6 @@ HEADS = Registry(
         "dense": "trainer.classify.heads.dense:DenseHead",
     },
 )
-ENCODER_KINDS = ("none", "random", "trained", "supervised")
+EncoderKind = Literal["none", "random", "trained", "supervised"]
+ENCODER_KINDS: tuple[EncoderKind, ...] = get_args(EncoderKind)
 """What turns tiles into vectors for a classifier."""

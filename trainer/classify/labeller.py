@@ -19,7 +19,8 @@ from beam_features.schema.feature_spec import FEATURE_SPEC, FeatureSpec, dump_fe
 from beam_features.schema.strip import NO_LABEL
 from dem import storage
 from dem.errors import InputError
-from trainer.classify.heads import HEADS, Classifiers
+from trainer.choices import HEADS
+from trainer.classify.heads import Classifiers
 from trainer.data.features import silence
 from trainer.data.vector_table import VectorTable
 from trainer.model.files import load_keras, save_keras

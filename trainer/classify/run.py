@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,8 @@ from dem import storage
 from dem.errors import InputError
 from dem.settings import build_settings
 from dem.termination import sigterm_received
-from trainer.classify.heads import HEADS, Classifiers
+from trainer.choices import ENCODER_KINDS, HEADS, EncoderKind
+from trainer.classify.heads import Classifiers
 from trainer.classify.labeller import Labeller
 from trainer.classify.outputs import comparison_table, log_evaluation, read_runs, write_results
 from trainer.classify.posteriors import Posteriors
@@ -31,16 +32,12 @@ from trainer.model.vectors import log_mel_statistics
 from trainer.runtime.job_dir import CLASSIFIER, read_job_config
 from trainer.runtime.training_recordings import require_not_trained_on
 
-EncoderKind = Literal["none", "random", "trained", "supervised"]
-ENCODER_KINDS: tuple[EncoderKind, ...] = ("none", "random", "trained", "supervised")
-Head = Literal["logistic", "dense"]
-
 
 def evaluate(
     data: str,
     job_dir: str,
     encoder: EncoderKind,
-    head: Head,
+    head: str,
     config: ClassifyConfig,
     *,
     transductive: bool = False,

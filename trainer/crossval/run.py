@@ -19,7 +19,8 @@ import pandas as pd
 from dem import storage
 from dem.errors import InputError
 from dem.settings import as_yaml_values, describe_differences
-from trainer.classify.run import EncoderKind, Head, evaluate
+from trainer.choices import EncoderKind
+from trainer.classify.run import evaluate
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.crossval.folds import Mode, Split, splits_of
 from trainer.crossval.summary import pooled_scores
@@ -55,7 +56,7 @@ class CrossValidation:
         self._info = open_features(data).info
         self._splits = splits_of(self._info.partitions, mode)
 
-    def run(self, encoders: Sequence[EncoderKind], head: Head) -> dict[str, Any]:
+    def run(self, encoders: Sequence[EncoderKind], head: str) -> dict[str, Any]:
         """Train what is missing, measure each kind of vector on each split, write the scores.
 
         Returns:
@@ -88,7 +89,7 @@ class CrossValidation:
         keras.utils.clear_session(free_memory=True)
         return job_dir
 
-    def _measure(self, split: Split, job_dir: str, encoder: EncoderKind, head: Head) -> None:
+    def _measure(self, split: Split, job_dir: str, encoder: EncoderKind, head: str) -> None:
         """Fit and measure a classifier, unless it was done before with the same settings."""
         directory = self._directory(split, f"{encoder}-{head}")
         config = replace(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from dem import storage
-from trainer.choices import HEADS as HEADS
 from trainer.classify.posteriors import (
     Classifier,
     Posteriors,
