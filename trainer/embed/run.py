@@ -56,7 +56,8 @@ def embed_features(
         "content_sha256": features.info.content_sha256,
         "partitions": names,
     }
-    if _is_complete(output, _arguments(model, source), overwrite=overwrite):
+    arguments = _arguments(model, source)
+    if _is_complete(output, arguments, overwrite=overwrite):
         return
     corrupt = _tolerated_records(model_uri)
     labels = features.info.label_names
@@ -70,7 +71,7 @@ def embed_features(
         )
         for name in names
     }
-    _write_all(output, model, source, tables, failed={})
+    _write_all(output, arguments, tables, failed={})
     corrupt.log_skipped()
 
 
@@ -86,13 +87,14 @@ def embed_recordings(
     model = open_model(model_uri)
     recordings = find_recordings(inputs)
     source = {"input": list(inputs), "recordings": sorted(recordings)}
-    if _is_complete(output, _arguments(model, source), overwrite=overwrite):
+    arguments = _arguments(model, source)
+    if _is_complete(output, arguments, overwrite=overwrite):
         return
     failed: dict[str, str] = {}  # reasons by URI; filled while the table is written
     rows = _embed_recordings(model, recordings, failed)
     uri = storage.join(output, RECORDINGS_FILE)
     table = write_rows(uri, model.embedding_size, rows, None, ())
-    _write_all(output, model, source, {RECORDINGS_FILE: table}, failed)
+    _write_all(output, arguments, {RECORDINGS_FILE: table}, failed)
     if failed:
         raise JobError(
             f"{len(failed)} of {len(recordings)} recordings could not be embedded, the others are "
@@ -138,8 +140,7 @@ def _is_complete(output: str, arguments: dict[str, Any], *, overwrite: bool) -> 
 
 def _write_all(
     output: str,
-    model: ExportedModel,
-    source: dict[str, Any],
+    arguments: Mapping[str, Any],
     tables: Mapping[str, Iterator[VectorTable]],
     failed: Mapping[str, str],
 ) -> None:
@@ -151,7 +152,7 @@ def _write_all(
     for name, table in tables.items():
         rows[name] = sum(len(batch.labels) for batch in table)
         _LOG.info(f"{name}: {rows[name]} tiles")
-    info = {"arguments": _arguments(model, source), "files": rows, "failed": failed}
+    info = {"arguments": arguments, "files": rows, "failed": failed}
     storage.write_text(storage.join(output, EMBEDDINGS_INFO), json.dumps(info, indent=2) + "\n")
     storage.delete(started)
 

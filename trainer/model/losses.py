@@ -38,11 +38,6 @@ class Loss:
     scalars: tuple[str, ...]
     layers: tuple[keras.Layer, ...] = ()
 
-    @property
-    def trainable_variables(self) -> list[keras.Variable]:
-        """Learned together with the encoder's."""
-        return [variable for layer in self.layers for variable in layer.trainable_variables]
-
 
 LossBuilder = Callable[[TrainConfig, int], Loss]
 """Of the settings and the size of the vectors."""
