@@ -15,6 +15,7 @@ class Recording:
     session_id: str
     sensor_id: str = ""
     offset_s: float = 0.0  # its start in the context
+    columns: tuple[tuple[str, str], ...] = ()  # further columns of a table, such as the artist
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What an adapter found: the recordings, and the files that it skipped."""
+    """What an adapter found: the recordings, the files that it skipped, and remarks to print."""
 
     recordings: tuple[Recording, ...]
     skipped: tuple[Rejection, ...] = ()
+    remarks: tuple[str, ...] = ()  # a line each, such as which labels were normalised

@@ -30,6 +30,7 @@ from dem.access import (
     unreachable,
 )
 from dem.errors import InputError, JobError
+from dem.storage import FileVersion
 
 _READ_CHUNK, _WRITE_CHUNK = 16 << 20, 8 << 20  # bytes
 _DELETIONS_AT_ONCE = 8
@@ -148,6 +149,22 @@ def sizes(uri: str) -> dict[str, int]:
         found = _list(uri, _below(uri))
     bucket = bucket_of(uri)
     return {f"{bucket}/{name}": size for name, size in found.items() if not name.endswith("/")}
+
+
+def versions(uri: str) -> dict[str, FileVersion]:
+    """The current version of each object directly in a directory, by URI."""
+    fields = "items(name,size,updated,generation),prefixes,nextPageToken"
+    with _naming(uri, "read"):
+        found = list(
+            _client().list_blobs(_split(uri)[0], prefix=_below(uri), delimiter="/", fields=fields)
+        )
+    bucket = bucket_of(uri)
+    return {
+        f"{bucket}/{blob.name}": FileVersion(
+            blob.size, blob.updated.timestamp(), f"generation {blob.generation}"
+        )
+        for blob in found
+    }
 
 
 def names(uri: str) -> list[str]:

@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import ModuleType
 from typing import BinaryIO, TextIO
 
@@ -21,6 +22,15 @@ from dem.errors import InputError
 _TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _TRIES = 5
 _COPY_CHUNK = 8 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class FileVersion:
+    """A state of a file: another size, time or generation means that its content may differ."""
+
+    bytes: int
+    modified_s: float  # since 1970
+    version: str  # size and time of modification in ns, or the generation of an object
 
 
 def check_uri(uri: str) -> None:
@@ -96,6 +106,24 @@ def list_sizes(root: str) -> dict[str, int]:
             with suppress(OSError):  # gone, or a link to nothing
                 sizes[path] = os.stat(path).st_size
     return dict(sorted(sizes.items()))
+
+
+def file_versions(uris: Iterable[str]) -> dict[str, FileVersion]:
+    """The current version of each file by URI; those that do not exist are left out.
+
+    Objects are found by one listing of each directory.
+    """
+    uris = list(uris)
+    found = {}
+    for uri in uris:
+        if not is_remote(uri):
+            with suppress(OSError):
+                stat = os.stat(uri)
+                version = f"{stat.st_size}:{stat.st_mtime_ns}"
+                found[uri] = FileVersion(stat.st_size, stat.st_mtime, version)
+    for directory in sorted({uri.rpartition("/")[0] for uri in uris if is_remote(uri)}):
+        found |= _gcs(directory).versions(directory)
+    return {uri: found[uri] for uri in uris if uri in found}
 
 
 def _top(root: str) -> str:

@@ -1,0 +1,36 @@
+"""The table of source files: what is written is read, cell by cell."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from beam_features.schema.sources import Source, read_sources, write_sources
+
+SOURCES = [
+    Source("a", "/a.wav", 44, 1.5, "44:1500000000", 3.0, 0.5, "ab12", None, (("artist", "Ada"),)),
+    Source("b", "/b.wav", 7, 2.5, "7:2500000000", rejected="not_audio", columns=(("title", "B"),)),
+]
+
+
+def test_rows_round_trip(tmp_path):
+    uri = str(tmp_path / "sources.parquet")
+    write_sources(uri, SOURCES)
+    assert read_sources(uri) == SOURCES
+
+
+def test_further_columns_are_columns_of_text(tmp_path):
+    uri = str(tmp_path / "sources.parquet")
+    write_sources(uri, SOURCES)
+    table = pq.read_table(uri)
+    assert table["artist"].to_pylist() == ["Ada", None]
+    assert table["title"].to_pylist() == [None, "B"]
+
+
+def test_a_table_without_rows(tmp_path):
+    uri = str(tmp_path / "sources.parquet")
+    write_sources(uri, [])
+    assert read_sources(uri) == []
+
+
+def test_a_missing_table_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_sources(str(tmp_path / "sources.parquet"))
