@@ -37,8 +37,8 @@ import soxr
 
 from beam_features.datasets import sample
 from beam_features.schema.audio.files import AUDIO_SUFFIXES
+from beam_features.schema.audio.log_mel import log_mel
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.tiles.log_mel import log_mel
 from beam_features.tiles.read import ReadSettings, Tally, read_tiles
 from benchmarks.reference import librosa_log_mel
 

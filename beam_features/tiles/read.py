@@ -1,7 +1,5 @@
 """Read one recording: from its URI to tiles, or to the reason why it is rejected."""
 
-import errno
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,19 +8,19 @@ from functools import partial
 import numpy as np
 
 from beam_features.datasets import sample
-from beam_features.schema.audio.decode import Decoder, by_any_decoder, samples_of
+from beam_features.schema.audio.decode import (
+    Decoder,
+    by_any_decoder,
+    open_recording,
+    samples_of,
+)
 from beam_features.schema.audio.files import Audio, Float32, RejectedRecording
+from beam_features.schema.audio.log_mel import tiles_of
 from beam_features.schema.audio.signal import Measured, checked
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.tiles.log_mel import tiles_of
-from dem import storage
 from dem.errors import JobError
 
 _HELD_BYTES = 64 << 20  # of tiles: 43 minutes of mono with the default settings
-_ERRORS_OF_A_FILE = (
-    *(errno.EIO, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
-    *(errno.ESTALE, errno.ENXIO, errno.ENODEV),
-)
 
 
 @dataclass(frozen=True)
@@ -118,17 +116,5 @@ def _open(uri: str, decoder: Decoder) -> Iterator[tuple[Audio, int]]:
         samples = sample.synthesise(uri)[:, np.newaxis]
         yield Audio(sample.SAMPLE_RATE_HZ, iter([samples])), 0
         return
-    try:
-        with storage.open_binary(uri) as file:
-            n_bytes = file.seek(0, 2)
-            file.seek(0)
-            with decoder(file) as sound:
-                yield sound, n_bytes
-    except FileNotFoundError as error:
-        raise RejectedRecording("read", "missing", "there is no such file") from error
-    except PermissionError as error:
-        raise RejectedRecording("read", "unreadable", "permission denied") from error
-    except OSError as error:
-        if error.errno not in _ERRORS_OF_A_FILE:  # the storage itself fails, or the disk is full
-            raise
-        raise RejectedRecording("read", "unreadable", os.strerror(error.errno)) from error
+    with open_recording(uri, decoder) as opened:
+        yield opened

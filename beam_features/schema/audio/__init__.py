@@ -1,4 +1,4 @@
-"""The decoder: from an open audio file to samples at the rate of the features.
+"""From an open audio file to samples at the rate of the features, and to log-mel tiles.
 
-It loads soundfile, soxr and NumPy, and nothing else in the schema imports it.
+It loads soundfile, soxr, SciPy and NumPy, and nothing else in the schema imports it.
 """

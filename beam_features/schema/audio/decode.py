@@ -1,7 +1,9 @@
 """From an open file to samples at the features' rate: decoders, checks, resampling."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, TypeVar
 
 import numpy as np
@@ -10,11 +12,40 @@ from beam_features.schema.audio import ffmpeg, libsndfile
 from beam_features.schema.audio.files import Audio, Float32, RejectedRecording
 from beam_features.schema.audio.signal import Measured, checked, resampled, select_channels
 from beam_features.schema.feature_spec import FeatureSpec
+from dem import storage
 
+_ERRORS_OF_A_FILE = (
+    *(errno.EIO, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.ESTALE, errno.ENXIO, errno.ENODEV),
+)
 _FORMAT_UNKNOWN = ("not_audio", "unsupported_codec", "unknown_length")
 
 T = TypeVar("T")
 Decoder = Callable[[BinaryIO], AbstractContextManager[Audio]]
+
+
+@contextmanager
+def open_recording(uri: str, decoder: Decoder) -> Iterator[tuple[Audio, int]]:
+    """Open a recording with a decoder; yield it and its size in bytes.
+
+    Raises:
+        RejectedRecording: the file is missing, cannot be read, or the decoder rejects it.
+        OSError: the storage itself fails.
+    """
+    try:
+        with storage.open_binary(uri) as file:
+            n_bytes = file.seek(0, 2)
+            file.seek(0)
+            with decoder(file) as sound:
+                yield sound, n_bytes
+    except FileNotFoundError as error:
+        raise RejectedRecording("read", "missing", "there is no such file") from error
+    except PermissionError as error:
+        raise RejectedRecording("read", "unreadable", "permission denied") from error
+    except OSError as error:
+        if error.errno not in _ERRORS_OF_A_FILE:  # the storage itself fails, or the disk is full
+            raise
+        raise RejectedRecording("read", "unreadable", os.strerror(error.errno)) from error
 
 
 def by_any_decoder(read: Callable[[Decoder], Iterator[T]]) -> Iterator[T]:

@@ -15,9 +15,9 @@ from beam_features.datasets.dcase2018_task5 import list_recordings
 from beam_features.datasets.split import split_by_hash
 from beam_features.job.plan import check_contexts
 from beam_features.recording import Recording, Rejection
+from beam_features.schema.audio.log_mel import log_mel
 from beam_features.schema.dataset_info import parse_dataset_info
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.tiles.log_mel import log_mel
 from dem.errors import InputError
 from tests.beam_features.datasets.conftest import DEVELOPMENT_SET, write_lines
 from tests.processes import ROOT

@@ -6,7 +6,7 @@ import pytest
 
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.mel_filters import mel_filters
-from tests.beam_features.tiles.test_log_mel import SPECS
+from tests.beam_features.schema.audio.test_log_mel import SPECS
 
 
 @pytest.mark.parametrize("spec", [*SPECS.values(), FeatureSpec(n_mels=128)])

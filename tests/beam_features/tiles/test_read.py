@@ -9,8 +9,8 @@ import soundfile
 
 from beam_features.datasets.sample import synthesise
 from beam_features.schema.audio.files import RejectedRecording
+from beam_features.schema.audio.log_mel import log_mel
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.tiles.log_mel import log_mel
 from beam_features.tiles.read import ReadSettings, Tally, hold, read_tiles
 from dem.errors import JobError
 from tests.beam_features.encoded import RATE_HZ, noisy_tone, tone

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from beam_features.datasets import sample
 from beam_features.schema.audio.decode import decode
+from beam_features.schema.audio.log_mel import log_mel as job_log_mel
+from beam_features.schema.audio.log_mel import tiles_of
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import LOG_MEL_DTYPE
-from beam_features.tiles.log_mel import log_mel as job_log_mel
-from beam_features.tiles.log_mel import tiles_of
-from tests.beam_features.tiles.test_log_mel import SPECS, signal
+from tests.beam_features.schema.audio.test_log_mel import SPECS, signal
 from tests.trainer.models import make_encoder, noise
 from trainer.model.front_end import frame_count, log_mel
 from trainer.model.waveform import WaveformEncoder

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from beam_features.schema.audio.log_mel import log_mel, log_mel_blocks
+from beam_features.schema.audio.log_mel import tiles_of as tile_blocks_of
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.tiles.log_mel import log_mel, log_mel_blocks
-from beam_features.tiles.log_mel import tiles_of as tile_blocks_of
 from benchmarks.reference import librosa_log_mel
 
 SPECS = {
