@@ -16,6 +16,7 @@ class Recording:
     sensor_id: str = ""
     offset_s: float = 0.0  # its start in the context
     columns: tuple[tuple[str, str], ...] = ()  # further columns of a table, such as the artist
+    drawn: bool = False  # the partition, by datasets/split.py: drawn again when sessions merge
 
 
 @dataclass(frozen=True, slots=True)
