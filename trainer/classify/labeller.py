@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_features.schema.feature_spec import FEATURE_SPEC, FeatureSpec, dump_feature_spec
+from beam_features.schema.silence import is_above_silence
 from beam_features.schema.strip import NO_LABEL
 from dem import storage
 from dem.errors import InputError
 from trainer.choices import HEADS
 from trainer.classify.heads import Classifiers
-from trainer.data.features import silence
 from trainer.data.vector_table import VectorTable
 from trainer.model.files import load_keras, save_keras
 from trainer.model.load import keras_spec
@@ -107,7 +107,7 @@ class Labeller:
             session_ids=no_ids,
             start_ms=np.zeros(n_tiles, np.int64),
             labels=np.full(n_tiles, NO_LABEL),
-            audible=rows[:, -1] > silence(self.spec),
+            audible=is_above_silence(rows[:, -1], self.spec),
         )
         (posteriors,) = self.classifiers.of_recordings(tiles).probabilities
         return np.asarray(posteriors)

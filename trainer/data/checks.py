@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from beam_features.schema.silence import is_audible
 from dem import storage
 from dem.errors import InputError
 from trainer.data.features import Features, all_strips
@@ -28,10 +29,11 @@ def require_pairs(
     A triplet needs two audible sessions; positives at sensors need a session that two sensors
     recorded. Reading stops when both are found.
     """
+    spec = features.info.feature_spec
     audible: set[str] = set()
     two_sensors = "sensor" not in positives
     for group in side_by_side(all_strips(features, partitions, corrupt)):
-        audible |= {strip.session_id for strip in group if strip.log_mel.max() > features.silence}
+        audible |= {strip.session_id for strip in group if is_audible(strip.log_mel, spec).any()}
         two_sensors |= len({strip.sensor_id for strip in group}) > 1
         if len(audible) > 1 and two_sensors:
             return
@@ -50,7 +52,7 @@ def require_pairs(
 def require_audible(features: Features, partitions: Sequence[str], corrupt: CorruptRecords) -> None:
     """Raise an InputError if the partitions hold no audible tile."""
     for strip in all_strips(features, partitions, corrupt):
-        if strip.log_mel.max() > features.silence:
+        if is_audible(strip.log_mel, features.info.feature_spec).any():
             return
     raise InputError(
         f"{', '.join(partitions)} of {features.uri} hold no audible tile; choose other "

@@ -3,16 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from beam_features.schema.dataset_info import DATASET_INFO, DatasetInfo, parse_dataset_info
-from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import Strip
 from dem import storage
 from dem.errors import InputError
 from trainer.data.shards import CorruptRecords, read_strips
-
-_ABOVE_SILENCE = 0.01  # log units above log(log_offset) that float16 resolves
 
 
 @dataclass(frozen=True)
@@ -37,16 +32,6 @@ class Features:
             for name in partitions
             for shard in self.info.partitions[name].shard_names()
         ]
-
-    @property
-    def silence(self) -> float:
-        """Threshold just above the log-mel value of digital silence."""
-        return silence(self.info.feature_spec)
-
-
-def silence(spec: FeatureSpec) -> float:
-    """Log-mel value up to which a tile is silent."""
-    return float(np.log(spec.log_offset)) + _ABOVE_SILENCE
 
 
 def open_features(uri: str) -> Features:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from beam_features.schema.feature_spec import MAX_TILES_PER_STRIP, FeatureSpec
+from beam_features.schema.silence import silence_level
 from beam_features.schema.strip import LOG_MEL_DTYPE, Strip
 from trainer.data.features import Features
 from trainer.data.sampling import Sampling, sample_pairs
@@ -88,7 +89,7 @@ class PairSource:
             neighbourhood_frames=int(self.neighbourhood_s / self._spec.hop_s + _ROUNDING),
             in_time="time" in self.positives,
             at_sensors="sensor" in self.positives,
-            silence=self.features.silence,
+            silence=silence_level(self._spec),
         )
 
     def _groups(self, uri: bytes) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.silence import is_audible
 from beam_features.schema.strip import Strip
 from trainer.data.checks import require_shards
 from trainer.data.features import Features, all_strips
@@ -45,13 +47,13 @@ def tile_batches(
     for strip in all_strips(features, partitions, corrupt):
         strips.append(strip)
         if sum(len(strip.labels) for strip in strips) >= batch_size:
-            yield _tile_batch(strips, features.silence)
+            yield _tile_batch(strips, features.info.feature_spec)
             strips = []
     if strips:
-        yield _tile_batch(strips, features.silence)
+        yield _tile_batch(strips, features.info.feature_spec)
 
 
-def _tile_batch(strips: Sequence[Strip], silent_level: float) -> TileBatch:
+def _tile_batch(strips: Sequence[Strip], spec: FeatureSpec) -> TileBatch:
     log_mel = np.concatenate([strip.log_mel for strip in strips])
     return TileBatch(
         log_mel=log_mel,
@@ -60,7 +62,7 @@ def _tile_batch(strips: Sequence[Strip], silent_level: float) -> TileBatch:
         session_ids=[strip.session_id for strip in strips for _ in strip.labels],
         start_ms=[start for strip in strips for start in strip.start_ms],
         labels=[label for strip in strips for label in strip.labels],
-        audible=log_mel.max(axis=(1, 2)) > silent_level,
+        audible=is_audible(log_mel, spec),
     )
 
 
@@ -103,7 +105,7 @@ def retrieval_pool(
     labels: list[int] = []
     recordings: list[str] = []
     for strip in all_strips(features, partitions, corrupt or CorruptRecords(budget=0)):
-        audible = np.flatnonzero(strip.log_mel.max(axis=(1, 2)) > features.silence)
+        audible = np.flatnonzero(is_audible(strip.log_mel, features.info.feature_spec))
         spread = np.linspace(0, len(audible) - 1, min(tiles_per_strip, len(audible)))
         chosen = audible[spread.round().astype(int)]
         tiles.append(strip.log_mel[chosen])
