@@ -30,6 +30,19 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the job found in one recording: why it is rejected, or what was measured."""
+
+    recording_id: str
+    rejection: Rejection | None = None
+    silent: bool = False  # all samples are equal
+    seconds: float = 0.0
+    bytes_read: int = 0
+    audible_share: float = 0.0  # of its tiles, those that are not silent
+    samples_sha256: str | None = None  # of the decoded samples
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """What an adapter found: the recordings, the files that it skipped, and remarks to print."""
 

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from beam_features.job.plan import Shard
 from beam_features.recording import Recording
@@ -44,7 +45,7 @@ class PlannedShard:
         fields = json.loads(line)
         shard = fields["shard"]
         shard["contexts"] = tuple(
-            tuple(Recording(**recording) for recording in context) for context in shard["contexts"]
+            tuple(_recording(**recording) for recording in context) for context in shard["contexts"]
         )
         return cls(Shard(**shard), fields["label_ids"])
 
@@ -111,6 +112,10 @@ class Attempt:
     @property
     def _plan_uri(self) -> str:
         return storage.join(self.uri, _PLAN)
+
+
+def _recording(columns: Sequence[Sequence[str]], **fields: Any) -> Recording:
+    return Recording(**fields, columns=tuple((name, cell) for name, cell in columns))
 
 
 def _label_ids_of(shard: Shard, label_ids: Mapping[str, int]) -> dict[str, int]:

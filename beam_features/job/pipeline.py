@@ -32,6 +32,7 @@ class WriteShard(beam.DoFn):  # type: ignore[misc]
         shard = planned.shard
         with self._attempt.scratch() as scratch:
             summary = write_shard(shard, scratch, planned.label_ids, self._settings)
+            storage.write_text(storage.join(scratch, shard.summary_name), summary.dump())
             self._attempt.check_current()
             places = {shard.name: self._output, shard.summary_name: self._attempt.incomplete}
             for name, directory in places.items():

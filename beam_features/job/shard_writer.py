@@ -1,4 +1,4 @@
-"""Make one shard: read its recordings, write its tiles and a summary. Called by Beam workers."""
+"""Make one shard: read its recordings, write its tiles, sum them up. Called by Beam workers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from beam_features.job.plan import Shard
 from beam_features.job.tfrecord import frame_record
-from beam_features.recording import Recording, Rejection
+from beam_features.recording import Outcome, Recording, Rejection
 from beam_features.schema.audio.files import Float32, RejectedRecording
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.strip import Strip, encode_strip
@@ -18,17 +18,38 @@ from dem import storage
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What a finished shard holds; its presence marks the shard as complete."""
+    """What a finished shard holds, and what became of each of its recordings."""
 
     strips: int
     tiles: int
-    recordings: int
-    silent: int  # of the recordings, those whose samples are all equal
-    seconds: float
-    bytes_read: int
     bytes_written: int
     moments: Moments
-    rejections: tuple[Rejection, ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def recordings(self) -> int:
+        """Number of recordings that were used."""
+        return sum(outcome.rejection is None for outcome in self.outcomes)
+
+    @property
+    def silent(self) -> int:
+        """Number of recordings whose samples are all equal; they are used."""
+        return sum(outcome.silent for outcome in self.outcomes)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recordings that were used."""
+        return sum(outcome.seconds for outcome in self.outcomes)
+
+    @property
+    def bytes_read(self) -> int:
+        """Size of the recordings that were used."""
+        return sum(outcome.bytes_read for outcome in self.outcomes)
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Why recordings were not used."""
+        return tuple(o.rejection for o in self.outcomes if o.rejection is not None)
 
     def dump(self) -> str:
         """Serialise to JSON."""
@@ -43,18 +64,27 @@ class ShardSummary:
 def write_shard(
     shard: Shard, output: str, label_ids: Mapping[str, int], settings: ReadSettings
 ) -> ShardSummary:
-    """Write a shard, then its summary, to the directory `output`, each atomically."""
+    """Write a shard to the directory `output`, atomically."""
     spec = settings.spec
-    tally = Tally()
-    rejections: list[Rejection] = []
+    outcomes: list[Outcome] = []
     moments: list[Moments] = []
     n_tiles = n_bytes = 0
 
     def read(recording: Recording) -> Iterator[Float32]:
-        return read_tiles(recording.uri, settings, tally)
+        tally = Tally()
+        yield from read_tiles(recording.uri, settings, tally)
+        outcomes.append(
+            Outcome(
+                recording.recording_id,
+                silent=bool(tally.silent),
+                seconds=tally.seconds,
+                bytes_read=tally.n_bytes,
+            )
+        )
 
     def reject(recording: Recording, cause: RejectedRecording) -> None:
-        rejections.append(Rejection(recording.uri, cause.stage, cause.reason, cause.detail))
+        rejection = Rejection(recording.uri, cause.stage, cause.reason, cause.detail)
+        outcomes.append(Outcome(recording.recording_id, rejection))
 
     def strips_of_one(context: Sequence[Recording]) -> Iterator[Strip]:
         return strips_of(context, read, reject, label_ids, spec)
@@ -65,16 +95,10 @@ def write_shard(
             moments.append(Moments.of(strip.log_mel))
             n_tiles += len(strip.log_mel)
 
-    summary = ShardSummary(
+    return ShardSummary(
         strips=len(moments),
         tiles=n_tiles,
-        recordings=tally.recordings,
-        silent=tally.silent,
-        seconds=tally.seconds,
-        bytes_read=tally.n_bytes,
         bytes_written=n_bytes,
         moments=Moments.total(moments, spec.n_mels),
-        rejections=tuple(rejections),
+        outcomes=tuple(outcomes),
     )
-    storage.write_text(storage.join(output, shard.summary_name), summary.dump())
-    return summary

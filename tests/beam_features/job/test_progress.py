@@ -5,18 +5,15 @@ import time
 
 from beam_features.job.progress import Progress, reported
 from beam_features.job.shard_writer import ShardSummary
+from beam_features.recording import Outcome
 from beam_features.schema.dataset_info import Moments
 
 SUMMARY = ShardSummary(
     strips=1,
     tiles=1800,
-    recordings=6,
-    silent=0,
-    seconds=1800.0,
-    bytes_read=2_000_000,
     bytes_written=500_000,
     moments=Moments(0, (), ()),
-    rejections=(),
+    outcomes=(Outcome("a.wav", seconds=1800.0, bytes_read=2_000_000),),
 )
 
 

@@ -9,7 +9,7 @@ import soundfile
 
 from beam_features.job.plan import Shard
 from beam_features.job.shard_writer import ShardSummary, write_shard
-from beam_features.recording import Recording, Rejection
+from beam_features.recording import Outcome, Recording, Rejection
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.read import ReadSettings
@@ -76,7 +76,7 @@ def test_strips_of_a_shard(songs, write, shard_path, read_strips):
     assert {label for strip in strips for label in strip.labels} == {LABEL_IDS["rain"]}
 
 
-def test_summary_counts_what_was_written(songs, write, shard_path, read_strips, tmp_path):
+def test_summary_counts_what_was_written(songs, write, shard_path, read_strips):
     """70 s at 8 kHz and 2.5 s at 16 kHz."""
     summary = write(make_shard(songs / "dog/4.wav", songs / "dog/1.wav"))
     strips = read_strips(shard_path, SPEC)
@@ -91,8 +91,15 @@ def test_summary_counts_what_was_written(songs, write, shard_path, read_strips, 
     assert summary.moments.count == expected.count == 7200
     np.testing.assert_allclose(summary.moments.sum, expected.sum, rtol=1e-12)
     np.testing.assert_allclose(summary.moments.sum_of_squares, expected.sum_of_squares, rtol=1e-12)
-    stored = tmp_path / "out" / "train-00000-of-00001.json"
-    assert ShardSummary.parse(stored.read_text()) == summary
+    assert ShardSummary.parse(summary.dump()) == summary
+
+
+def test_outcome_of_each_recording(damaged_songs, write):
+    summary = write(make_shard(damaged_songs / "dog/1.wav", damaged_songs / "dog/words.wav"))
+    first, second = summary.outcomes
+    assert (first.recording_id, first.seconds, first.rejection) == ("1.wav", 2.5, None)
+    assert first.bytes_read == (damaged_songs / "dog/1.wav").stat().st_size
+    assert second == Outcome("words.wav", summary.rejections[0])
 
 
 def test_writing_again_gives_the_same_bytes(songs, write, shard_path):
