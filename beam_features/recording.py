@@ -35,9 +35,10 @@ class Outcome:
 
     recording_id: str
     rejection: Rejection | None = None
-    silent: bool = False  # all samples are equal
     seconds: float = 0.0
     bytes_read: int = 0
+    silent: bool = False  # no tile is audible, or all samples are equal
+    cancelled: bool = False  # the mean of the channels is weaker by 20 dB or more than they are
     audible_share: float = 0.0  # of its tiles, those that are not silent
     samples_sha256: str | None = None  # of the decoded samples
 

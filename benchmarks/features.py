@@ -39,7 +39,7 @@ from beam_features.datasets import sample
 from beam_features.schema.audio.files import AUDIO_SUFFIXES
 from beam_features.schema.audio.log_mel import log_mel
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.tiles.read import ReadSettings, Tally, read_tiles
+from beam_features.tiles.read import Heard, ReadSettings, read_tiles
 from benchmarks.reference import librosa_log_mel
 
 SPEC = FeatureSpec()
@@ -176,7 +176,7 @@ def tiles_cost(file: str) -> float:
     best = math.inf
     for _ in range(3):
         begin = time.process_time()
-        for _ in read_tiles(file, ReadSettings(SPEC), Tally()):
+        for _ in read_tiles(file, ReadSettings(SPEC), Heard()):
             pass
         best = min(best, time.process_time() - begin)
     return best

@@ -1,7 +1,9 @@
 """Make one shard: read its recordings, write its tiles, sum them up. Called by Beam workers."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
+import numpy as np
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
@@ -11,9 +13,10 @@ from beam_features.recording import Outcome, Recording, Rejection
 from beam_features.schema.audio.files import Float32, RejectedRecording
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.strip import Strip, encode_strip
-from beam_features.tiles.read import ReadSettings, Tally, read_tiles
+from beam_features.tiles.read import Heard, ReadSettings, read_tiles
 from beam_features.tiles.strips import strips_of, strips_of_contexts
 from dem import storage
+from dem.errors import JobError
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,13 @@ class ShardSummary:
 
     @property
     def silent(self) -> int:
-        """Number of recordings whose samples are all equal; they are used."""
+        """Number of recordings without an audible tile; they are used."""
         return sum(outcome.silent for outcome in self.outcomes)
+
+    @property
+    def cancelled(self) -> int:
+        """Number of recordings whose channels cancel in their mean; they are used."""
+        return sum(outcome.cancelled for outcome in self.outcomes)
 
     @property
     def seconds(self) -> float:
@@ -71,16 +79,9 @@ def write_shard(
     n_tiles = n_bytes = 0
 
     def read(recording: Recording) -> Iterator[Float32]:
-        tally = Tally()
-        yield from read_tiles(recording.uri, settings, tally)
-        outcomes.append(
-            Outcome(
-                recording.recording_id,
-                silent=bool(tally.silent),
-                seconds=tally.seconds,
-                bytes_read=tally.n_bytes,
-            )
-        )
+        heard = Heard()
+        yield from read_tiles(recording.uri, settings, heard)
+        outcomes.append(Outcome(recording.recording_id, **asdict(heard)))
 
     def reject(recording: Recording, cause: RejectedRecording) -> None:
         rejection = Rejection(recording.uri, cause.stage, cause.reason, cause.detail)
@@ -92,7 +93,7 @@ def write_shard(
     with storage.atomic_write(storage.join(output, shard.name)) as file:
         for strip in strips_of_contexts(shard.contexts, strips_of_one):
             n_bytes += file.write(frame_record(encode_strip(strip)))
-            moments.append(Moments.of(strip.log_mel))
+            moments.append(_checked(Moments.of(strip.log_mel), strip))
             n_tiles += len(strip.log_mel)
 
     return ShardSummary(
@@ -102,3 +103,14 @@ def write_shard(
         moments=Moments.total(moments, spec.n_mels),
         outcomes=tuple(outcomes),
     )
+
+
+def _checked(moments: Moments, strip: Strip) -> Moments:
+    """Refuse a strip that training could not use; `checked` and `log_mel` exclude such values."""
+    if not np.isfinite([moments.sum, moments.sum_of_squares]).all():
+        names = ", ".join(dict.fromkeys(strip.recording_ids))
+        raise JobError(
+            f"the log-mel of {names} has values that are NaN or infinite; nothing was written: "
+            "please report it with the recording"
+        )
+    return moments

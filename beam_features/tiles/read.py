@@ -18,6 +18,7 @@ from beam_features.schema.audio.files import Audio, Float32, RejectedRecording
 from beam_features.schema.audio.log_mel import tiles_of
 from beam_features.schema.audio.signal import Measured, checked
 from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.silence import is_audible
 from dem.errors import JobError
 
 _HELD_BYTES = 64 << 20  # of tiles: 43 minutes of mono with the default settings
@@ -32,22 +33,24 @@ class ReadSettings:
 
 
 @dataclass
-class Tally:
-    """Totals over all recordings that were used."""
+class Heard:
+    """What is in a recording; filled in once it has been read to its end."""
 
-    recordings: int = 0
-    silent: int = 0  # of the recordings, those whose samples are all equal
     seconds: float = 0.0
-    n_bytes: int = 0
+    bytes_read: int = 0
+    silent: bool = False  # no tile is audible, or all samples are equal
+    cancelled: bool = False  # the mean of the channels is weaker by 20 dB or more than they are
+    audible_share: float = 0.0  # of its tiles
+    samples_sha256: str = ""
 
 
-def read_tiles(uri: str, settings: ReadSettings, tally: Tally) -> Iterator[Float32]:
+def read_tiles(uri: str, settings: ReadSettings, heard: Heard) -> Iterator[Float32]:
     """Decode, resample and cut a recording, in memory that does not grow with its length.
 
     Args:
         uri: of the recording.
         settings: of the features.
-        tally: increased once the recording has been read to its end.
+        heard: filled in once the recording has been read to its end.
 
     Yields:
         Blocks ``[n_channels, n_tiles, tile_frames, n_mels]``.
@@ -56,22 +59,27 @@ def read_tiles(uri: str, settings: ReadSettings, tally: Tally) -> Iterator[Float
         RejectedRecording: it cannot be used; always raised before the first block.
         JobError: it changed while it was read.
     """
+    spec = settings.spec
 
     def read(decoder: Decoder) -> Iterator[Float32]:
         measured = Measured()
+        n_tiles = n_audible = 0
         with _open(uri, decoder) as (sound, n_bytes):
-            samples = samples_of(sound, settings.spec, settings.max_duration_s, measured)
-            yield from hold(tiles_of(samples, settings.spec), partial(read_through, decoder), uri)
-            tally.recordings += 1
-            tally.silent += measured.is_constant
-            tally.seconds += measured.frames / sound.sample_rate_hz
-            tally.n_bytes += n_bytes
+            samples = samples_of(sound, spec, settings.max_duration_s, measured)
+            for tiles in hold(tiles_of(samples, spec), partial(read_through, decoder), uri):
+                audible = is_audible(tiles, spec)
+                n_tiles, n_audible = n_tiles + audible.size, n_audible + int(audible.sum())
+                yield tiles
+            heard.seconds = measured.frames / sound.sample_rate_hz
+            heard.bytes_read = n_bytes
+            heard.silent = measured.is_constant or not n_audible
+            heard.cancelled = measured.is_cancelled
+            heard.audible_share = n_audible / n_tiles
+            heard.samples_sha256 = measured.samples_sha256(sound.sample_rate_hz)
 
     def read_through(decoder: Decoder) -> None:
         with _open(uri, decoder) as (sound, _):
-            for _ in checked(
-                sound.blocks, sound.sample_rate_hz, settings.max_duration_s, Measured()
-            ):
+            for _ in checked(sound.blocks, sound.sample_rate_hz, settings.max_duration_s):
                 pass
 
     yield from by_any_decoder(read)

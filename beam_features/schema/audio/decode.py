@@ -76,12 +76,14 @@ def samples_of(
 ) -> Iterator[Float32]:
     """Yield blocks ``[n, n_channels]`` of the spec's channels at ``spec.sample_rate_hz``.
 
+    `measured`, if given, records what the samples are.
+
     Raises:
         RejectedRecording: see `beam_features.schema.audio.signal.checked`.
     """
     rate_hz = sound.sample_rate_hz
-    blocks = checked(sound.blocks, rate_hz, max_duration_s, measured or Measured())
-    return resampled(select_channels(blocks, spec), rate_hz, spec)
+    blocks = checked(sound.blocks, rate_hz, max_duration_s)
+    return resampled(select_channels(blocks, spec, measured), rate_hz, spec)
 
 
 def decode(file: BinaryIO, spec: FeatureSpec) -> Float32:

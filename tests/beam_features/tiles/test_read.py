@@ -11,35 +11,106 @@ from beam_features.datasets.sample import synthesise
 from beam_features.schema.audio.files import RejectedRecording
 from beam_features.schema.audio.log_mel import log_mel
 from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.tiles.read import ReadSettings, Tally, hold, read_tiles
+from beam_features.tiles.read import Heard, ReadSettings, hold, read_tiles
 from dem.errors import JobError
 from tests.beam_features.encoded import RATE_HZ, noisy_tone, tone
 
 SPEC = FeatureSpec()
 
 
-def read(uri: object, max_duration_s: float | None = None) -> tuple[np.ndarray, Tally]:
-    """Tiles of the first channel, and what was counted."""
-    tally = Tally()
-    blocks = list(read_tiles(str(uri), ReadSettings(SPEC, max_duration_s), tally))
-    return np.concatenate(blocks, axis=1)[0], tally
+def read(uri: object, max_duration_s: float | None = None) -> tuple[np.ndarray, Heard]:
+    """Tiles of the first channel, and what was heard."""
+    heard = Heard()
+    blocks = list(read_tiles(str(uri), ReadSettings(SPEC, max_duration_s), heard))
+    return np.concatenate(blocks, axis=1)[0], heard
 
 
 def rejected(uri: object, max_duration_s: float | None = None) -> RejectedRecording:
-    tally, blocks = Tally(), []
+    heard, blocks = Heard(), []
     with pytest.raises(RejectedRecording) as rejection:
-        blocks += list(read_tiles(str(uri), ReadSettings(SPEC, max_duration_s), tally))
-    assert tally == Tally()
+        blocks += list(read_tiles(str(uri), ReadSettings(SPEC, max_duration_s), heard))
+    assert heard == Heard()
     assert blocks == []
     return rejection.value
 
 
-def test_tally(tmp_path):
+def test_what_was_heard(tmp_path):
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(2.5), RATE_HZ)
-    tiles, tally = read(path)
+    tiles, heard = read(path)
     assert len(tiles) == 2
-    assert tally == Tally(recordings=1, silent=0, seconds=2.5, n_bytes=44 + 2 * 40_000)
+    assert (heard.seconds, heard.bytes_read) == (2.5, 44 + 2 * 40_000)
+    assert (heard.silent, heard.cancelled, heard.audible_share) == (False, False, 1.0)
+
+
+def test_half_of_the_tiles_are_audible(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.concatenate([tone(2.0), np.zeros(2 * RATE_HZ)]), RATE_HZ)
+    _, heard = read(path)
+    assert heard.audible_share == 0.75  # the last frames of the tone reach into the third tile
+    assert not heard.silent
+
+
+def test_equal_samples_have_one_digest_in_all_containers(ffmpeg, tmp_path):
+    """16 and 24 bits in WAV, FLAC, AIFF, float WAV, and Apple's lossless codec."""
+    samples = np.round(noisy_tone() * 2**15) / 2**15
+    for name, subtype in (
+        *(("a.wav", "PCM_16"), ("a.flac", "PCM_16"), ("a.aiff", "PCM_24"), ("b.flac", "PCM_24")),
+        *(("b.wav", "FLOAT"), ("c.wav", "DOUBLE"), ("d.wav", "PCM_32")),
+    ):
+        soundfile.write(tmp_path / name, samples, RATE_HZ, subtype=subtype)
+    alac = [ffmpeg, "-v", "error", "-i", tmp_path / "a.wav", "-c:a", "alac", tmp_path / "a.m4a"]
+    subprocess.run(alac, check=True)
+    digests = {path.name: read(path)[1].samples_sha256 for path in tmp_path.iterdir()}
+    assert (len(digests), len(set(digests.values()))) == (8, 1)
+    soundfile.write(tmp_path / "other.wav", samples[:-1], RATE_HZ)
+    assert read(tmp_path / "other.wav")[1].samples_sha256 not in digests.values()
+
+
+@pytest.mark.parametrize("right", [-1.0, -0.95])
+def test_antiphase_is_cancelled_and_silent_if_nothing_is_left(tmp_path, right):
+    path = tmp_path / "a.wav"
+    channels = np.stack([noisy_tone(), right * noisy_tone()], axis=1)
+    soundfile.write(path, channels, RATE_HZ, subtype="FLOAT")  # soundfile rounds PCM down
+    _, heard = read(path)
+    assert (heard.cancelled, heard.silent) == (True, right == -1.0)
+    assert heard.audible_share == (0.0 if right == -1.0 else 1.0)
+    first = Heard()
+    list(read_tiles(str(path), ReadSettings(FeatureSpec(channels="first")), first))
+    assert (first.cancelled, first.silent, first.audible_share) == (False, False, 1.0)
+
+
+def test_one_dead_channel_of_two_is_half_silent(tmp_path):
+    path, heard = tmp_path / "a.wav", Heard()
+    soundfile.write(path, np.stack([tone(), np.zeros_like(tone())], axis=1), RATE_HZ)
+    list(read_tiles(str(path), ReadSettings(FeatureSpec(channels="all")), heard))
+    assert (heard.silent, heard.audible_share) == (False, 0.5)
+
+
+@pytest.mark.parametrize("channels", ["mean", "first", "all"])
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100])
+@pytest.mark.parametrize("peak", [1e-45, 1e-38, 1.0, 2.0**31, 2.0**32])
+def test_log_mel_of_every_allowed_sample_is_finite(tmp_path, peak, rate_hz, channels):
+    """Full-scale squares and clicks, which a resampler overshoots, down to subnormal samples."""
+    signs = np.sign(np.random.default_rng(0).normal(size=(2 * rate_hz, 2)))
+    signs[rate_hz:] = np.sign(np.sin(np.arange(rate_hz) / 50))[:, np.newaxis]
+    path = tmp_path / "a.wav"
+    soundfile.write(path, (peak * signs).astype(np.float32), rate_hz, subtype="FLOAT")
+    spec = FeatureSpec(channels=channels)
+    blocks = list(read_tiles(str(path), ReadSettings(spec), Heard()))
+    tiles = np.concatenate(blocks, axis=1).astype(np.float16)
+    assert np.isfinite(tiles).all()
+    assert tiles.max() < 60  # 2 log(2**32 * 200), less what the mel filters take off
+
+
+def test_one_sample_beyond_any_scale_rejects_its_recording(tmp_path):
+    path = tmp_path / "a.wav"
+    samples = tone().astype(np.float32)
+    samples[100] = 1e25
+    soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+    why = rejected(path)
+    assert (why.stage, why.reason) == ("decode", "out_of_range")
+    assert why.detail.startswith("the sample at 0.006 s is 1e+25, beyond 2^32")
 
 
 def test_seconds_are_those_of_the_file_not_of_what_resampling_leaves(tmp_path):
@@ -50,19 +121,19 @@ def test_seconds_are_those_of_the_file_not_of_what_resampling_leaves(tmp_path):
 
 def test_sample_songs_are_read_like_files():
     uri = "sample:0/bell_low_running/03"
-    tiles, tally = read(uri)
+    tiles, heard = read(uri)
     expected = log_mel(synthesise(uri), SPEC)[:1200]
     np.testing.assert_allclose(tiles.reshape(-1, 64), expected, rtol=0, atol=1e-5)
-    assert tally == Tally(recordings=1, silent=0, seconds=12.0, n_bytes=0)
+    assert (heard.seconds, heard.bytes_read, heard.audible_share) == (12.0, 0, 1.0)
 
 
 def test_ffmpeg_reads_what_libsndfile_does_not(ffmpeg, tmp_path):
     source, target = tmp_path / "a.wav", tmp_path / "a.m4a"
     soundfile.write(source, noisy_tone(), RATE_HZ)
     subprocess.run([ffmpeg, "-v", "error", "-i", source, "-c:a", "alac", target], check=True)
-    by_ffmpeg, tally = read(target)
+    by_ffmpeg, heard = read(target)
     np.testing.assert_allclose(by_ffmpeg, read(source)[0], atol=1e-4)
-    assert tally == Tally(recordings=1, silent=0, seconds=6.0, n_bytes=target.stat().st_size)
+    assert (heard.seconds, heard.bytes_read) == (6.0, target.stat().st_size)
     target.write_bytes(target.read_bytes()[:20_000])
     assert rejected(target).reason == "truncated"
 

@@ -77,11 +77,15 @@ def test_equal_rates_are_not_resampled():
     ] * 2
 
 
-def measure(samples: np.ndarray, *cuts: int, max_duration_s: float | None = None) -> Measured:
+def measure(
+    samples: np.ndarray, *cuts: int, max_duration_s: float | None = None, spec: FeatureSpec = SPEC
+) -> Measured:
     measured = Measured()
     blocks = blocks_of(samples, *cuts)
-    passed = list(checked(blocks, RATE_HZ, max_duration_s, measured))
+    passed = list(checked(blocks, RATE_HZ, max_duration_s))
     np.testing.assert_array_equal(np.concatenate(passed), np.concatenate(blocks))
+    for _ in select_channels(passed, spec, measured):
+        pass
     return measured
 
 
@@ -106,9 +110,73 @@ def test_samples_that_are_no_numbers_are_rejected(value):
         measure(samples, 10_000, 20_000)
 
 
+@pytest.mark.parametrize("value", [1e25, -1e25, 4.3e9, -3.4e38])
+def test_samples_beyond_any_scale_are_rejected(value):
+    samples = two_channels()
+    samples[[24_000, 25_000], 1] = value
+    detail = rf"out_of_range: the sample at 1\.500 s is {value:.3g}, beyond 2\^32, the scale of"
+    with pytest.raises(RejectedRecording, match=detail.replace("+", r"\+")):
+        measure(samples, 10_000, 20_000)
+
+
+def test_samples_of_integer_scale_are_audio():
+    samples = np.array([-(2.0**32), 2.0**31, 2.0**32])
+    assert (measure(samples).low, measure(samples).high) == (-(2.0**32), 2.0**32)
+
+
+def mixed(left: np.ndarray, right: np.ndarray) -> Measured:
+    return measure(np.stack([left, right], axis=1), 10_000, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("right", "cancelled"),
+    [
+        (-1.0, True),
+        (-0.95, True),  # 20 log10(0.05 / 2 / sqrt((1 + 0.95**2) / 2)): 31.8 dB weaker
+        (-0.82, True),  # 20.1 dB
+        (-0.81, False),  # 19.6 dB
+        (0.0, False),  # one dead channel: 3 dB
+        (1.0, False),
+    ],
+)
+def test_channels_that_cancel(right, cancelled):
+    """Offsets, whether they are equal or opposite, change nothing."""
+    for offset in (0.0, 0.3):
+        assert mixed(tone() + offset, right * tone() + offset).is_cancelled == cancelled
+        assert mixed(tone() + offset, right * tone() - offset).is_cancelled == cancelled
+
+
+def test_silence_one_channel_and_unrelated_channels_do_not_cancel():
+    assert not mixed(np.zeros(1000), np.zeros(1000)).is_cancelled
+    assert not mixed(np.full(1000, 0.1), np.full(1000, -0.1)).is_cancelled
+    assert not measure(tone()).is_cancelled
+    assert not measure(np.random.default_rng(0).normal(0, 0.1, (9000, 64))).is_cancelled
+    antiphase = np.stack([tone(), -tone()], axis=1)
+    for channels in ("first", "all"):
+        assert not measure(antiphase, spec=FeatureSpec(channels=channels)).is_cancelled
+
+
+def test_what_is_constant_is_what_is_selected():
+    """The mean of a signal and its negative is silence, the first channel is not."""
+    samples = np.stack([tone(), -tone()], axis=1)
+    assert measure(samples, 500).is_constant
+    assert not measure(samples, 500, spec=FeatureSpec(channels="first")).is_constant
+    assert not measure(samples, 500, spec=FeatureSpec(channels="all")).is_constant
+
+
+def test_digest_depends_on_samples_rate_and_channels_not_on_blocks():
+    digest = measure(two_channels()).samples_sha256(RATE_HZ)
+    assert measure(two_channels(), 1, 20_000).samples_sha256(RATE_HZ) == digest
+    assert measure(two_channels()).samples_sha256(8_000) != digest
+    assert measure(two_channels().reshape(-1)).samples_sha256(RATE_HZ) != digest
+    assert measure(two_channels()[:-1]).samples_sha256(RATE_HZ) != digest
+    first = FeatureSpec(channels="first")
+    assert measure(two_channels(), spec=first).samples_sha256(RATE_HZ) == digest
+
+
 def test_no_samples_are_rejected():
     with pytest.raises(RejectedRecording, match="no_samples: the file holds a header and no"):
-        list(checked([], RATE_HZ, None, Measured()))
+        list(checked([np.empty((0, 2), np.float32)], RATE_HZ))
 
 
 def test_too_long_is_rejected_as_soon_as_it_is_known():
@@ -123,5 +191,5 @@ def test_too_long_is_rejected_as_soon_as_it_is_known():
     with pytest.raises(
         RejectedRecording, match="too_long: it lasts longer than --max-duration-s 5"
     ):
-        list(checked(endless(), RATE_HZ, 5.0, Measured()))
+        list(checked(endless(), RATE_HZ, 5.0))
     assert sum(taken) == 6 * RATE_HZ
