@@ -20,7 +20,7 @@ FORMS = {
 HEADER_BYTES = 64
 REASONS = {
     *("truncated", "not_audio", "undecodable", "no_samples", "not_finite", "sample_rate"),
-    *("unsupported_codec", "unknown_length"),
+    *("unsupported_codec", "unknown_length", "out_of_range"),
 }
 
 
