@@ -71,6 +71,11 @@ class FeatureSpec:
                 f"mel range {self.fmin_hz} to {self.upper_hz} Hz must rise and end at or below "
                 f"Nyquist, {self.sample_rate_hz / 2} Hz; change fmin_hz or fmax_hz"
             )
+        if not 1e-37 <= self.log_offset <= 1e37:
+            raise InputError(
+                f"log_offset={self.log_offset:g} is zero or infinite in the float32 of log-mel; "
+                "choose 1e-37 to 1e37"
+            )
 
     @property
     def window_length(self) -> int:

@@ -65,6 +65,9 @@ def test_spec_is_frozen():
         FeatureSpec().n_mels = 80
 
 
+NOT_FLOAT32 = "is zero or infinite in the float32 of log-mel; choose 1e-37 to 1e37"
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -106,6 +109,8 @@ def test_spec_is_frozen():
         ({"n_mels": 0}, "n_mels: Input should be greater than 0, not 0"),
         ({"fmin_hz": -1}, "fmin_hz: Input should be greater than or equal to 0, not -1"),
         ({"log_offset": 0}, "log_offset: Input should be greater than 0, not 0"),
+        ({"log_offset": 1e-46}, f"log_offset=1e-46 {NOT_FLOAT32}"),
+        ({"log_offset": 1e39}, f"log_offset=1e+39 {NOT_FLOAT32}"),
         ({"tile_s": 0}, "tile_s: Input should be greater than 0, not 0"),
         ({"tile_s": float("inf")}, "tile_s: Input should be a finite number, not inf"),
         ({"hop_s": float("nan")}, "hop_s: Input should be a finite number, not nan"),
