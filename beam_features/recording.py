@@ -37,10 +37,14 @@ class Outcome:
     rejection: Rejection | None = None
     seconds: float = 0.0
     bytes_read: int = 0
-    silent: bool = False  # no tile is audible, or all samples are equal
     cancelled: bool = False  # the mean of the channels is weaker by 20 dB or more than they are
-    audible_share: float = 0.0  # of its tiles, those that are not silent
+    audible_share: float = 0.0  # of its tiles, those that are not silent; 0 if it is constant
     samples_sha256: str | None = None  # of the decoded samples
+
+    @property
+    def silent(self) -> bool:
+        """Whether it was used and holds no sound."""
+        return self.rejection is None and self.audible_share == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ def sizes(uri: str) -> dict[str, int]:
 
 def versions(uri: str) -> dict[str, FileVersion]:
     """The current version of each object directly in a directory, by URI."""
-    fields = "items(name,size,updated,generation),prefixes,nextPageToken"
+    fields = "items(name,size,updated,generation,md5Hash,crc32c),prefixes,nextPageToken"
     with _naming(uri, "read"):
         found = list(
             _client().list_blobs(_split(uri)[0], prefix=_below(uri), delimiter="/", fields=fields)
@@ -161,10 +161,18 @@ def versions(uri: str) -> dict[str, FileVersion]:
     bucket = bucket_of(uri)
     return {
         f"{bucket}/{blob.name}": FileVersion(
-            blob.size, blob.updated.timestamp(), f"generation {blob.generation}"
+            blob.size,
+            blob.updated.timestamp(),
+            f"generation {blob.generation}",
+            _checksum(blob),
         )
         for blob in found
     }
+
+
+def _checksum(blob: Blob) -> str | None:
+    """The checksum that storage knows; objects that were composed of others have no MD5."""
+    return f"md5 {blob.md5_hash}" if blob.md5_hash else blob.crc32c and f"crc32c {blob.crc32c}"
 
 
 def names(uri: str) -> list[str]:

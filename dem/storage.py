@@ -31,6 +31,7 @@ class FileVersion:
     bytes: int
     modified_s: float  # since 1970
     version: str  # size and time of modification in ns, or the generation of an object
+    checksum: str | None = None  # of an object's content, as storage lists it
 
 
 def check_uri(uri: str) -> None:

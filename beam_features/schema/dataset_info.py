@@ -69,7 +69,9 @@ class Partition:
     recordings: int
     seconds: float
     moments: Moments
-    silent: int = 0  # recordings whose samples are all equal; they are kept
+    silent: int = 0  # recordings without an audible tile; they are kept, as are the next two
+    cancelled: int = 0  # recordings whose channels cancel in their mean
+    duplicates: int = 0  # recordings that hold the same samples as another one
 
     def shard_names(self) -> list[str]:
         """File names of all shards, in order."""
@@ -88,11 +90,17 @@ class DatasetInfo:
     rejected: Mapping[str, int]  # by reason
     source: Mapping[str, Any]  # dataset and arguments
     versions: Mapping[str, str]  # of the packages that computed it
+    remarks: tuple[str, ...] = ()  # lines to print, with names of silent recordings and the like
 
     @property
     def content_sha256(self) -> str:
-        """Digest of the partitions' counts and moments; independent of their location."""
-        content = TypeAdapter(Mapping[str, Partition]).dump_json(self.partitions)
+        """Digest of the partitions' counts and moments; independent of their location.
+
+        Job directories hold it, so counts that came later are left out.
+        """
+        content = TypeAdapter(Mapping[str, Partition]).dump_json(
+            self.partitions, exclude={"__all__": {"cancelled", "duplicates"}}
+        )
         return hashlib.sha256(content).hexdigest()
 
     def moments(self, partitions: Sequence[str]) -> Moments:

@@ -38,9 +38,8 @@ class Heard:
 
     seconds: float = 0.0
     bytes_read: int = 0
-    silent: bool = False  # no tile is audible, or all samples are equal
     cancelled: bool = False  # the mean of the channels is weaker by 20 dB or more than they are
-    audible_share: float = 0.0  # of its tiles
+    audible_share: float = 0.0  # of its tiles; 0 if all samples are equal
     samples_sha256: str = ""
 
 
@@ -72,9 +71,8 @@ def read_tiles(uri: str, settings: ReadSettings, heard: Heard) -> Iterator[Float
                 yield tiles
             heard.seconds = measured.frames / sound.sample_rate_hz
             heard.bytes_read = n_bytes
-            heard.silent = measured.is_constant or not n_audible
             heard.cancelled = measured.is_cancelled
-            heard.audible_share = n_audible / n_tiles
+            heard.audible_share = 0.0 if measured.is_constant else n_audible / n_tiles
             heard.samples_sha256 = measured.samples_sha256(sound.sample_rate_hz)
 
     def read_through(decoder: Decoder) -> None:

@@ -40,7 +40,7 @@ def test_what_was_heard(tmp_path):
     tiles, heard = read(path)
     assert len(tiles) == 2
     assert (heard.seconds, heard.bytes_read) == (2.5, 44 + 2 * 40_000)
-    assert (heard.silent, heard.cancelled, heard.audible_share) == (False, False, 1.0)
+    assert (heard.cancelled, heard.audible_share) == (False, 1.0)
 
 
 def test_half_of_the_tiles_are_audible(tmp_path):
@@ -48,7 +48,6 @@ def test_half_of_the_tiles_are_audible(tmp_path):
     soundfile.write(path, np.concatenate([tone(2.0), np.zeros(2 * RATE_HZ)]), RATE_HZ)
     _, heard = read(path)
     assert heard.audible_share == 0.75  # the last frames of the tone reach into the third tile
-    assert not heard.silent
 
 
 def test_equal_samples_have_one_digest_in_all_containers(ffmpeg, tmp_path):
@@ -73,18 +72,23 @@ def test_antiphase_is_cancelled_and_silent_if_nothing_is_left(tmp_path, right):
     channels = np.stack([noisy_tone(), right * noisy_tone()], axis=1)
     soundfile.write(path, channels, RATE_HZ, subtype="FLOAT")  # soundfile rounds PCM down
     _, heard = read(path)
-    assert (heard.cancelled, heard.silent) == (True, right == -1.0)
-    assert heard.audible_share == (0.0 if right == -1.0 else 1.0)
+    assert (heard.cancelled, heard.audible_share) == (True, 0.0 if right == -1.0 else 1.0)
     first = Heard()
     list(read_tiles(str(path), ReadSettings(FeatureSpec(channels="first")), first))
-    assert (first.cancelled, first.silent, first.audible_share) == (False, False, 1.0)
+    assert (first.cancelled, first.audible_share) == (False, 1.0)
+
+
+def test_a_constant_is_no_sound(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(2 * RATE_HZ, 0.1), RATE_HZ)
+    assert read(path)[1].audible_share == 0.0
 
 
 def test_one_dead_channel_of_two_is_half_silent(tmp_path):
     path, heard = tmp_path / "a.wav", Heard()
     soundfile.write(path, np.stack([tone(), np.zeros_like(tone())], axis=1), RATE_HZ)
     list(read_tiles(str(path), ReadSettings(FeatureSpec(channels="all")), heard))
-    assert (heard.silent, heard.audible_share) == (False, 0.5)
+    assert heard.audible_share == 0.5
 
 
 @pytest.mark.parametrize("channels", ["mean", "first", "all"])
