@@ -28,7 +28,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
 FROM packages AS features-packages
 # hadolint ignore=DL3013 # the constraints pin the versions
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    pip install '.[features]' imageio-ffmpeg \
+    pip install '.[features,ffmpeg]' \
     && pip uninstall --yes deep-embedded-music \
     && ln -s "$(python -c 'import imageio_ffmpeg as f; print(f.get_ffmpeg_exe())')" /opt/venv/bin/ffmpeg
 
@@ -37,7 +37,7 @@ FROM packages AS trainer-packages
 ARG TRAINER_EXTRAS=train,gpu
 # hadolint ignore=DL3013 # as above
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    pip install ".[${TRAINER_EXTRAS}]" imageio-ffmpeg \
+    pip install ".[${TRAINER_EXTRAS},ffmpeg]" \
     && pip uninstall --yes deep-embedded-music \
     && ln -s "$(python -c 'import imageio_ffmpeg as f; print(f.get_ffmpeg_exe())')" /opt/venv/bin/ffmpeg
 

@@ -48,7 +48,8 @@ def ffmpeg(tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture
 def no_ffmpeg(monkeypatch) -> None:
-    """A path without any ffmpeg."""
+    """Neither an ffmpeg on the path nor the one of imageio-ffmpeg."""
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
 
 

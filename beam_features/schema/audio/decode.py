@@ -18,7 +18,11 @@ _ERRORS_OF_A_FILE = (
     *(errno.EIO, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
     *(errno.ESTALE, errno.ENXIO, errno.ENODEV),
 )
-_FORMAT_UNKNOWN = ("not_audio", "unsupported_codec", "unknown_length")
+# Another decoder may help. Where none does, the reason that comes last here says most.
+_OF_DECODERS = (
+    *("not_audio", "unsupported_codec", "unknown_length", "undecodable", "no_samples"),
+    "truncated",
+)
 
 T = TypeVar("T")
 Decoder = Callable[[BinaryIO], AbstractContextManager[Audio]]
@@ -49,23 +53,29 @@ def open_recording(uri: str, decoder: Decoder) -> Iterator[tuple[Audio, int]]:
 
 
 def by_any_decoder(read: Callable[[Decoder], Iterator[T]]) -> Iterator[T]:
-    """Read with libsndfile, or with ffmpeg if libsndfile does not support the format.
+    """Read with libsndfile; where it does not read the whole file, with ffmpeg.
 
     Args:
         read: reads a recording with a given decoder; it rejects before its first item or never.
 
     Raises:
-        RejectedRecording: neither decoder can read it, or ffmpeg is not installed.
+        RejectedRecording: neither decoder reads all of it, or ffmpeg is not installed.
     """
     try:
         yield from read(libsndfile.open_audio)
     except RejectedRecording as rejection:
-        if rejection.reason not in _FORMAT_UNKNOWN or not ffmpeg.is_installed():
+        if rejection.reason not in _OF_DECODERS or not ffmpeg.is_installed():
             raise
         try:
             yield from read(ffmpeg.open_audio)
         except RejectedRecording as by_ffmpeg:
-            raise rejection if by_ffmpeg.reason == rejection.reason else by_ffmpeg from None
+            raise max(rejection, by_ffmpeg, key=_says) from None
+
+
+def _says(rejection: RejectedRecording) -> int:
+    """How much a reason says: of two that are equal, the first is reported."""
+    reason = rejection.reason
+    return _OF_DECODERS.index(reason) if reason in _OF_DECODERS else len(_OF_DECODERS)
 
 
 def samples_of(

@@ -1,4 +1,4 @@
-"""The fallback decoder: the ``ffmpeg`` program, if it is installed."""
+"""The fallback decoder: the ``ffmpeg`` program, or that of the package imageio-ffmpeg."""
 
 import re
 import shutil
@@ -7,22 +7,46 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, BinaryIO
+from dataclasses import dataclass
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 
+from beam_features.schema.audio import promise
+from beam_features.schema.audio.extent import mended
 from beam_features.schema.audio.files import Audio, Float32, RejectedRecording, check_rate
+from dem.errors import JobError
 
-_FRAMES_PER_BLOCK = 1 << 18
+_BLOCK_VALUES = 1 << 19  # over all channels
 _AU_HEADER = struct.Struct(">4s5I")  # magic, offset of the data, its size, encoding, rate, channels
 # No playlists: a malicious file must not make ffmpeg open others.
-_CONTAINERS = "aac,ac3,aiff,ape,asf,au,caf,flac,matroska,webm,mov,mp3,ogg,tta,w64,wav,wv"
-_CUT_OFF = ("partial file", "moov atom not found", "Truncat", "truncat")
+_CONTAINERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,caf,dts,eac3,flac,matroska,mov,mp3,mpegvideo,nistsphere,ogg,tta,"
+    "voc,w64,wav,webm,wv"
+)
+_CUT_OFF = ("partial file", "moov atom not found", "Truncat", "truncat", "ended prematurely")
+# Streams that follow one another begin at time 0 again; the samples are all there.
+_NO_DAMAGE = ("non monotonically increasing dts", "failed to create or replace stream")
+_LONGEST_DELAY = 4096  # frames that a codec adds, which the length in a header may count
+_LONGEST_LOG = 1 << 20  # bytes; a corrupt file gives a line per packet
+_ROUNDING_S = 0.02  # of the length that ffmpeg prints
+
+
+def find_program() -> str | None:
+    """Find the ``ffmpeg`` on the path, else that of imageio-ffmpeg, if it is installed."""
+    if found := shutil.which("ffmpeg"):
+        return found
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        return None
 
 
 def is_installed() -> bool:
-    """Whether there is an ``ffmpeg`` on the path."""
-    return shutil.which("ffmpeg") is not None
+    """Whether there is an ffmpeg."""
+    return find_program() is not None
 
 
 @contextmanager
@@ -33,60 +57,120 @@ def open_audio(file: BinaryIO) -> Iterator[Audio]:
     formats and does not support object storage.
 
     Raises:
-        RejectedRecording: ffmpeg finds no audio, or prints any error.
+        RejectedRecording: ffmpeg finds no audio, reports an error, or returns less than the file
+            says it has.
+        JobError: ffmpeg cannot be started.
     """
-    with tempfile.TemporaryFile() as copy, tempfile.TemporaryFile() as errors:
-        file.seek(0)
-        shutil.copyfileobj(file, copy)
+    extent = promise.find_extent(file)
+    with tempfile.TemporaryFile() as copy, tempfile.TemporaryFile() as log:
+        source = file if extent is None else mended(file, extent)
+        source.seek(0)
+        shutil.copyfileobj(source, copy)
         copy.flush()
-        process = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
-            _command(copy.fileno()),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            pass_fds=[copy.fileno()],
-        )
+        said_s = promise.seconds(cast(BinaryIO, copy), extent)
+        process = _start(copy.fileno(), log)
         assert process.stdout is not None
         try:
             header = process.stdout.read(_AU_HEADER.size)
             if len(header) < _AU_HEADER.size:
                 process.wait()
-                raise _rejection(errors, "not_audio")
+                raise _rejection(_Log.of(log), "not_audio")
             _, offset, _, _, rate_hz, n_channels = _AU_HEADER.unpack(header)
             process.stdout.read(offset - _AU_HEADER.size)  # the annotation
-            yield Audio(check_rate(rate_hz), _read_blocks(process, n_channels, errors))
+            blocks = _read_blocks(process.stdout, n_channels)
+            yield Audio(check_rate(rate_hz), _checked(blocks, rate_hz, said_s, process, log))
         finally:
             process.kill()
             process.communicate()
 
 
-def _command(descriptor: int) -> list[str]:
-    """Read the descriptor, write AU: float32 after a header with the rate and the channels."""
+def _start(descriptor: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start ffmpeg, which writes float32 after an AU header with the rate and the channels."""
+    program = find_program() or "ffmpeg"
     source = ["-protocol_whitelist", "file", "-format_whitelist", _CONTAINERS]
-    target = ["-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
-    return ["ffmpeg", "-nostdin", "-v", "error", *source, "-i", f"/dev/fd/{descriptor}", *target]
+    # Where files were joined, timestamps begin again, which the writer would report as errors.
+    target = ["-map", "0:a:0", "-af", "asetpts=N/SR/TB", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+    quiet = ["-nostdin", "-hide_banner", "-nostats", "-v", "level+info"]
+    try:
+        return subprocess.Popen(  # noqa: S603 - a fixed command, no shell
+            [program, *quiet, *source, "-i", f"/dev/fd/{descriptor}", *target],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            pass_fds=[descriptor],
+        )
+    except OSError as error:
+        raise JobError(f"cannot run {program}: {error.strerror or error}") from error
 
 
-def _read_blocks(
-    process: subprocess.Popen[bytes], n_channels: int, errors: IO[bytes]
-) -> Iterator[Float32]:
-    assert process.stdout is not None
-    n_bytes = _FRAMES_PER_BLOCK * n_channels * 4
-    while data := process.stdout.read(n_bytes):
+def _read_blocks(output: IO[bytes], n_channels: int) -> Iterator[Float32]:
+    n_bytes = max(1, _BLOCK_VALUES // n_channels) * n_channels * 4
+    while data := output.read(n_bytes):
         whole = len(data) - len(data) % (4 * n_channels)
         samples = np.frombuffer(data[:whole], ">f4").astype(np.float32)
         yield samples.reshape(-1, n_channels)
-    if process.wait() or errors.tell():
-        raise _rejection(errors, "undecodable")
 
 
-def _rejection(errors: IO[bytes], reason: str) -> RejectedRecording:
-    errors.seek(0)
-    message = errors.read().decode(errors="replace").strip() or "it returned no samples"
-    if any(word in message for word in _CUT_OFF):
+def _checked(
+    blocks: Iterator[Float32],
+    rate_hz: int,
+    said_s: float | None,
+    process: subprocess.Popen[bytes],
+    log_file: IO[bytes],
+) -> Iterator[Float32]:
+    """Yield the blocks, then compare their length with what the file says."""
+    n_frames = 0
+    for block in blocks:
+        n_frames += len(block)
+        yield block
+    code = process.wait()
+    log = _Log.of(log_file)
+    said_s = max(said_s or 0.0, log.duration_s)
+    tolerance_s = _LONGEST_DELAY / rate_hz + _ROUNDING_S
+    is_short = n_frames / rate_hz + tolerance_s < said_s
+    numbers = f"the file says {said_s:.2f} s, ffmpeg reads {n_frames / rate_hz:.2f} s"
+    if code or log.errors:
+        raise _rejection(log, "undecodable", f"; {numbers}" if is_short else "")
+    if is_short:
+        raise RejectedRecording("decode", "truncated", numbers)
+
+
+@dataclass(frozen=True)
+class _Log:
+    """What ffmpeg printed: its errors, and how long the container says the audio is, or 0."""
+
+    errors: list[str]
+    duration_s: float
+
+    @classmethod
+    def of(cls, file: IO[bytes]) -> "_Log":
+        file.seek(0)
+        return cls.parse(file.read(_LONGEST_LOG).decode(errors="replace"))
+
+    @classmethod
+    def parse(cls, text: str) -> "_Log":
+        found = re.findall(r"^(?:\[[^]]*\] )*?\[(?:error|fatal|panic)\] (.+)$", text, re.MULTILINE)
+        errors = [line for line in found if not any(words in line for words in _NO_DAMAGE)]
+        return cls(errors, _duration_s(text.partition("Stream mapping:")[0]))
+
+
+def _duration_s(text: str) -> float:
+    """Find the length of the container, if it is not estimated and that of the audio alone."""
+    kinds = re.findall(r"^\[info\]   Stream #0:\d+.*?: (\w+): (.*)$", text, re.MULTILINE)
+    others = [kind for kind, rest in kinds if kind != "Data" and "attached pic" not in rest]
+    duration = re.search(r"^\[info\]   Duration: (\d+):(\d+):([\d.]+)", text, re.MULTILINE)
+    if duration is None or others != ["Audio"] or "Estimating duration" in text:
+        return 0.0
+    hours, minutes, seconds = duration.groups()
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+
+
+def _rejection(log: _Log, reason: str, numbers: str = "") -> RejectedRecording:
+    message = log.errors[0].strip() if log.errors else "it returned no samples"
+    if any(word in error for error in log.errors for word in _CUT_OFF):
         reason = "truncated"
-    if "matches no streams" in message:
+    if any("matches no streams" in error for error in log.errors):
         message = "there is no audio stream"
     # Addresses and descriptors differ from run to run.
-    first_line = re.sub(r" @ 0x[0-9a-f]+|/dev/fd/\d+", "", message.splitlines()[0])
-    return RejectedRecording("decode", reason, f"ffmpeg: {first_line[:300]}")
+    first_line = re.sub(r" @ 0x[0-9a-f]+|/dev/fd/\d+", "", message)
+    return RejectedRecording("decode", reason, f"ffmpeg: {first_line[:300]}{numbers}")

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-AUDIO_SUFFIXES = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64"),
-    *(".m4a", ".aac", ".mp4", ".wma"),  # libsndfile has no decoder for these
+AUDIO_SUFFIXES = (  # the first two lines need no ffmpeg
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd"),
+    *(".w64", ".rf64", ".bwf", ".wave", ".caf", ".mp2", ".mpga", ".voc", ".sph"),
+    *(".m4a", ".m4b", ".m4r", ".aac", ".mp4", ".3gp", ".3g2", ".wma", ".mka", ".mkv", ".webm"),
+    *(".wv", ".tta", ".ape", ".ac3", ".eac3", ".dts", ".amr"),
 )
 _RATES_HZ = range(1_000, 1_000_001)  # outside of these a header is wrong, and resampling explodes
 

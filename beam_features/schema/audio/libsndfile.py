@@ -1,5 +1,6 @@
-"""The first decoder: libsndfile. Formats that it does not support are left to `ffmpeg`."""
+"""The first decoder: libsndfile. What it does not read to the end is left to `ffmpeg`."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,23 +8,43 @@ from typing import BinaryIO
 
 import soundfile
 
+from beam_features.schema.audio import flac, mpeg, ogg, promise
+from beam_features.schema.audio.extent import Extent, mended
 from beam_features.schema.audio.files import Audio, Float32, RejectedRecording, check_rate
+from beam_features.schema.audio.tags import without_tags
 
 _BLOCK_VALUES = 1 << 19  # over all channels: 2 MiB, which bounds the memory and fits the cache
-_MP3_BLOCK_VALUES = 1 << 12  # so few that the file position shows how much was decoded
+_MPEG_BLOCK_VALUES = 1 << 12  # so few that the file position shows how much was decoded
 _UNREAD_BYTES = 1 << 13  # more than such a block or a tag at the end of the file
+_READ_AHEAD_BYTES = 1 << 17  # more than libsndfile reads before it needs it, and than an Ogg page
 _LOOK_AHEAD_BYTES = 1 << 24  # covers the tags and the picture between two files
 _NO_LENGTH = 1 << 62  # libsndfile reports more for a FLAC that was written to a pipe
-_CHUNKS = "data|SSND|Data Size|riff|Riff size"  # of WAV, AIFF, AU, W64 and RF64, as libsndfile logs
+_FORMATS = (  # those whose length is checked
+    *("WAV", "WAVEX", "RF64", "W64", "AIFF", "CAF", "AU", "VOC", "NIST"),
+    *("FLAC", "OGG", "MP3"),
+)
 _OTHER_FORMATS = {  # first bytes of audio formats that libsndfile does not support
-    "MPEG-4": rb".{4}ftyp",
-    "AAC": rb"\xff[\xf0\xf1\xf8\xf9]",
-    "ASF (WMA)": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
-    "Matroska (WebM)": rb"\x1aE\xdf\xa3",
-    "WavPack": rb"wvpk",
-    "Monkey's Audio": rb"MAC ",
+    name: re.compile(beginning, re.DOTALL)
+    for name, beginning in {
+        "MPEG-4": rb".{4}ftyp",
+        "AAC": rb"\xff[\xf0\xf1\xf8\xf9]",
+        "ASF (WMA)": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+        "Matroska (WebM)": rb"\x1aE\xdf\xa3",
+        "WavPack": rb"wvpk",
+        "Monkey's Audio": rb"MAC ",
+        "True Audio": rb"TTA[12]",
+        "AMR": rb"#!AMR",
+        "AC-3": rb"\x0bw",
+        "DTS": rb"\x7f\xfe\x80\x01",
+    }.items()
 }
-_REASONS = {"lost sync": "truncated", "unimplemented format": "unsupported_codec"}
+_REASONS = {
+    "lost sync": "truncated",
+    "unimplemented format": "unsupported_codec",
+    "unsupported encoding": "unsupported_codec",
+}
+_SEVERAL_OGG = "several Ogg streams follow one another"
+_INSTALL = "install ffmpeg, or the extra `ffmpeg`, to read it"
 
 
 @contextmanager
@@ -32,20 +53,33 @@ def open_audio(file: BinaryIO) -> Iterator[Audio]:
 
     Raises:
         RejectedRecording: the file is empty, not audio, of a codec that libsndfile does not
-            support, corrupt, or truncated.
+            support, corrupt, or truncated, or libsndfile does not read all of it.
     """
     head = file.read(16)
     if not head:
         raise RejectedRecording("decode", "empty", "the file has 0 bytes")
+    extent = promise.find_extent(file)
+    if extent is not None and extent.parts > 1:
+        detail = f"the file has {extent.parts} blocks of audio; {_INSTALL}"
+        raise RejectedRecording("decode", "unknown_length", detail)
+    if extent is not None:
+        file = mended(file, extent)
     file.seek(0)
+    source = _Source(file)
     try:
-        sound = _Forward(file)
-    except soundfile.LibsndfileError as error:
-        raise _rejection(error, head) from error
+        sound = _Forward(source)
+    except soundfile.SoundFileError as error:
+        source.check()
+        raise _refusal(error, head, extent) from error
     with sound:
-        if missing := _missing_end(sound.extra_info):
-            raise RejectedRecording("decode", "truncated", missing)
-        yield Audio(check_rate(sound.samplerate), _read_blocks(sound, file, head))
+        source.check()
+        if sound.format not in _FORMATS:
+            detail = f"files of the format {sound.format} are not supported"
+            raise RejectedRecording("decode", "unsupported_codec", detail)
+        if _lacks_end(sound.extra_info):
+            raise _without_end(file)
+        blocks = _checked(_read_blocks(sound, source), sound, source, extent)
+        yield Audio(check_rate(sound.samplerate), blocks)
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
@@ -59,34 +93,114 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def _read_blocks(sound: soundfile.SoundFile, file: BinaryIO, head: bytes) -> Iterator[Float32]:
-    """Read to the end, then check that it is where the header says."""
-    is_mp3 = sound.subtype == "MPEG_LAYER_III"
-    # Without a Xing header libsndfile estimates the length of an MP3, from its first bit rate.
-    is_estimate = is_mp3 and "bitrate mode   : variable" not in sound.extra_info
-    block_values = _MP3_BLOCK_VALUES if is_mp3 else _BLOCK_VALUES
-    frames_per_block = max(1, block_values // sound.channels)
+class _Source:
+    """A file whose errors are kept until libsndfile has returned.
+
+    libsndfile calls it back, and an exception cannot pass through it: a failure of the storage
+    would look like the end of the file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self._error: BaseException | None = None
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move, or return -1 where there is no such position, as the header may demand."""
+        try:
+            return self.file.seek(offset, whence)
+        except (ValueError, OverflowError):
+            return -1
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                self._error = self._error or error
+            return -1
+
+    def tell(self) -> int:
+        """Give the position."""
+        return self.file.tell()
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read, or return 0 if the file failed."""
+        if self._error is not None:
+            return 0
+        try:
+            data = self.file.read(len(buffer))
+        except BaseException as error:  # `check` raises it
+            self._error = error
+            return 0
+        buffer[: len(data)] = data
+        return len(data)
+
+    def check(self) -> None:
+        """Raise what the file raised."""
+        if self._error is not None:
+            raise self._error
+
+
+def _read_blocks(sound: soundfile.SoundFile, source: _Source) -> Iterator[Float32]:
+    """Read as much as libsndfile says there is."""
+    values = _MPEG_BLOCK_VALUES if _is_mpeg(sound) else _BLOCK_VALUES
+    frames_per_block = max(1, values // sound.channels)
+    # Behind the last frame of a FLAC, libFLAC takes a tag for a frame that it lost.
+    limit = _NO_LENGTH if _is_estimate(sound) else sound.frames
     n_frames = 0
-    try:
-        while len(block := sound.read(frames_per_block, dtype="float32", always_2d=True)):
-            n_frames += len(block)
-            yield block
-    except soundfile.LibsndfileError as error:
-        raise _rejection(error, head) from error
-    if is_estimate:
-        _check_all_was_read(sound, file, n_frames)
-    elif is_mp3 and _another_mp3_follows(file):
-        detail = "several concatenated MP3 files; install ffmpeg to read them"
-        raise RejectedRecording("decode", "unknown_length", detail)
-    elif n_frames < sound.frames < _NO_LENGTH:
-        detail = f"the header says {sound.frames} frames, the file holds {n_frames}"
+    while n_frames < limit:
+        size = min(frames_per_block, limit - n_frames)
+        try:
+            block = sound.read(size, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            source.check()
+            raise _failure(error, n_frames, sound.frames) from error
+        source.check()
+        if not len(block):
+            return
+        n_frames += len(block)
+        yield block
+
+
+def _checked(
+    blocks: Iterator[Float32], sound: soundfile.SoundFile, source: _Source, extent: Extent | None
+) -> Iterator[Float32]:
+    """Yield the blocks, then check that they are all that the file says and holds."""
+    n_frames = 0
+    for block in blocks:
+        n_frames += len(block)
+        yield block
+    promised = sound.frames if sound.frames < _NO_LENGTH and not _is_estimate(sound) else 0
+    if extent is not None:
+        promised = max(promised, extent.frames or 0)
+    if n_frames < promised:
+        detail = f"the header says {promised} frames, the file holds {n_frames}"
         raise RejectedRecording("decode", "truncated", detail)
+    if _is_estimate(sound):
+        _check_all_was_read(sound, source.file, n_frames)
+    elif more := _what_follows(sound, source.file):
+        raise RejectedRecording("decode", "unknown_length", f"{more}; {_INSTALL}")
 
 
-def _another_mp3_follows(file: BinaryIO) -> bool:
-    """Whether another Xing header follows the position at which libsndfile stopped."""
-    rest = file.read(_LOOK_AHEAD_BYTES)
-    return b"Xing\0\0\0" in rest or b"Info\0\0\0" in rest
+def _is_mpeg(sound: soundfile.SoundFile) -> bool:
+    return str(sound.subtype).startswith("MPEG_LAYER")
+
+
+def _is_estimate(sound: soundfile.SoundFile) -> bool:
+    """Whether the length is a guess by the first bit rate: of an MP3 without a Xing header."""
+    return _is_mpeg(sound) and "bitrate mode   : variable" not in sound.extra_info
+
+
+def _what_follows(sound: soundfile.SoundFile, file: BinaryIO) -> str | None:
+    """Say what audio there is behind the position at which libsndfile stopped."""
+    position = file.tell()
+    if sound.format == "MP3" and mpeg.has_frames(without_tags(file.read(_LOOK_AHEAD_BYTES))):
+        return "frames of MP3 follow the last one that the header says"
+    if sound.format == "OGG":
+        start = 0 if position < 2 * _READ_AHEAD_BYTES else position - _READ_AHEAD_BYTES
+        if len(ogg.streams(ogg.pages(file, start))) > (start == 0):
+            return _SEVERAL_OGG
+    if sound.format == "FLAC" and (info := flac.stream_info(file)) and info.n_frames:
+        file.seek(max(1, position - _READ_AHEAD_BYTES))
+        if flac.goes_on(file.read(_LOOK_AHEAD_BYTES), info):
+            return "frames of FLAC follow the last one that the header says"
+    return None
 
 
 def _check_all_was_read(sound: soundfile.SoundFile, file: BinaryIO, n_frames: int) -> None:
@@ -95,36 +209,55 @@ def _check_all_was_read(sound: soundfile.SoundFile, file: BinaryIO, n_frames: in
     if n_frames == sound.frames and size - position > _UNREAD_BYTES:
         detail = (
             f"MP3 of variable bit rate without a Xing header: libsndfile reads {position} of "
-            f"{size} bytes; install ffmpeg to read all of it"
+            f"{size} bytes; {_INSTALL}"
         )
         raise RejectedRecording("decode", "unknown_length", detail)
 
 
-def _rejection(error: soundfile.LibsndfileError, head: bytes) -> RejectedRecording:
-    """Distinguish corrupt audio from other files (codes: SFE_* in libsndfile's common.h)."""
-    if error.code == 1:  # SF_ERR_UNRECOGNISED_FORMAT
-        for name, beginning in _OTHER_FORMATS.items():
-            if re.match(beginning, head, re.DOTALL):
-                detail = f"libsndfile does not support {name}; install ffmpeg to read it"
-                return RejectedRecording("decode", "unsupported_codec", detail)
-        return RejectedRecording("decode", "not_audio", error.error_string)
-    for words, reason in _REASONS.items():
-        if words in error.error_string:
-            return RejectedRecording("decode", reason, error.error_string)
-    return RejectedRecording("decode", "undecodable", error.error_string)
+def _refusal(
+    error: soundfile.SoundFileError, head: bytes, extent: Extent | None
+) -> RejectedRecording:
+    """Say why libsndfile does not open a file: what it is, or that it is corrupt."""
+    text = _text(error)
+    names = [name for name, beginning in _OTHER_FORMATS.items() if beginning.match(head)]
+    if extent is not None and extent.codec:
+        names.append(extent.codec)
+    if names and (extent is not None or _is_unknown(error)):
+        detail = f"libsndfile does not support {names[0]}; {_INSTALL}"
+        return RejectedRecording("decode", "unsupported_codec", detail)
+    if _is_unknown(error):
+        return RejectedRecording("decode", "not_audio", text)
+    return _with_reason(text)
 
 
-def _missing_end(log: str) -> str | None:
-    """Find in libsndfile's parser log that the end of the file is missing.
+def _failure(error: soundfile.SoundFileError, n_frames: int, promised: int) -> RejectedRecording:
+    """Say why libsndfile stops within a file, and where."""
+    of = f" of {promised}" if promised < _NO_LENGTH else ""
+    return _with_reason(f"{_text(error)} (after {n_frames}{of} frames)")
 
-    libsndfile itself reports no error when the data chunk of a WAV, W64, RF64, AIFF or AU file
-    should be longer than the file, or when the last Ogg page is cut or not marked as the last.
-    Sizes from 0x7FFFFFFF up are written by programs that stream to a pipe and cannot go back to
-    fill in the size: they are no sign of corruption.
-    """
-    if "lacks an end-of-stream bit" in log or "Junk after the last page" in log:
-        return "the last Ogg page is not the end of the stream"
-    for chunk, size, there in re.findall(rf"({_CHUNKS}) *: *(\d+) \(should be (\d+)\)", log):
-        if int(there) < int(size) < 0x7FFFFFFF:
-            return f"the {chunk} chunk should have {size} bytes, the file holds {there}"
-    return None
+
+def _with_reason(text: str) -> RejectedRecording:
+    reasons = [reason for words, reason in _REASONS.items() if words in text]
+    return RejectedRecording("decode", reasons[0] if reasons else "undecodable", text)
+
+
+def _is_unknown(error: soundfile.SoundFileError) -> bool:
+    """Whether it is no format of libsndfile (SF_ERR_UNRECOGNISED_FORMAT in sndfile.h)."""
+    return bool(getattr(error, "code", 0) == 1)
+
+
+def _text(error: soundfile.SoundFileError) -> str:
+    return str(getattr(error, "error_string", error))
+
+
+def _lacks_end(log: str) -> bool:
+    """Whether libsndfile found that the last Ogg page is cut or not marked as the last."""
+    return "lacks an end-of-stream bit" in log or "Junk after the last page" in log
+
+
+def _without_end(file: BinaryIO) -> RejectedRecording:
+    """Tell an Ogg file that lacks its end from several in one."""
+    if len(ogg.streams(ogg.pages(file))) > 1:
+        return RejectedRecording("decode", "unknown_length", f"{_SEVERAL_OGG}; {_INSTALL}")
+    detail = "the last Ogg page is not the end of the stream"
+    return RejectedRecording("decode", "truncated", detail)

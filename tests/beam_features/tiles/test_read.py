@@ -148,7 +148,7 @@ def test_without_ffmpeg_the_codec_is_named(no_ffmpeg, tmp_path):
     why = rejected(path)
     assert (why.reason, why.detail) == (
         "unsupported_codec",
-        "libsndfile does not support MPEG-4; install ffmpeg to read it",
+        "libsndfile does not support MPEG-4; install ffmpeg, or the extra `ffmpeg`, to read it",
     )
 
 

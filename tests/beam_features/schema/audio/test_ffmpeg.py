@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from beam_features.schema.audio.ffmpeg import open_audio
 from beam_features.schema.audio.files import RejectedRecording
@@ -23,21 +22,6 @@ CODECS = {  # file name: encoder, how far a sample may lie from the original
 def decode(data: bytes) -> tuple[np.ndarray, int]:
     with open_audio(io.BytesIO(data)) as audio:
         return np.concatenate(list(audio.blocks)), audio.sample_rate_hz
-
-
-@pytest.fixture(scope="module")
-def convert(ffmpeg, tmp_path_factory):
-    """Encode samples by ffmpeg into a file of that name; give its bytes."""
-    folder = tmp_path_factory.mktemp("ffmpeg")
-
-    def convert(samples: np.ndarray, name: str, *options: str, rate_hz: int = RATE_HZ) -> bytes:
-        source, target = folder / "source.wav", folder / name
-        soundfile.write(source, samples, rate_hz, subtype="FLOAT")
-        words = [ffmpeg, "-nostdin", "-v", "error", "-y", "-i", source, *options, target]
-        subprocess.run(words, check=True)
-        return target.read_bytes()
-
-    return convert
 
 
 @pytest.mark.parametrize(("name", "codec", "tolerance"), [(n, *c) for n, c in CODECS.items()])

@@ -115,7 +115,7 @@ def test_truncated_wav_says_how_much_is_missing():
     """16-bit: two seconds are 64,000 bytes after a header of 44."""
     with pytest.raises(RejectedRecording) as rejection:
         decode(encode(tone())[: 44 + 1000])
-    assert rejection.value.detail == "the data chunk should have 64000 bytes, the file holds 1000"
+    assert rejection.value.detail == "the header says 64000 bytes of audio, 1000 follow"
 
 
 def test_bytes_after_the_audio_are_no_damage():
