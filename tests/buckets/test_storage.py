@@ -114,6 +114,19 @@ def test_credentials_are_the_default_ones_and_the_endpoint_is_googles(
     assert all(one.authorised for one in gcs.log_of(bucket))
 
 
+def test_equal_objects_are_found_without_reading_them(gcs: StorageService, bucket: str) -> None:
+    for name, content in (("a/1", b"same"), ("b/2", b"same"), ("a/3", b"else"), ("a/4", b"other")):
+        gcs.write(bucket, name, content)
+    check = """
+    from beam_features.job.duplicates import equal_files
+    versions = storage.file_versions(storage.list_files(root))
+    assert len(versions) == 4
+    assert equal_files(versions, print) == [(f"{root}/a/1", f"{root}/b/2")]
+    """
+    run_code(gcs, f"gs://{bucket}", BEGIN, check)
+    assert not [one for one in gcs.log_of(bucket) if "alt=media" in one.path]
+
+
 def test_credentials_that_cannot_be_read_are_named(gcs: StorageService, bucket: str) -> None:
     check = """
     from dem.errors import InputError
