@@ -35,9 +35,12 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}; choose one of: {', '.join(names)}{did_you_mean(name, names)}"
 
 
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` with the choice that is spelled most like `name`, or nothing."""
+def did_you_mean(name: str, choices: Iterable[str], likeness: float = 0.6) -> str:
+    """``; did you mean 'x'?`` with the choice that is spelled most like `name`, or nothing.
+
+    `likeness` is that of `difflib`, 1 for equal.
+    """
     import difflib  # imported here, since ``dem --help`` does not need it
 
-    closest = difflib.get_close_matches(name, list(choices), n=1)
+    closest = difflib.get_close_matches(name, list(choices), n=1, cutoff=likeness)
     return f"; did you mean {closest[0]!r}?" if closest else ""

@@ -1,14 +1,16 @@
 """ESC-50 and ESC-10: ``meta/esc50.csv``, ``audio/`` (Piczak 2015, doi:10.1145/2733373.2806390)."""
 
-import csv
-import io
+import re
+from dataclasses import replace
 
+from beam_features.datasets.names import Notes, find_files, is_inside
+from beam_features.datasets.rows import Row, read_table
 from beam_features.recording import Listing, Recording
 from dem import storage
-from dem.errors import InputError
 
 _META = "meta/esc50.csv"
-_COLUMNS = {"filename", "fold", "category", "src_file"}
+_COLUMNS = ("filename", "fold", "category", "src_file")
+_FOLD = re.compile(r"[1-9][0-9]{0,2}")
 
 
 def list_recordings(root: str) -> Listing:
@@ -17,27 +19,32 @@ def list_recordings(root: str) -> Listing:
     Clips cut from one source file share a session, so they are never opposites of each other.
 
     Raises:
-        InputError: the table is missing, empty or lacks a column.
+        InputError: the table is missing, or a column or a cell is invalid.
     """
+    notes = Notes()
     meta = storage.join(root, *_META.split("/"))
-    try:
-        rows = list(csv.DictReader(io.StringIO(storage.read_text(meta))))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{meta!r} does not exist; --input takes the directory that holds meta/ and audio/"
-        ) from error
-    if not rows or not rows[0].keys() >= _COLUMNS:
-        raise InputError(f"{meta!r} must have rows with the columns {', '.join(sorted(_COLUMNS))}")
-    return Listing(tuple(_recording(root, row) for row in rows))
+    remedy = "--input takes the directory that holds meta/ and audio/"
+    _, rows = read_table(meta, _COLUMNS, _COLUMNS, notes, remedy)
+    recordings, names = [], []
+    for row in rows:
+        recordings.append(_recording(row))
+        names.append((row.written["filename"], row.cells["filename"]))
+    uris = find_files(names, lambda name: storage.join(root, "audio", name), notes)
+    located = zip(recordings, uris, strict=True)
+    return Listing(tuple(replace(r, uri=uri) for r, uri in located), remarks=notes.lines())
 
 
-def _recording(root: str, row: dict[str, str]) -> Recording:
-    name = row["filename"]
+def _recording(row: Row) -> Recording:
+    name, fold = row.need("filename"), row.need("fold")
+    if not is_inside(name):
+        raise row.fault("filename", f"{name!r} must be the name of a file in audio/")
+    if not _FOLD.fullmatch(fold):
+        raise row.fault("fold", f"{fold!r} must be a whole number from 1 to 999, such as 5")
     return Recording(
         recording_id=name,
-        uri=storage.join(root, "audio", name),
-        label=row["category"],
-        partition=f"fold{row['fold']}",
+        uri="",
+        label=row.need("category"),
+        partition=f"fold{fold}",
         context_id=name,
-        session_id=row["src_file"],
+        session_id=row.need("src_file"),
     )

@@ -1,8 +1,11 @@
 """FMA: ``fma_metadata/tracks.csv`` and one of its audio archives (Defferrard 2017, 1612.01840)."""
 
-import csv
+import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
+from beam_features.datasets.names import Notes
+from beam_features.datasets.rows import Row, check_rows, make_rows, read_lines
 from beam_features.recording import Listing, Recording
 from dem import storage
 from dem.errors import InputError
@@ -14,9 +17,11 @@ _SUBSETS = {  # each includes those before it; tracks.csv names a track's smalle
     "fma_large": ("small", "medium", "large"),
 }
 _PARTITIONS = {"training": "train", "validation": "validation", "test": "test"}
-_COLUMNS = (("set", "subset"), ("set", "split"), ("track", "genre_top"), ("artist", "id"))
+_NEEDED = ("set.subset", "set.split", "track.genre_top", "artist.id")
+_FURTHER = {"track.title": "title", "artist.name": "artist", "album.title": "album"}
+_TRACK = "track_id"  # the first column, of which the header has this name in its third row
+_NUMBER = re.compile(r"[0-9]{1,6}")
 _HEADER_ROWS = 3  # group, column, and a row that says "track_id"
-_LONGEST_CELL = 1 << 24  # biographies exceed the default limit of Python's reader
 
 
 def list_recordings(root: str) -> Listing:
@@ -28,17 +33,13 @@ def list_recordings(root: str) -> Listing:
         InputError: the table or the audio is missing, or the table has another format.
     """
     archive = _archive(root)
-    tracks = storage.join(root, *_TRACKS.split("/"))
-    try:
-        recordings = tuple(_recordings(tracks, storage.join(root, archive), _SUBSETS[archive]))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{tracks!r} does not exist; --input takes the directory that holds fma_metadata/ "
-            f"and {archive}/"
-        ) from error
+    tracks, notes = storage.join(root, *_TRACKS.split("/")), Notes()
+    rows = _rows(tracks, f"--input takes the directory that holds fma_metadata/ and {archive}/", notes)
+    subsets, audio = _SUBSETS[archive], storage.join(root, archive)
+    recordings = tuple(_recording(row, audio) for row in rows if _subset(row) in subsets)
     if not recordings:
         raise InputError(f"{tracks!r} has no track of the subset of {archive}; download it again")
-    return Listing(recordings)
+    return Listing(recordings, remarks=notes.lines())
 
 
 def _archive(root: str) -> str:
@@ -53,44 +54,46 @@ def _archive(root: str) -> str:
     return found[0]
 
 
-def _recordings(tracks: str, audio: str, subsets: Sequence[str]) -> Iterator[Recording]:
-    before = csv.field_size_limit(_LONGEST_CELL)
-    try:
-        with storage.open_text(tracks) as text:
-            reader = csv.reader(text)
-            header = [next(reader, []) for _ in range(_HEADER_ROWS)]
-            columns = list(zip(*header[:2], strict=False))
-            missing = [".".join(column) for column in _COLUMNS if column not in columns]
-            if missing:
-                raise InputError(
-                    f"{tracks!r} has no column {', '.join(missing)}; it must be FMA's own table, "
-                    "with its three header rows"
-                )
-            places = [columns.index(column) for column in _COLUMNS]
-            for row in reader:
-                if len(row) < len(columns) or not row[0].isdigit():
-                    raise InputError(
-                        f"{tracks!r}, line {reader.line_num}: not a track; the table may be "
-                        "truncated, download it again"
-                    )
-                subset, split, genre, artist = (row[place] for place in places)
-                if subset in subsets:
-                    yield _recording(audio, row[0], split, genre, artist)
-    finally:
-        csv.field_size_limit(before)
+def _rows(tracks: str, remedy: str, notes: Notes) -> Iterator[Row]:
+    """Read the table, with the columns that are used."""
+    lines = read_lines(tracks, remedy, ("set", "track", "artist"))
+    columns = _columns(tracks, [cells for _, cells in islice(lines, _HEADER_ROWS)])
+    rows = make_rows(tracks, lines, columns, notes, free=_FURTHER)
+    return check_rows(tracks, rows, _TRACK)
 
 
-def _recording(audio: str, track: str, split: str, genre: str, artist: str) -> Recording:
-    if split not in _PARTITIONS:
+def _columns(tracks: str, header: Sequence[Sequence[str]]) -> list[str | None]:
+    """Name the columns that are used ``group.column``."""
+    names = [f"{group.strip()}.{column.strip()}" for group, column in zip(*header[:2], strict=False)]
+    if missing := [name for name in _NEEDED if names.count(name) != 1]:
         raise InputError(
-            f"track {track} of FMA has the split {split!r}, not one of {', '.join(_PARTITIONS)}"
+            f"{tracks!r} has no column {', '.join(missing)}; it must be FMA's own table, "
+            "with its three header rows"
         )
-    number = f"{int(track):06d}"
+    used = {*_NEEDED, *_FURTHER}
+    return [_TRACK, *(name if name in used else None for name in names[1:])]
+
+
+def _subset(row: Row) -> str | None:
+    subset = row.cells.get("set.subset")
+    if subset is not None and subset not in _SUBSETS["fma_large"]:
+        raise row.fault("set.subset", f"{subset!r} is none of {', '.join(_SUBSETS['fma_large'])}")
+    return subset
+
+
+def _recording(row: Row, audio: str) -> Recording:
+    track, split = row.need(_TRACK), row.need("set.split")
+    if not _NUMBER.fullmatch(track):
+        raise row.fault(_TRACK, f"{track!r} is not the number of a track")
+    if split not in _PARTITIONS:
+        raise row.fault("set.split", f"{split!r} is none of {', '.join(_PARTITIONS)}")
+    number, cells = f"{int(track):06d}", row.cells
     return Recording(
         recording_id=number,
         uri=storage.join(audio, number[:3], f"{number}.mp3"),
-        label=genre or None,
+        label=cells.get("track.genre_top"),
         partition=_PARTITIONS[split],
         context_id=number,
-        session_id=f"artist {artist}",
+        session_id=f"artist {cells['artist.id']}" if "artist.id" in cells else number,
+        columns=tuple((name, cells[place]) for place, name in _FURTHER.items() if place in cells),
     )
