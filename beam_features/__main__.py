@@ -9,8 +9,8 @@ import math
 import sys
 from collections.abc import Sequence
 
+from beam_features.config import FeatureConfig
 from beam_features.datasets import DATASETS
-from beam_features.schema.feature_spec import FeatureSpec
 from dem.command import Parser, add_settings_arguments, name_in, run_command
 from dem.errors import InputError
 from dem.termination import watch_sigterm
@@ -56,7 +56,7 @@ def build_parser(prog: str) -> Parser:
         help="reject recordings that last longer (default: none)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is in --output")
-    add_settings_arguments(parser, FeatureSpec)
+    add_settings_arguments(parser, FeatureConfig)
     return parser
 
 
@@ -86,12 +86,14 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence
     for name, uri in (("--input", known.input), ("--output", known.output)):
         if uri == "":
             raise InputError(f"{name} is empty; give a path or a URI")
+    settings = load_settings(FeatureConfig, known.config, known.set, storage.read_text)
     options = beam_options(beam_arguments, own)
     job = FeatureJob(
         dataset=known.dataset,
         input="sample:0" if known.input is None else known.input.rstrip("/") or "/",
         output=known.output.rstrip("/") or "/",
-        spec=load_settings(FeatureSpec, known.config, known.set, storage.read_text),
+        spec=settings.spec,
+        label_depth=settings.label_depth,
         shards=known.shards,
         max_duration_s=known.max_duration_s,
         max_failure_rate=known.max_failure_rate,

@@ -7,9 +7,12 @@ name) gives their nodes.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from beam_features.datasets.split import split_by_hash
+from beam_features.datasets.names import Notes, find_files, is_inside
+from beam_features.datasets.rows import Row, check_rows, make_rows, read_lines
+from beam_features.datasets.split import draw_partitions
 from beam_features.recording import Listing, Recording, Rejection
 from dem import storage
 from dem.errors import InputError
@@ -22,8 +25,9 @@ _NAME = re.compile(
 _KNOWN_NODES = ("1", "2", "3", "4")  # those of the development set
 _MAP, _UNKNOWN = "evaluation_setup/map.txt", "unknown_mic_meta.txt"
 _ONLY_IN_THE_EVALUATION_SET = (_MAP, _UNKNOWN, "evaluation_setup/evaluate.txt")
+_COLUMNS = ("file", "label", "session")  # of all lists but the map; they have no header
 
-Rows = dict[str, tuple[str, ...]]  # the first column of a line, a file: the other columns
+Rows = Mapping[str, Row]  # by file
 
 
 def list_recordings(root: str) -> Listing:
@@ -35,20 +39,18 @@ def list_recordings(root: str) -> Listing:
     has that node, or ``eval`` if the node is not given.
 
     Raises:
-        InputError: a list is missing or contradicts another.
+        InputError: a list is missing or invalid, or contradicts another.
     """
-    meta = _read_rows(root, "meta.txt")
-    for file, columns in meta.items():
-        if len(columns) not in (0, 2):
-            raise InputError(
-                f"{_in(root, 'meta.txt')!r}: {file!r} must be followed by a label and a session, "
-                f"tab-separated, not {columns}"
-            )
-    return (
-        _evaluation_set(root, meta)
-        if _is_evaluation_set(root, meta)
-        else _development_set(root, meta)
-    )
+    notes = Notes()
+    meta = _read_rows(root, "meta.txt", notes)
+    for row in meta.values():
+        if "label" in row.written:
+            row.need("session")
+    names = [(row.written["file"], file) for file, row in meta.items()]
+    uris = dict(zip(meta, find_files(names, lambda name: _in(root, name), notes), strict=True))
+    is_evaluation_set = _is_evaluation_set(root, meta)
+    listing = (_evaluation_set if is_evaluation_set else _development_set)(root, meta, uris, notes)
+    return replace(listing, remarks=notes.lines())
 
 
 def _is_evaluation_set(root: str, meta: Rows) -> bool:
@@ -60,38 +62,36 @@ def _is_evaluation_set(root: str, meta: Rows) -> bool:
     return not any(_base(file).startswith("DevNode") for file in meta)
 
 
-def _development_set(root: str, meta: Rows) -> Listing:
+def _development_set(root: str, meta: Rows, uris: Mapping[str, str], notes: Notes) -> Listing:
     recordings, skipped = [], []
-    folds = _read_folds(root, meta) if storage.list_files(_in(root, "evaluation_setup")) else None
-    for file, columns in meta.items():
+    has_folds = bool(storage.list_files(_in(root, "evaluation_setup")))
+    folds = _read_folds(root, meta, notes) if has_folds else dict.fromkeys(meta, "")
+    for file, row in meta.items():
         if not (match := _NAME.fullmatch(_base(file))):
-            raise InputError(f"meta.txt: {file!r} is not named like DevNode1_ex2_3.wav; rename it")
-        recording = _recording(root, file, columns, match, "")
-        partition = split_by_hash(recording.session_id) if folds is None else folds.get(file)
-        if partition is None:
+            raise row.fault("file", f"{file!r} is not named like DevNode1_ex2_3.wav; rename it")
+        if file not in folds:
             detail = "it is in no test list of evaluation_setup/"
-            skipped.append(Rejection(recording.uri, "list", "no_fold", detail))
+            skipped.append(Rejection(uris[file], "list", "no_fold", detail))
         else:
-            recordings.append(replace(recording, partition=partition))
-    return Listing(tuple(recordings), tuple(skipped))
+            recordings.append(_recording(row, uris[file], match, folds[file]))
+    return Listing(draw_partitions(recordings), tuple(skipped))
 
 
-def _read_folds(root: str, meta: Rows) -> dict[str, str]:
+def _read_folds(root: str, meta: Rows, notes: Notes) -> dict[str, str]:
     """Map each file to the fold whose test list has it; check all lists against ``meta.txt``."""
     folds: dict[str, str] = {}
     for fold in _FOLDS:
-        name = _test_list(fold)
-        for file in _read_rows(root, name):
-            if file not in meta:
-                raise InputError(f"{_in(root, name)!r} lists {file!r}, which meta.txt does not")
+        for file, row in _read_rows(root, _test_list(fold), notes).items():
+            _check_listed(row, meta)
             if file in folds:
-                raise InputError(
-                    f"{file!r} is in the test lists of {folds[file]} and fold{fold}; keep it in one"
-                )
+                why = f"{file!r} is in the test list of {folds[file]} too; keep it in one"
+                raise row.fault("file", why)
             folds[file] = f"fold{fold}"
         for name in (f"evaluation_setup/fold{fold}_{kind}.txt" for kind in ("train", "evaluate")):
             if storage.is_file(_in(root, name)):
-                _check_labels(_in(root, name), _read_rows(root, name), meta)
+                for row in _read_rows(root, name, notes).values():
+                    _check_listed(row, meta)
+                    _check_label(row, meta)
     return folds
 
 
@@ -99,28 +99,30 @@ def _test_list(fold: int) -> str:
     return f"evaluation_setup/fold{fold}_test.txt"
 
 
-def _check_labels(uri: str, rows: Rows, meta: Rows) -> None:
-    for file, columns in rows.items():
-        if file not in meta:
-            raise InputError(f"{uri!r} lists {file!r}, which meta.txt does not")
-        if columns[:1] != meta[file][:1]:
-            raise InputError(
-                f"{uri!r} labels {file!r} {' '.join(columns[:1])!r}, meta.txt "
-                f"{' '.join(meta[file][:1])!r}; correct one of them"
-            )
+def _check_listed(row: Row, meta: Rows) -> None:
+    if row.cells["file"] not in meta:
+        raise row.fault("file", f"{row.cells['file']!r} is not in meta.txt; correct one of them")
 
 
-def _evaluation_set(root: str, meta: Rows) -> Listing:
+def _check_label(row: Row, meta: Rows) -> None:
+    here, there = row.cells.get("label"), meta[row.cells["file"]].cells.get("label")
+    if here != there:
+        why = f"{here!r} for {row.cells['file']!r}, in meta.txt {there!r}; correct one of them"
+        raise row.fault("label", why)
+
+
+def _evaluation_set(root: str, meta: Rows, uris: Mapping[str, str], notes: Notes) -> Listing:
     originals = {}
     if storage.is_file(_in(root, _MAP)):
-        originals = {
-            columns[0]: file for file, columns in _read_rows(root, _MAP).items() if columns
-        }
-    unknown = _read_rows(root, _UNKNOWN) if storage.is_file(_in(root, _UNKNOWN)) else None
-    if missing := [file for file in unknown or () if file not in meta]:
-        raise InputError(f"{_in(root, _UNKNOWN)!r} lists {missing[0]!r}, which meta.txt does not")
+        rows = _read_rows(root, _MAP, notes, ("original", "file"))
+        originals = {file: row.cells["original"] for file, row in rows.items()}
+    unknown = None
+    if storage.is_file(_in(root, _UNKNOWN)):
+        unknown = _read_rows(root, _UNKNOWN, notes)
+        for row in unknown.values():
+            _check_listed(row, meta)
     recordings = []
-    for file, columns in meta.items():
+    for file, row in meta.items():
         match = _NAME.fullmatch(_base(originals.get(file, file)))
         if unknown is not None:
             partition = "eval-unknown" if file in unknown else "eval-known"
@@ -128,45 +130,51 @@ def _evaluation_set(root: str, meta: Rows) -> Listing:
             partition = "eval-known" if match["number"] in _KNOWN_NODES else "eval-unknown"
         else:
             partition = "eval"
-        recordings.append(_recording(root, file, columns, match, partition))
+        recordings.append(_recording(row, uris[file], match, partition))
     return Listing(tuple(recordings))
 
 
-def _recording(
-    root: str, file: str, columns: tuple[str, ...], match: re.Match[str] | None, partition: str
-) -> Recording:
-    """Derive context and offset from the original name; without one, the file is a context."""
-    label, session = columns or (None, match["session"] if match else _base(file))
+def _recording(row: Row, uri: str, match: re.Match[str] | None, partition: str) -> Recording:
+    """Derive context and offset from the original name; without one, the file is a context.
+
+    Without a partition, it will be drawn.
+    """
+    name = _base(row.cells["file"])
     return Recording(
-        recording_id=_base(file),
-        uri=_in(root, file),
-        label=label,
+        recording_id=name,
+        uri=uri,
+        label=row.cells.get("label"),
         partition=partition,
-        context_id=f"{match['node']}_{match['session']}" if match else _base(file),
-        session_id=session,
+        context_id=f"{match['node']}_{match['session']}" if match else name,
+        session_id=row.cells.get("session", match["session"] if match else name),
         sensor_id=match["node"] if match else "",
         offset_s=int(match["segment"]) * _SEGMENT_S if match else 0.0,
+        drawn=not partition,
     )
 
 
-def _read_rows(root: str, name: str) -> Rows:
-    """Read tab-separated lines; the first column, a file, must be unique."""
+def _read_rows(
+    root: str, name: str, notes: Notes, columns: Sequence[str] = _COLUMNS
+) -> dict[str, Row]:
+    """Read tab-separated lines, each with as many of `columns` as the first, by ``file``."""
     uri = _in(root, name)
-    try:
-        lines = storage.read_text(uri).splitlines()
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{uri!r} does not exist; --input takes the directory that holds meta.txt, audio/ and "
-            "evaluation_setup/, as released"
-        ) from error
-    rows: Rows = {}
-    for file, *columns in (line.split("\t") for line in lines if line.strip()):
-        if file in rows:
-            raise InputError(f"{uri!r} lists {file!r} twice; remove one of the lines")
-        rows[file] = tuple(columns)
-    if not rows:
+    remedy = (
+        "--input takes the directory that holds meta.txt, audio/ and evaluation_setup/, as released"
+    )
+    lines = list(read_lines(uri, remedy, separators="\t"))
+    if not lines:
         raise InputError(f"{uri!r} is empty; take it from the release")
-    return rows
+    rows = make_rows(uri, lines, columns[: len(lines[0][1])], notes)
+    for key in {columns[0], "file"}:
+        rows = check_rows(uri, rows, key)
+    found = {row.cells["file"]: row for row in rows}
+    for file, row in found.items():
+        if not (is_inside(file) and file.lower().endswith(".wav")):
+            why = (
+                f"{file!r} must be a file such as audio/1.wav, separated from other cells by a tab"
+            )
+            raise row.fault("file", why)
+    return found
 
 
 def _in(root: str, name: str) -> str:

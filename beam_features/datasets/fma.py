@@ -34,7 +34,8 @@ def list_recordings(root: str) -> Listing:
     """
     archive = _archive(root)
     tracks, notes = storage.join(root, *_TRACKS.split("/")), Notes()
-    rows = _rows(tracks, f"--input takes the directory that holds fma_metadata/ and {archive}/", notes)
+    remedy = f"--input takes the directory that holds fma_metadata/ and {archive}/"
+    rows = _rows(tracks, remedy, notes)
     subsets, audio = _SUBSETS[archive], storage.join(root, archive)
     recordings = tuple(_recording(row, audio) for row in rows if _subset(row) in subsets)
     if not recordings:
@@ -64,7 +65,8 @@ def _rows(tracks: str, remedy: str, notes: Notes) -> Iterator[Row]:
 
 def _columns(tracks: str, header: Sequence[Sequence[str]]) -> list[str | None]:
     """Name the columns that are used ``group.column``."""
-    names = [f"{group.strip()}.{column.strip()}" for group, column in zip(*header[:2], strict=False)]
+    pairs = zip(*header[:2], strict=False) if len(header) == _HEADER_ROWS else ()
+    names = [f"{group.strip()}.{column.strip()}" for group, column in pairs]
     if missing := [name for name in _NEEDED if names.count(name) != 1]:
         raise InputError(
             f"{tracks!r} has no column {', '.join(missing)}; it must be FMA's own table, "

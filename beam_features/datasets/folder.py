@@ -1,41 +1,62 @@
-"""Any tree of audio files: the parent directory is the label, each file a context of its own."""
+"""Any tree of audio files: its directories are the labels, each file is a context of its own."""
 
 from collections import Counter
 
-from beam_features.datasets.split import split_by_hash
+from beam_features.datasets.names import Notes, normalise
+from beam_features.datasets.split import draw_partitions
 from beam_features.recording import Listing, Recording, Rejection
 from beam_features.schema.audio.files import AUDIO_SUFFIXES
-from beam_features.schema.audio.tree import audio_below
+from beam_features.schema.audio.tree import AudioTree, audio_below
 from dem.errors import InputError
 
 
-def list_recordings(root: str) -> Listing:
+def list_recordings(root: str, label_depth: int | None = None) -> Listing:
     """List the audio files below `root`; see `audio_below` for which are skipped.
+
+    Args:
+        root: the directory.
+        label_depth: how many directories below `root` make the label; None: all.
 
     Raises:
         InputError: no file is left.
     """
     root = root.rstrip("/")
-    tree = audio_below(root)
+    tree, notes = audio_below(root), Notes("recording")
+    if tree.left_out:
+        notes.add(tree.left_out)
     if not tree.uris:
-        counts = Counter(reason for reason, _ in tree.skipped.values())
-        but = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
         raise InputError(
-            f"no audio files below {root!r}{but and f' but {but}'}; --input takes a directory "
+            f"no audio files below {root!r}{_but(tree)}; --input takes a directory "
             f"with files such as {', '.join(AUDIO_SUFFIXES[:4])}"
         )
-    skipped = (Rejection(uri, "list", *why) for uri, why in tree.skipped.items())
-    recordings = (_recording(uri, uri[len(root) + 1 :]) for uri in tree.uris)
-    return Listing(tuple(recordings), tuple(skipped))
+    skipped = tuple(Rejection(uri, "list", *why) for uri, why in tree.skipped.items())
+    names = ((uri, uri[len(root) + 1 :]) for uri in tree.uris)
+    recordings = (_recording(uri, name, _label(name, label_depth, notes)) for uri, name in names)
+    return Listing(draw_partitions(recordings), skipped, notes.lines())
 
 
-def _recording(uri: str, name: str) -> Recording:
-    parents = name.split("/")[:-1]
+def _but(tree: AudioTree) -> str:
+    counts = Counter(reason for reason, _ in tree.skipped.values())
+    but = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    return (f" but {but}" if but else "") + (f"; {tree.left_out}" if tree.left_out else "")
+
+
+def _label(name: str, depth: int | None, notes: Notes) -> str | None:
+    parents = name.split("/")[:-1][:depth]
+    if not parents:
+        return None
+    label = "/".join(normalise(parent) or parent for parent in parents)
+    notes.compare("label", "/".join(parents), label)
+    return label
+
+
+def _recording(uri: str, name: str, label: str | None) -> Recording:
     return Recording(
         recording_id=name,
         uri=uri,
-        label=parents[-1] if parents else None,
-        partition=split_by_hash(name),
+        label=label,
+        partition="",
         context_id=name,
         session_id=name,
+        drawn=True,
     )

@@ -16,20 +16,30 @@ _LONGEST_PARTITION = 100  # bytes: of a file name, which has 255, with the numbe
 
 
 class Notes:
-    """What was changed while a dataset was listed, in a line per column."""
+    """What was changed while a dataset was listed, in a line per column.
 
-    def __init__(self) -> None:
+    Args:
+        unit: what is counted.
+    """
+
+    def __init__(self, unit: str = "row") -> None:
+        self._unit = unit
         self._others: list[str] = []
         self._counts: Counter[str] = Counter()
         self._examples: dict[str, tuple[str, str]] = {}
 
     def clean(self, column: str, text: str) -> str:
-        """Normalise a cell, and note it if that changed more than blanks alone."""
+        """Normalise a cell; note it if that changed it, unless it was nothing but blanks."""
         cleaned = normalise(text)
-        if cleaned and cleaned != text:
-            self._counts[column] += 1
-            self._examples.setdefault(column, (text, cleaned))
+        if cleaned:
+            self.compare(column, text, cleaned)
         return cleaned
+
+    def compare(self, column: str, before: str, after: str) -> None:
+        """Note a change, if there is one."""
+        if before != after:
+            self._counts[column] += 1
+            self._examples.setdefault(column, (before, after))
 
     def add(self, remark: str) -> None:
         """Note something else."""
@@ -38,7 +48,7 @@ class Notes:
     def lines(self) -> tuple[str, ...]:
         """Return the notes."""
         changed = (
-            f"{column}: {count} {'row' if count == 1 else 'rows'} normalised, such as "
+            f"{column}: {count} {self._unit}{'' if count == 1 else 's'} normalised, such as "
             f"{_show(*self._examples[column])}"
             for column, count in self._counts.items()
         )
@@ -99,7 +109,7 @@ def find_files(
     if other:
         notes.add(
             f"{len(other)} of the files are stored in another Unicode form than in the table, "
-            f"such as {ascii(other[0][2])}"
+            f"such as {other[0][2]!a}"
         )
     return [locate(form) for form in found]
 

@@ -151,7 +151,7 @@ def _columns(
         if not name:
             raise _fault(uri, line, str(number), "it has no name; name it or remove it")
         if name.casefold() in (other.casefold() for other in columns):
-            raise _fault(uri, line, str(number), f"{name!r} is there twice; rename one or remove it")
+            raise _fault(uri, line, str(number), f"a second {name!r}; rename or remove it")
         if name != cell:
             notes.add(f"column {cell!r} is read as {name!r}")
         columns.append(name)
@@ -163,16 +163,14 @@ def _columns(
     return columns
 
 
-def _check_cells(
-    uri: str, line: int, cells: Sequence[str], columns: Sequence[str | None]
-) -> None:
+def _check_cells(uri: str, line: int, cells: Sequence[str], columns: Sequence[str | None]) -> None:
     """Refuse cells that are no text, or not as many as there are columns."""
     names = [name or str(number) for number, name in enumerate(columns, start=1)]
     if len(cells) > len(names):
-        why = f"the row has {len(cells)} cells, the header {len(names)}; quote cells with separators"
+        why = f"{len(cells)} cells in a row of {len(names)}; quote cells that have separators"
         raise _fault(uri, line, str(len(names) + 1), why)
     if len(cells) < len(names):
-        why = f"the row ends after {len(cells)} of {len(names)} cells; the table may be truncated"
+        why = f"the row has {len(cells)} of {len(names)} cells; the table may be truncated"
         raise _fault(uri, line, names[len(cells)], why)
     if _NOT_TEXT.search("".join(cells)):
         name, match = next(
@@ -193,8 +191,10 @@ def _parse(uri: str, reader: Any) -> Iterator[Line]:
                 yield begin, cells
             begin = reader.line_num + 1
     except csv.Error as error:
-        where = f"line {begin}" if reader.line_num <= begin else f"lines {begin} to {reader.line_num}"
-        raise InputError(f"{uri!r}, {where}: {error}; check the quotes") from error
+        raise InputError(
+            f"{uri!r}, line {reader.line_num}, in the row that begins at line {begin}: {error}; "
+            "check the quotes"
+        ) from error
 
 
 def _separator(first: str, expected: Collection[str], separators: str) -> str:

@@ -6,6 +6,7 @@ shares, which moves a few when one is added: docs/decisions/features.md.
 """
 
 import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -67,6 +68,9 @@ def draw_partitions(recordings: Iterable[Recording]) -> tuple[Recording, ...]:
 
 
 def _place(session: str) -> tuple[int, str]:
-    """Where a session stands in the order: its percentile, which `split_by_hash` reads, first."""
-    digest = sha256_of(session)
+    """Where a session stands in the order: its percentile, which `split_by_hash` reads, first.
+
+    Copies of a tree have the same split, though some systems store letters and accents apart.
+    """
+    digest = sha256_of(unicodedata.normalize("NFC", session))
     return int(digest[:8], 16) % 100, digest

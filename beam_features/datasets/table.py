@@ -46,8 +46,8 @@ def _check_further(table: str, columns: Sequence[str], notes: Notes) -> None:
     for column in columns:
         if column.casefold() in RESERVED:
             raise InputError(
-                f"{table!r}: the column {column!r} would collide with one of the outputs; rename it "
-                f"(columns with a meaning: {', '.join(_COLUMNS)})"
+                f"{table!r}, header, column {column}: the results have a column of this name; "
+                f"rename it, or use one of {', '.join(_COLUMNS)}"
             )
         if hint := did_you_mean(column.casefold(), _COLUMNS, _LIKENESS):
             notes.add(f"column {column!r} is kept as a further column{hint}")

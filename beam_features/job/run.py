@@ -9,8 +9,8 @@ from typing import Any
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_features.datasets import DATASETS
 from beam_features.datasets.split import sha256_of
+from beam_features.datasets.survey import survey
 from beam_features.job.attempt import Attempt
 from beam_features.job.options import cause_of
 from beam_features.job.output import Output
@@ -37,6 +37,7 @@ class FeatureJob:
     input: str
     output: str
     spec: FeatureSpec
+    label_depth: int | None  # of the dataset `folder`
     shards: int | None  # per partition; None: depends on the number of recordings
     max_duration_s: float | None  # longer recordings are rejected
     max_failure_rate: float
@@ -53,7 +54,9 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     """
     output = Output(job.output)
     output.check()
-    listing = DATASETS[job.dataset](job.input)
+    listing = survey(job.dataset, job.input, job.label_depth)
+    for remark in listing.remarks:
+        _LOG.info(remark)
     _check_listing(listing)
     arguments = _arguments(job, listing)
     if job.overwrite:
@@ -81,15 +84,17 @@ def _check_listing(listing: Listing) -> None:
 
 def _arguments(job: FeatureJob, listing: Listing) -> dict[str, Any]:
     """All that determines the content of the output."""
+    listed = dataclasses.replace(listing, remarks=())  # counts of covers do not matter
     return {
         "dataset": job.dataset,
         "input": job.input,
         "shards": job.shards,
         "max_duration_s": job.max_duration_s,
         "feature_spec": dataclasses.asdict(job.spec),
+        "label_depth": job.label_depth,
         "recordings": len(listing.recordings),
         "skipped": len(listing.skipped),
-        "listing_sha256": sha256_of(json.dumps(dataclasses.astuple(listing))),
+        "listing_sha256": sha256_of(json.dumps(dataclasses.astuple(listed))),
     }
 
 

@@ -59,6 +59,12 @@ _TYPES = {
     "rejected": pa.string(),
 }
 
+RESERVED = frozenset(_TYPES) | {
+    "columns",
+    *("context", "session", "start_s", "partition", "label", "audible", "vector"),  # of vectors
+}
+"""Names, in lower case, that further columns cannot have: tools that read Parquet ignore case."""
+
 
 def write_sources(uri: str, sources: Iterable[Source]) -> None:
     """Write the table, with a column of text for each of the further columns."""

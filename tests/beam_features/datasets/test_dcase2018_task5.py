@@ -12,7 +12,7 @@ import soundfile
 
 from beam_features.__main__ import main
 from beam_features.datasets.dcase2018_task5 import list_recordings
-from beam_features.datasets.split import split_by_hash
+from beam_features.datasets.split import split
 from beam_features.job.plan import check_contexts
 from beam_features.recording import Recording, Rejection
 from beam_features.schema.audio.log_mel import log_mel
@@ -87,11 +87,13 @@ def test_fold_lists_make_it_the_development_set(development_set):
 
 
 def test_part_without_evaluation_setup_is_split_by_session(development_set):
-    """All nodes of a session fall together, as they hear the same."""
+    """All nodes of a session fall together, as they hear the same; of four, two to training."""
     shutil.rmtree(development_set / "evaluation_setup")
+    sessions = split(file.split("_")[1] for _, _, file in DEVELOPMENT_SET)
     assert partitions_of(development_set) == {
-        file: split_by_hash(file.split("_")[1]) for _, _, file in DEVELOPMENT_SET
+        file: sessions[file.split("_")[1]] for _, _, file in DEVELOPMENT_SET
     }
+    assert sorted(sessions.values()) == ["test", "train", "train", "validation"]
 
 
 def test_file_in_no_test_list_is_skipped(development_set):
@@ -114,46 +116,108 @@ def append(path: Path, line: str) -> None:
         (
             "evaluation_setup/fold4_test.txt",
             "audio/DevNode1_ex2_3.wav",
-            "'audio/DevNode1_ex2_3.wav' is in the test lists of fold2 and fold4; keep it in one",
+            "'{list}', line 2, column file: 'audio/DevNode1_ex2_3.wav' is in the test list of "
+            "fold2 too; keep it in one",
         ),
         (
             "evaluation_setup/fold4_test.txt",
             "audio/DevNode1_ex9_9.wav",
-            "'{list}' lists 'audio/DevNode1_ex9_9.wav', which meta.txt does not",
+            "'{list}', line {line}, column file: 'audio/DevNode1_ex9_9.wav' is not in meta.txt; "
+            "correct one of them",
         ),
         (
             "evaluation_setup/fold4_train.txt",
             "audio/DevNode1_ex9_9.wav\tcooking\tex9",
-            "'{list}' lists 'audio/DevNode1_ex9_9.wav', which meta.txt does not",
+            "'{list}', line {line}, column file: 'audio/DevNode1_ex9_9.wav' is not in meta.txt; "
+            "correct one of them",
         ),
         (
             "evaluation_setup/fold4_evaluate.txt",
             "audio/DevNode1_ex2_3.wav\teating\tex2",
-            "'{list}' labels 'audio/DevNode1_ex2_3.wav' 'eating', meta.txt 'working'; "
-            "correct one of them",
+            "'{list}', line 2, column label: 'eating' for 'audio/DevNode1_ex2_3.wav', in meta.txt "
+            "'working'; correct one of them",
         ),
         (
             "meta.txt",
             "audio/DevNode1_ex2_3.wav\teating\tex2",
-            "'{list}' lists 'audio/DevNode1_ex2_3.wav' twice; remove one of the lines",
+            "'{list}', line 11, column file: 'audio/DevNode1_ex2_3.wav' is in line 5 too; "
+            "remove one of the rows",
         ),
         (
             "meta.txt",
             "audio/DevNode1_ex2_4.wav\teating",
-            "'{list}': 'audio/DevNode1_ex2_4.wav' must be followed by a label and a session, "
-            "tab-separated, not ('eating',)",
+            "'{list}', line 11, column session: the row has 2 of 3 cells; the table may be "
+            "truncated",
         ),
         (
             "meta.txt",
             "audio/kitchen.wav\teating\tex2",
-            "meta.txt: 'audio/kitchen.wav' is not named like DevNode1_ex2_3.wav; rename it",
+            "'{list}', line 11, column file: 'audio/kitchen.wav' is not named like "
+            "DevNode1_ex2_3.wav; rename it",
+        ),
+        (
+            "meta.txt",
+            "audio/../../x.wav\teating\tex2",
+            "'{list}', line 11, column file: 'audio/../../x.wav' must be a file such as "
+            "audio/1.wav, separated from other cells by a tab",
+        ),
+        (
+            "meta.txt",
+            "audio/DevNode1_ex2_4.wav\tca\x00fe\tex2",
+            "'{list}', line 11, column label: byte 0x00 is not UTF-8 text; save the table as CSV "
+            "in UTF-8",
         ),
     ],
-    ids=["two folds", "test", "train", "other label", "twice", "two columns", "other name"],
+    ids=[
+        "two-folds",
+        "test",
+        "train",
+        "other-label",
+        "twice",
+        "two-columns",
+        "other-name",
+        "outside",
+        "NUL",
+    ],
 )
 def test_lists_that_disagree_are_refused(development_set, list_name, line, message):
     append(development_set / list_name, line)
-    assert refusal_of(development_set) == message.format(list=development_set / list_name)
+    line_number = len((development_set / list_name).read_text().splitlines())
+    assert refusal_of(development_set) == message.format(
+        list=development_set / list_name, line=line_number
+    )
+
+
+@pytest.mark.parametrize("separator", [",", ";", " "])
+def test_list_with_other_separators_is_refused(development_set, separator):
+    path = development_set / "meta.txt"
+    path.write_text(path.read_text().replace("\t", separator))
+    first = separator.join(("audio/DevNode1_ex1_1.wav", "cooking", "ex1"))
+    assert refusal_of(development_set) == (
+        f"{str(path)!r}, line 1, column file: {first!r} must be a file such as audio/1.wav, "
+        "separated from other cells by a tab"
+    )
+
+
+def test_separators_of_lines_in_unicode_are_no_ends_of_lines(development_set):
+    """U+0085, U+2028 and form feeds end no line of a file."""
+    path = development_set / "meta.txt"
+    path.write_text(path.read_text().replace("cooking", "coo\u2028king"))
+    assert refusal_of(development_set) == (
+        f"{str(path)!r}, line 1, column label: a line break or another control character in "
+        "'coo\\u2028king'; check the quotes"
+    )
+
+
+def test_blanks_and_unicode_forms_of_labels_are_normalised(development_set):
+    path = development_set / "meta.txt"
+    path.write_text(path.read_text().replace("watching_tv", " e\u0301ating "), encoding="utf-8-sig")
+    shutil.rmtree(development_set / "evaluation_setup")
+    listing = list_recordings(str(development_set))
+    assert {r.label for r in listing.recordings} == {"cooking", "working", "\xe9ating", "absence"}
+    assert listing.remarks == (
+        r"label: 3 rows normalised, such as ' e\u0301ating ' to '\xe9ating'",
+    )
 
 
 @pytest.mark.parametrize("name", ["meta.txt", "evaluation_setup/fold3_test.txt"])
@@ -234,7 +298,8 @@ def test_evaluation_set_as_it_was_before_the_labels_were_released(evaluation_set
 def test_unknown_microphone_that_meta_does_not_list_is_refused(evaluation_set):
     write_lines(evaluation_set / "unknown_mic_meta.txt", "audio/7.wav\tother\tex8")
     assert refusal_of(evaluation_set) == (
-        f"'{evaluation_set}/unknown_mic_meta.txt' lists 'audio/7.wav', which meta.txt does not"
+        f"'{evaluation_set}/unknown_mic_meta.txt', line 1, column file: 'audio/7.wav' is not in "
+        "meta.txt; correct one of them"
     )
 
 

@@ -48,6 +48,11 @@ def fma(tmp_path):
     return fma
 
 
+def write_table(root, columns, *rows):
+    with open(f"{root}/fma_metadata/tracks.csv", "w", newline="") as file:
+        csv.writer(file).writerows([*zip(*columns, strict=True), *rows])
+
+
 def refusal_of(root):
     with pytest.raises(InputError) as refusal:
         list_recordings(root)
@@ -97,6 +102,47 @@ def test_reader_limits_are_left_as_they_were(fma):
     assert csv.field_size_limit() == before
 
 
+def test_title_artist_and_album_are_further_columns(fma):
+    named = [
+        *COLUMNS[:4],
+        ("artist", "name", ""),
+        ("track", "title", ""),
+        ("album", "title", ""),
+        *COLUMNS[4:],
+    ]
+    root = fma("fma_small", tracks=[])
+    write_table(root, named, [2, 1, "", 7, "AWOL ", "Food\nfight", "", "training", "small", 1, ""])
+    listing = list_recordings(root)
+    (recording,) = listing.recordings
+    assert recording.columns == (("title", "Food fight"), ("artist", "AWOL"))
+    assert (recording.label, recording.session_id) == (None, "artist 7")
+    assert listing.remarks == (
+        "artist.name: 1 row normalised, such as 'AWOL ' to 'AWOL'",
+        r"track.title: 1 row normalised, such as 'Food\nfight' to 'Food fight'",
+    )
+
+
+def test_tracks_without_an_artist_are_sessions_of_their_own(fma):
+    tracks = [(2, "", "training", "small", ""), (5, " ", "training", "small", "")]
+    listing = list_recordings(fma("fma_small", tracks=tracks))
+    assert [r.session_id for r in listing.recordings] == ["000002", "000005"]
+
+
+@pytest.mark.parametrize(
+    ("track", "message"),
+    [
+        (("²", 1, "training", "small", ""), "track_id: '²' is not the number of a track"),
+        (("1234567", 1, "training", "small", ""), "track_id: '1234567' is not the number of a "),
+        (("", 1, "training", "small", ""), "track_id: the cell is empty; fill it, or remove"),
+        ((3, 1, "training", "tiny", ""), "set.subset: 'tiny' is none of small, medium, large"),
+        ((3, 1, "", "small", ""), "set.split: the cell is empty; fill it, or remove the row"),
+    ],
+)
+def test_invalid_tracks_are_refused_by_line_and_column(fma, track, message):
+    root = fma("fma_small", tracks=[track])
+    assert f"tracks.csv', line 4, column {message}" in refusal_of(root)
+
+
 @pytest.mark.parametrize(
     ("archives", "found"),
     [((), "none"), (("fma_small", "fma_large"), "fma_small and fma_large")],
@@ -137,7 +183,8 @@ def test_table_that_is_cut_off_is_refused(fma, tmp_path):
     with (tmp_path / "fma_metadata" / "tracks.csv").open("a") as file:
         file.write("300,1,bio\n")
     assert refusal_of(root).endswith(
-        "tracks.csv', line 200009: not a track; the table may be truncated, download it again"
+        "tracks.csv', line 200009, column artist.id: the row has 3 of 8 cells; "
+        "the table may be truncated"
     )
 
 
@@ -152,5 +199,6 @@ def test_table_without_a_track_of_the_archive_is_refused(fma):
 def test_unknown_split_is_refused(fma):
     root = fma("fma_small", tracks=[(2, 1, "dev", "small", "Rock")])
     assert refusal_of(root) == (
-        "track 2 of FMA has the split 'dev', not one of training, validation, test"
+        f"'{root}/fma_metadata/tracks.csv', line 4, column set.split: 'dev' is none of training, "
+        "validation, test"
     )

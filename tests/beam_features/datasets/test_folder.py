@@ -5,7 +5,7 @@ import os
 import pytest
 
 from beam_features.datasets.folder import list_recordings
-from beam_features.datasets.split import split_by_hash
+from beam_features.datasets.split import split
 from beam_features.recording import Rejection
 from beam_features.schema.audio.files import AUDIO_SUFFIXES
 from dem.errors import InputError
@@ -32,10 +32,66 @@ def names_of(root):
     return [recording.recording_id for recording in list_recordings(root).recordings]
 
 
-def test_parent_directory_is_the_label(tree):
-    root = tree("dog/1.wav", "rain/2.flac", "deep/er/cat/3.MP3")
-    labels = {r.recording_id: r.label for r in list_recordings(root).recordings}
-    assert labels == {"dog/1.wav": "dog", "rain/2.flac": "rain", "deep/er/cat/3.MP3": "cat"}
+@pytest.mark.parametrize(
+    ("depth", "labels"),
+    [
+        (None, ["A/Album 1", "A/Album 1", "B/Album 1", "B/Album 2/Disc 2", "C", None]),
+        (1, ["A", "A", "B", "B", "C", None]),
+        (2, ["A/Album 1", "A/Album 1", "B/Album 1", "B/Album 2", "C", None]),
+        (9, ["A/Album 1", "A/Album 1", "B/Album 1", "B/Album 2/Disc 2", "C", None]),
+    ],
+)
+def test_directories_are_the_label(tree, depth, labels):
+    """Albums of two artists that have one title stay apart, unless the depth is 1."""
+    root = tree(
+        "A/Album 1/1.wav",
+        "A/Album 1/2.wav",
+        "B/Album 1/1.MP3",
+        "B/Album 2/Disc 2/1.flac",
+        "C/1.wav",
+        "z.wav",
+    )
+    assert [r.label for r in list_recordings(root, depth).recordings] == labels
+
+
+def test_directories_that_differ_in_blanks_or_unicode_form_are_one_label(tree):
+    root = tree("caf\xe9/1.wav", "cafe\u0301/2.wav", " dog/a/3.wav", "dog/a /4.wav")
+    listing = list_recordings(root)
+    labels = {r.recording_id: r.label for r in listing.recordings}
+    assert labels == {
+        "caf\xe9/1.wav": "caf\xe9",
+        "cafe\u0301/2.wav": "caf\xe9",
+        " dog/a/3.wav": "dog/a",
+        "dog/a /4.wav": "dog/a",
+    }
+    assert listing.remarks == ("label: 3 recordings normalised, such as ' dog/a' to 'dog/a'",)
+
+
+def test_few_files_are_split_exactly(tree):
+    root = tree(*(f"{k}.wav" for k in range(8)))
+    recordings = list_recordings(root).recordings
+    assert all(r.drawn for r in recordings)
+    assert {r.recording_id: r.partition for r in recordings} == split(f"{k}.wav" for k in range(8))
+    assert sorted(r.partition for r in recordings) == ["test", *["train"] * 6, "validation"]
+
+
+def test_files_of_other_suffixes_are_counted_in_a_line(tree):
+    others = [
+        *(f"{k}.JPG" for k in range(3)),
+        "a/b.jpg",
+        "c.xyz",
+        "README",
+        ".hidden.jpg",
+        "d. Song",
+    ]
+    (remark,) = list_recordings(tree("a.wav", ".git/config", *others)).remarks
+    assert remark == "left out 7 files of other suffixes: .jpg 4, without 2, .xyz 1"
+
+
+def test_ten_suffixes_are_named(tree):
+    (remark,) = list_recordings(tree("a.wav", *(f"a.x{k:02}" for k in range(12)))).remarks
+    names = ", ".join(f".x{k:02} 1" for k in range(10))
+    assert remark == f"left out 12 files of other suffixes: {names}, …"
 
 
 def test_flat_files_have_no_label(tree):
@@ -51,7 +107,7 @@ def test_unusual_names(tree, name):
     assert recording.uri == f"{root}/{name}"
     assert recording.recording_id == recording.context_id == recording.session_id == name
     assert recording.label == name.split("/")[0]
-    assert recording.partition == split_by_hash(name)
+    assert recording.partition == "train"
     assert (recording.sensor_id, recording.offset_s) == ("", 0.0)
 
 
@@ -163,13 +219,16 @@ def test_root_may_be_a_link(tree, tmp_path):
     assert listing.skipped == ()
 
 
-@pytest.mark.parametrize("names", [[], ["notes.txt"]])
-def test_tree_without_audio_is_refused(tree, names):
+@pytest.mark.parametrize(
+    ("names", "others"),
+    [([], ""), (["notes.txt"], "; left out 1 file of other suffixes: .txt 1")],
+)
+def test_tree_without_audio_is_refused(tree, names, others):
     root = tree(*names)
     with pytest.raises(InputError) as refusal:
         list_recordings(root)
     assert str(refusal.value) == (
-        f"no audio files below {root!r}; --input takes a directory with files such as "
+        f"no audio files below {root!r}{others}; --input takes a directory with files such as "
         ".wav, .flac, .ogg, .oga"
     )
 
