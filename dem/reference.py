@@ -29,12 +29,18 @@ class Setting:
 def list_settings(config: type) -> list[Setting]:
     """List the keys of a pydantic dataclass; the docstring below a field is its meaning."""
     fields: dict[str, FieldInfo] = config.__pydantic_fields__  # type: ignore[attr-defined]
+    meanings = {  # pydantic reads the docstrings of a class, not of those it is derived from
+        key: field.description
+        for base in reversed(config.__mro__)
+        for key, field in getattr(base, "__pydantic_fields__", {}).items()
+        if field.description
+    }
     return [
         Setting(
             key,
             _as_yaml(field.get_default(call_default_factory=True)),
             describe_type(field.annotation, field.metadata),
-            " ".join((field.description or "").split()),
+            " ".join(meanings.get(key, "").split()),
         )
         for key, field in fields.items()
     ]

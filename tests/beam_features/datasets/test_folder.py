@@ -4,10 +4,13 @@ import os
 
 import pytest
 
+from beam_features.__main__ import main
 from beam_features.datasets.folder import list_recordings
 from beam_features.datasets.split import split
 from beam_features.recording import Rejection
 from beam_features.schema.audio.files import AUDIO_SUFFIXES
+from beam_features.schema.dataset_info import parse_dataset_info
+from beam_features.schema.feature_spec import FeatureSpec
 from dem.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
@@ -247,3 +250,23 @@ def test_tree_of_skipped_files_is_refused_with_the_reasons(tree, tmp_path):
 def test_missing_directory_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no audio files below '.*none'"):
         list_recordings(str(tmp_path / "none"))
+
+
+def test_settings_and_remarks_through_the_whole_job(make_songs, tmp_path, capsys):
+    """A cover that is added is said, and the output still fits; another depth does not fit."""
+    music, output = make_songs(tmp_path / "Music"), tmp_path / "out"
+    words = ["--dataset", "folder", "--input", str(music), "--output", str(output)]
+    assert main([*words, "--set", "label_depth=1"]) == 0
+    info = parse_dataset_info((output / "dataset_info.json").read_text(), "")
+    assert info.label_names == ("dog", "rain")
+    assert info.source["label_depth"] == 1
+    assert info.feature_spec == FeatureSpec()
+    (music / "dog" / "cover.jpg").touch()
+    capsys.readouterr()
+    assert main([*words, "--set", "label_depth=1"]) == 0
+    assert "left out 1 file of other suffixes: .jpg 1\n" in capsys.readouterr().err
+    assert main(words) == 2
+    assert "label_depth: stored 1, requested None" in capsys.readouterr().err
+    assert main([*words[2:], "--dataset", "csv", "--set", "label_depth=1"]) == 2
+    assert "label_depth=1 is a setting of --dataset folder" in capsys.readouterr().err
+    assert main([*words, "--set", "label_depth=0"]) == 2
