@@ -5,7 +5,6 @@ what it has not granted before in this process, a JobError where it fails later.
 there is a FileNotFoundError. Google's client is imported at the first ``gs://`` URI.
 """
 
-import io
 import os
 import re
 import shutil
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 from dem.access import Access, forbidden, is_remote, unwritable
 from dem.errors import InputError
@@ -208,13 +207,6 @@ def read_range(uri: str, offset: int, length: int) -> bytes:
     with open_binary(uri) as file:
         file.seek(offset)
         return file.read(length)
-
-
-@contextmanager
-def open_text(uri: str) -> Iterator[TextIO]:
-    """Open a UTF-8 table for reading, line ends as stored, without the mark Excel puts in front."""
-    with open_binary(uri) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-        yield text
 
 
 @contextmanager

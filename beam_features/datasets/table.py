@@ -1,6 +1,7 @@
 """A CSV table with the URI, label, partition, context, session and sensor of each recording."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from dem.access import is_remote
 from dem.errors import InputError, did_you_mean
 
 _COLUMNS = ("uri", "label", "partition", "context_id", "session_id", "sensor_id", "offset_s")
+_SECONDS = re.compile(r"\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _LIKENESS = 0.75  # below it, "artist" would be a misspelled "partition"
 
 
@@ -35,7 +37,7 @@ def list_recordings(table: str) -> Listing:
     for row in rows:
         recordings.append(_recording(row, further))
         names.append((row.written["uri"], row.cells["uri"]))
-    directory = table.rpartition("/")[0]
+    directory = table[: table.rfind("/") + 1]
     uris = find_files(names, lambda name: _locate(directory, name), notes)
     located = (replace(r, uri=uri) for r, uri in zip(recordings, uris, strict=True))
     return Listing(draw_partitions(located), remarks=notes.lines())
@@ -81,10 +83,7 @@ def _locate(directory: str, name: str) -> str:
 
 def _seconds(row: Row) -> float:
     cell = row.cells.get("offset_s", "0")
-    try:
-        offset_s = float(cell)
-    except ValueError:
-        offset_s = math.nan
-    if not 0 <= offset_s < math.inf:
+    offset_s = float(cell) if _SECONDS.fullmatch(cell) else math.inf
+    if offset_s == math.inf:
         raise row.fault("offset_s", f"{cell!r} must be a number of seconds, 0 or more")
     return offset_s

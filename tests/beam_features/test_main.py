@@ -48,7 +48,8 @@ DATAFLOW = ("--runner=DataflowRunner", "--project=my-project", "--region=europe-
         (
             ["--input", "x", "--set", "hop=1"],
             "unknown key 'hop'; choose one of: channels, fft_length, fmax_hz, fmin_hz, hop_s, "
-            "label_depth, log_offset, n_mels, sample_rate_hz, tile_s, window_s; did you mean 'hop_s'?",
+            "label_depth, log_offset, n_mels, sample_rate_hz, tile_s, window_s; "
+            "did you mean 'hop_s'?",
         ),
         (
             ["--input", "x", "--config", "no.yaml"],

@@ -342,11 +342,3 @@ def test_links_out_of_a_directory(tmp_path):
 @pytest.mark.parametrize("root", ["gs://bucket/songs", "/no/such/directory"])
 def test_no_links_where_there_is_no_directory(root):
     assert storage.list_obstacles(root) == {}
-
-
-def test_open_text_keeps_line_ends_and_drops_the_byte_order_mark(tmp_path):
-    (tmp_path / "t.csv").write_bytes("\ufeffé\r\nb\n".encode())
-    with storage.open_text(str(tmp_path / "t.csv")) as text:
-        assert list(text) == ["é\r\n", "b\n"]
-    with pytest.raises(FileNotFoundError), storage.open_text(str(tmp_path / "none")):
-        pass

@@ -165,6 +165,8 @@ def test_tables_that_are_refused(table, text, message):
         ("b.wav,,1:30", "offset_s: '1:30' must be a number of seconds, 0 or more"),
         ("b.wav,,-1", "offset_s: '-1' must be a number of seconds, 0 or more"),
         ("b.wav,,nan", "offset_s: 'nan' must be a number of seconds, 0 or more"),
+        ("b.wav,,1_0", "offset_s: '1_0' must be a number of seconds, 0 or more"),
+        ("b.wav,,1e999", "offset_s: '1e999' must be a number of seconds, 0 or more"),
         ("b.wav,,inf", "offset_s: 'inf' must be a number of seconds, 0 or more"),
         (",train,3", "uri: the cell is empty; fill it, or remove the row"),
         ("a.wav,train,3", "uri: 'a.wav' is in line 2 too; remove one of the rows"),
