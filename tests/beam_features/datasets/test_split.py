@@ -86,7 +86,7 @@ def test_one_more_session_moves_at_most_two_others():
 
 
 def test_crossing_100_sessions_moves_few():
-    """About five on average, since both rules share the order; with another order it were 30."""
+    """About five on average, since both rules share the order; with another order about 33."""
     moves = []
     for trial in range(200):
         sessions = [f"{trial}/{name}" for name in names(100)]

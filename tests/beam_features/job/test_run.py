@@ -9,9 +9,10 @@ import pytest
 
 from beam_features.__main__ import main
 from beam_features.datasets.sample import STYLES
-from beam_features.datasets.split import split_by_hash
+from beam_features.datasets.split import split
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
+from tests.beam_features.conftest import SONGS
 from tests.beam_features.job.conftest import (
     INFO,
     REJECTED,
@@ -38,7 +39,7 @@ def test_files(features, contents):
 
 def test_dataset_info_counts(features):
     info = read_info(features)
-    assert info.label_names == ("dog", "heavy", "rain")
+    assert info.label_names == ("dog", "rain", "rain/heavy")
     assert info.rejected == {}
     counts = {
         name: (part.recordings, part.strips, part.tiles, part.n_shards)
@@ -87,13 +88,13 @@ def test_moments_and_counts_equal_those_of_the_shards(features, read_strips):
 
 def test_every_song_is_in_the_shards_of_its_partition(features, read_strips):
     info = read_info(features)
-    labels = {}
+    partitions, labels = split(SONGS), {}
     for name, part in info.partitions.items():
         for shard in part.shard_names():
             for strip in read_strips(features / shard, info.feature_spec):
-                assert split_by_hash(strip.context_id) == name
+                assert partitions[strip.context_id] == name
                 labels[strip.context_id] = {info.label_names[label] for label in strip.labels}
-    assert labels == {song: {Path(song).parent.name} for song in labels}
+    assert labels == {song: {str(Path(song).parent)} for song in labels}
     assert len(labels) == 8
 
 
