@@ -20,7 +20,7 @@ def test_graph_writes_every_shard_and_counts(damaged_songs, tmp_path):
     shards = plan_shards(DATASETS["folder"](str(damaged_songs)).recordings, 2)
     summaries = str(tmp_path / "summaries")
     attempt = Attempt.begin(summaries)
-    places = attempt.write_plan(shards, {"dog": 0, "rain": 1, "heavy": 2})
+    places = attempt.write_plan(shards, {"dog": 0, "rain": 1, "rain/heavy": 2})
     settings = ReadSettings(FeatureSpec())
     pipeline = Pipeline(options=beam_options([]))
     build_pipeline(pipeline, places, WriteShard(attempt, str(tmp_path), settings))
