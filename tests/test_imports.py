@@ -69,7 +69,7 @@ def test_the_trainer_loads_no_beam_no_figures_to_train_and_codecs_only_to_embed(
     training, classifying, embedding = loaded_after(
         "import trainer.train.run",
         "import trainer.classify.run, trainer.hear",
-        "import trainer.embed.run",
+        "import trainer.embed.recordings",
     )
     assert "tensorflow" in training
     assert "seaborn" not in training  # Keras loads pandas, scikit-learn and some of matplotlib

@@ -54,6 +54,11 @@ class Strip:
             raise ValueError(f"per-tile columns of a strip differ in length: {sorted(lengths)}")
 
 
+def channel_context(context_id: str, channel: int) -> str:
+    """Name the context of one channel, where each channel is a sensor of its own."""
+    return f"{context_id}#channel{channel}"
+
+
 def encode_strip(strip: Strip) -> bytes:
     """Serialise a strip; equal strips give equal bytes."""
     example = _Example()

@@ -10,7 +10,7 @@ import numpy as np
 from beam_features.recording import Recording
 from beam_features.schema.audio.files import Float32, RejectedRecording
 from beam_features.schema.feature_spec import MAX_TILES_PER_STRIP, FeatureSpec
-from beam_features.schema.strip import LOG_MEL_DTYPE, NO_LABEL, Strip
+from beam_features.schema.strip import LOG_MEL_DTYPE, NO_LABEL, Strip, channel_context
 
 
 def strips_of(
@@ -83,7 +83,7 @@ def _recording_of(channel: int, recording: Recording, spec: FeatureSpec) -> Reco
     name = f"channel{channel}"
     return replace(
         recording,
-        context_id=f"{recording.context_id}#{name}",
+        context_id=channel_context(recording.context_id, channel),
         sensor_id=f"{recording.sensor_id}#{name}" if recording.sensor_id else name,
     )
 

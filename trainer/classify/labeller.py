@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_features.schema.feature_spec import FEATURE_SPEC, FeatureSpec, dump_feature_spec
-from beam_features.schema.silence import is_above_silence
 from beam_features.schema.strip import NO_LABEL
 from dem import storage
 from dem.errors import InputError
@@ -25,8 +24,7 @@ from trainer.classify.heads import Classifiers
 from trainer.data.vector_table import VectorTable
 from trainer.model.files import load_keras, save_keras
 from trainer.model.load import keras_spec
-from trainer.model.vectors import Float32
-from trainer.model.waveform import WaveformEncoder
+from trainer.model.vectors import Float32, Representation, as_representation
 
 MODEL = "model"
 MODEL_INFO = "model.json"
@@ -90,32 +88,30 @@ class Labeller:
             tuple(info["label_names"]),
         )
 
-    def posteriors(self, channels: Float32) -> npt.NDArray[np.floating]:
+    def posteriors(
+        self, vectors: Float32, audible: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.floating]:
         """Class probabilities of a recording, computed as in evaluation: ``[n_classes]``.
 
         Args:
-            channels: ``[n_channels, samples]`` at ``spec.sample_rate_hz``; several where each
-                channel is a sensor in the features.
+            vectors: of its tiles ``[n, size]``, of all channels where each is a sensor.
+            audible: ``[n]``; false: digital silence.
         """
-        rows = np.concatenate([self._embed(samples)["embeddings"] for samples in channels])
-        n_tiles = len(rows)
+        n_tiles = len(vectors)
         no_ids = np.full(n_tiles, "")
         tiles = VectorTable(
-            vectors=rows[:, :-1],
+            vectors=vectors,
             recording_ids=no_ids,
             context_ids=no_ids,
             session_ids=no_ids,
             start_ms=np.zeros(n_tiles, np.int64),
             labels=np.full(n_tiles, NO_LABEL),
-            audible=is_above_silence(rows[:, -1], self.spec),
+            audible=audible,
         )
         (posteriors,) = self.classifiers.of_recordings(tiles).probabilities
         return np.asarray(posteriors)
 
     @functools.cached_property
-    def _embed(self) -> WaveformEncoder:
-        """From a waveform to the vectors of its tiles, with the loudest value as last column."""
-        tiles = keras.Input(self.spec.tile_shape)
-        loudest = keras.ops.max(tiles, axis=(1, 2))[:, None]
-        rows = keras.ops.concatenate([self.encoder(tiles), loudest], axis=1)
-        return WaveformEncoder(keras.Model(tiles, rows), self.spec)
+    def represent(self) -> Representation:
+        """From tiles to the vectors of the encoder."""
+        return as_representation(self.encoder)

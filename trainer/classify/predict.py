@@ -5,9 +5,10 @@ import logging
 from collections.abc import Sequence
 from typing import TextIO
 
+from beam_features.schema.audio.files import RejectedRecording
 from dem.errors import JobError
 from trainer.classify.labeller import Labeller
-from trainer.data.audio_files import UnreadableRecording, find_recordings, read_channels
+from trainer.data.audio_files import find_recordings, represent_recording
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,19 +26,20 @@ def label_recordings(run: str, inputs: Sequence[str], output: TextIO) -> None:
         JobError: recordings could not be labelled; the others were.
     """
     labeller = Labeller.open(run)
-    recordings = find_recordings(inputs, "FILE")
+    recordings = find_recordings(inputs, "FILE").recordings
     names = labeller.label_names
     table = csv.writer(output, lineterminator="\n")
     table.writerow(["recording", "label", *(f"p_{name}" for name in names)])
     failed = 0
     for recording, uri in recordings.items():
         try:
-            channels = read_channels(uri, labeller.spec)
-        except UnreadableRecording as why:
-            _LOG.warning(f"failed: {uri}: {why}")
+            sound = represent_recording(uri, labeller.spec, labeller.represent)
+        except RejectedRecording as why:
+            _LOG.warning(f"failed: {uri}: {why.reason}: {why.detail}")
             failed += 1
             continue
-        posteriors = labeller.posteriors(channels)
+        tiles = sound.vectors.reshape(-1, sound.vectors.shape[-1])
+        posteriors = labeller.posteriors(tiles, sound.audible.ravel())
         label = names[posteriors.argmax()]
         table.writerow([recording, label, *(f"{share:.6f}" for share in posteriors)])
         output.flush()

@@ -1,89 +1,143 @@
-"""Audio files to embed or to label: found and decoded as the feature job does it."""
+"""Audio files to embed or to label: found, decoded and cut into tiles as in the feature job."""
 
-import io
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from beam_features.schema.audio.decode import decode
-from beam_features.schema.audio.files import AUDIO_SUFFIXES, RejectedRecording
+from beam_features.schema.audio.decode import (
+    Decoder,
+    by_any_decoder,
+    open_recording,
+    samples_of,
+)
+from beam_features.schema.audio.files import AUDIO_SUFFIXES, Float32
+from beam_features.schema.audio.log_mel import tiles_of
+from beam_features.schema.audio.signal import Measured
+from beam_features.schema.audio.tree import audio_below, has_text_name
 from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.silence import is_audible
+from beam_features.schema.strip import LOG_MEL_DTYPE
 from dem import storage
-from dem.access import is_remote
 from dem.errors import InputError
 
+_TILES_PER_BATCH = 64  # bounds the memory of an encoder's activations
 
-class UnreadableRecording(Exception):  # noqa: N818 - an outcome that is counted, not a failure
-    """A recording that cannot be embedded, and why."""
+Float16 = npt.NDArray[np.float16]
+Represent = Callable[[Float16], Float32]
+"""From tiles ``[n, tile_frames, n_mels]`` to vectors ``[n, size]``."""
 
 
-def read_waveform(uri: str, spec: FeatureSpec) -> npt.NDArray[np.float32]:
-    """Decode a recording as the feature job does: mono ``[samples]`` at ``spec.sample_rate_hz``.
+@dataclass(frozen=True)
+class RecordingVectors:
+    """What a model makes of a recording.
 
-    A model trained on separate channels gets their mean.
+    Attributes:
+        vectors: of its tiles ``[n_channels, n_tiles, size]``.
+        audible: ``[n_channels, n_tiles]``; false: digital silence.
+        seconds: of audio.
+    """
+
+    vectors: Float32
+    audible: npt.NDArray[np.bool_]
+    seconds: float
+
+
+def represent_recording(uri: str, spec: FeatureSpec, represent: Represent) -> RecordingVectors:
+    """Decode a recording and represent its tiles, in memory that does not grow with its length.
+
+    The tiles are those of the feature job, rounded as its records are.
 
     Raises:
-        UnreadableRecording: it cannot be read, is empty, not audio, truncated or not finite.
+        RejectedRecording: it cannot be used, for the reason that the feature job gives.
     """
-    one = replace(spec, channels="mean") if spec.channels == "all" else spec
-    return read_channels(uri, one).squeeze(axis=0)
+
+    def read(decoder: Decoder) -> Iterator[RecordingVectors]:
+        measured = Measured()
+        with open_recording(uri, decoder) as (sound, _):
+            blocks = tiles_of(samples_of(sound, spec, None, measured), spec)
+            batches = [
+                _represent_channels(tiles, spec, represent)
+                for tiles in _batches(blocks, _TILES_PER_BATCH)
+            ]
+            vectors, audible = (
+                np.concatenate(parts, axis=1) for parts in zip(*batches, strict=True)
+            )
+            yield RecordingVectors(vectors, audible, measured.frames / sound.sample_rate_hz)
+
+    (recording,) = by_any_decoder(read)
+    return recording
 
 
-def read_channels(uri: str, spec: FeatureSpec) -> npt.NDArray[np.float32]:
-    """Decode the channels that the feature job makes tiles of: ``[n_channels, samples]``.
+def _batches(blocks: Iterable[Float32], n_tiles: int) -> Iterator[Float16]:
+    """Round blocks ``[n_channels, n, …]`` as records do and regroup them to `n_tiles` tiles."""
+    held: list[Float16] = []
+    for block in blocks:
+        for start in range(0, block.shape[1], n_tiles):
+            held.append(block[:, start : start + n_tiles].astype(LOG_MEL_DTYPE))
+            if sum(tiles.shape[1] for tiles in held) >= n_tiles:
+                yield np.concatenate(held, axis=1)
+                held = []
+    if held:
+        yield np.concatenate(held, axis=1)
 
-    Raises:
-        UnreadableRecording: see `read_waveform`.
+
+def _represent_channels(
+    tiles: Float16, spec: FeatureSpec, represent: Represent
+) -> tuple[Float32, npt.NDArray[np.bool_]]:
+    """Vectors ``[n_channels, n, size]`` of tiles ``[n_channels, n, …]``, and which are audible."""
+    vectors = represent(tiles.reshape(-1, *spec.tile_shape))
+    return vectors.reshape(*tiles.shape[:2], -1), is_audible(tiles, spec)
+
+
+@dataclass(frozen=True)
+class AudioInput:
+    """Audio files that a user named, or those below directories.
+
+    Attributes:
+        recordings: URI by name, in order.
+        skipped: reason and detail by URI of what looks like audio and is not used.
     """
-    try:
-        with _open(uri) as file:
-            return np.ascontiguousarray(decode(file, spec).T)
-    except RejectedRecording as rejected:
-        raise UnreadableRecording(f"{rejected.reason}: {rejected.detail}") from rejected
-    except OSError as error:
-        raise UnreadableRecording(f"unreadable: {error.strerror or error}") from error
+
+    recordings: Mapping[str, str]
+    skipped: Mapping[str, tuple[str, str]]
 
 
-def find_recordings(inputs: Sequence[str], argument: str = "--input") -> dict[str, str]:
-    """Find audio files: URI by name.
+def find_recordings(inputs: Sequence[str], argument: str = "--input") -> AudioInput:
+    """Find audio files; in directories the same ones as ``--dataset folder``.
 
-    Files below a single directory are named relative to it, as ``--dataset folder`` does.
+    Files below a single directory are named relative to it, as there.
 
     Args:
-        inputs: URIs of files, or of directories whose files with an audio suffix are taken, except
-            for hidden ones.
+        inputs: URIs of files or directories.
         argument: name of the command-line argument, for messages.
 
     Raises:
         InputError: an input does not exist, or there is no audio file in a directory.
     """
     recordings: dict[str, str] = {}
+    skipped: dict[str, tuple[str, str]] = {}
     for uri in inputs:
-        if not storage.exists(uri):
-            raise InputError(f"{uri!r} does not exist; check {argument}")
+        _check_input(uri, argument)
         if not storage.is_directory(uri):
             recordings[uri] = uri
             continue
         root = uri.rstrip("/")
-        names = [name for name in storage.list_files(root) if _is_audio(name[len(root) + 1 :])]
-        if not names:
+        tree = audio_below(root)
+        if not tree.uris:
             raise InputError(
                 f"no audio files below {root!r}; {argument} takes files, or directories with files "
                 f"such as {', '.join(AUDIO_SUFFIXES[:4])}"
             )
         start = len(root) + 1 if len(inputs) == 1 else 0
-        recordings |= {name[start:]: name for name in names}
-    return recordings
+        recordings |= {found[start:]: found for found in tree.uris}
+        skipped |= tree.skipped
+    return AudioInput(recordings, skipped)
 
 
-def _is_audio(name: str) -> bool:
-    hidden = any(part.startswith(".") for part in name.split("/"))
-    return name.lower().endswith(AUDIO_SUFFIXES) and not hidden
-
-
-def _open(uri: str) -> BinaryIO:
-    """Open for reading and seeking; remote files are fetched first, since decoders seek a lot."""
-    return io.BytesIO(storage.read_bytes(uri)) if is_remote(uri) else open(uri, "rb")
+def _check_input(uri: str, argument: str) -> None:
+    if not storage.exists(uri):
+        raise InputError(f"{uri!r} does not exist; check {argument}")
+    if not has_text_name(uri):
+        raise InputError(f"the name {uri!r} is not UTF-8; rename the file")

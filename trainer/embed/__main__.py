@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from dem.command import Parser, run_command
-from dem.errors import InputError
+from dem.errors import InputError, Terminated
+from dem.termination import unsaved_state, watch_sigterm
 from trainer.runtime.startup import load_tensorflow
 
 _PROG = "python -m trainer.embed"
@@ -32,8 +33,15 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
     parser.add_argument(
         "--partitions", metavar="NAME", nargs="+", help="of --data; default: all of them"
     )
+    parser.add_argument(
+        "--max-failure-rate",
+        metavar="SHARE",
+        type=float,
+        default=0.1,
+        help="of --input: exit 1 if more than this share of the files is rejected (default: 0.1)",
+    )
     parser.add_argument("--output", metavar="DIR", required=True, help="directory for the files")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is in --output")
+    parser.add_argument("--overwrite", action="store_true", help="embed all of it anew")
     return parser.parse_args(arguments)
 
 
@@ -46,14 +54,26 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 def _run(parsed: argparse.Namespace) -> None:
     if parsed.input and parsed.partitions:
         raise InputError("--partitions are those of --data; remove them, or give --data")
+    if not 0 <= parsed.max_failure_rate <= 1:
+        raise InputError(f"--max-failure-rate is a share, 0 to 1, not {parsed.max_failure_rate}")
+    terminated = watch_sigterm(ctrl_c=True)
     load_tensorflow()
-    from trainer.embed.run import embed_features, embed_recordings
+    from trainer.embed.partitions import embed_features
+    from trainer.embed.recordings import embed_recordings
 
-    output, overwrite = parsed.output.rstrip("/"), parsed.overwrite
-    if parsed.input:
-        embed_recordings(parsed.model, parsed.input, output, overwrite=overwrite)
-    else:
-        embed_features(parsed.model, parsed.data, parsed.partitions, output, overwrite=overwrite)
+    output = parsed.output.rstrip("/")
+
+    def stop_if_terminated() -> None:
+        if terminated():
+            raise Terminated(f"what is embedded is saved in {output}; the same command resumes")
+
+    how = {"overwrite": parsed.overwrite, "stop_if_terminated": stop_if_terminated}
+    with unsaved_state():
+        if parsed.input:
+            rate = parsed.max_failure_rate
+            embed_recordings(parsed.model, parsed.input, output, max_failure_rate=rate, **how)
+        else:
+            embed_features(parsed.model, parsed.data, parsed.partitions, output, **how)
 
 
 if __name__ == "__main__":

@@ -7,28 +7,31 @@ of the encoder and of the data that it was made from.
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from dem import storage
-from dem.access import is_remote
 from dem.errors import InputError
 from trainer.data.checks import require_shards
 from trainer.data.features import Features
 from trainer.data.shards import CorruptRecords
 from trainer.data.tiles import tile_batches
 from trainer.data.vector_table import VectorTable
-from trainer.embed.parquet import open_parquet, read_about, read_rows, write_rows
+from trainer.embed.parquet import (
+    NO_COLUMNS,
+    FurtherColumns,
+    open_parquet,
+    read_about,
+    read_rows,
+    write_rows,
+)
 from trainer.model.files import load_keras
 from trainer.model.load import model_sha256
 from trainer.model.vectors import Representation, as_representation
-from trainer.runtime import tensorflow_files
 from trainer.runtime.job_dir import ENCODER, VECTORS
 
 _LOG = logging.getLogger(__name__)
@@ -143,24 +146,47 @@ def _batches(
 
     All rows are read from one open file, so a process may replace it at the same time.
     """
-    shards, labels = features.shard_uris([partition]), features.info.label_names
-    made_from = {"model_sha256": encoder.sha256, "data_sha256": _data_sha256(features, partition)}
+    made_from = {"model_sha256": encoder.sha256, "data_sha256": data_sha256(features, partition)}
     if storage.exists(uri):
         with open_parquet(uri) as file:
             about = read_about(file)
             if _is_current(about, made_from, encoder, uri):
-                for index, offset, reason in about["corrupt"]:
-                    corrupt.add(shards[index], offset, reason)
-                yield from read_rows(file, labels)
+                recall_corrupt(about, features, partition, corrupt)
+                yield from read_rows(file, features.info.label_names)
                 return
+    size = encoder.model.output_shape[1]
+    yield from write_partition(uri, size, represent, features, partition, made_from, corrupt)
+
+
+def write_partition(
+    uri: str,
+    embedding_size: int,
+    represent: Representation,
+    features: Features,
+    partition: str,
+    made_from: Mapping[str, str],
+    corrupt: CorruptRecords,
+    further: FurtherColumns = NO_COLUMNS,
+) -> Iterator[VectorTable]:
+    """Embed the tiles of a partition and write them; `made_from` identifies what they are of."""
+    shards = features.shard_uris([partition])
 
     def describe() -> dict[str, Any]:
         places = [(shards.index(shard), *place) for shard, *place in corrupt.places(shards)]
-        return made_from | {"corrupt": places}
+        return {**made_from, "corrupt": places}
 
-    size = encoder.model.output_shape[1]
     rows = embed_tiles(represent, features, partition, corrupt)
-    yield from write_rows(uri, size, rows, partition, labels, describe)
+    labels = features.info.label_names
+    yield from write_rows(uri, embedding_size, rows, partition, labels, describe, further)
+
+
+def recall_corrupt(
+    about: Mapping[str, Any], features: Features, partition: str, corrupt: CorruptRecords
+) -> None:
+    """Record the corrupt records that were found when a partition's file was made."""
+    shards = features.shard_uris([partition])
+    for index, offset, reason in about["corrupt"]:
+        corrupt.add(shards[index], offset, reason)
 
 
 def _is_current(
@@ -183,19 +209,10 @@ def _is_current(
     return not different
 
 
-def _data_sha256(features: Features, partition: str) -> str:
+def data_sha256(features: Features, partition: str) -> str:
     """Digest that identifies a partition's tiles and labels without reading them."""
     info = features.info
-    versions = [_version(uri) for uri in features.shard_uris([partition])]
+    found = storage.file_versions(features.shard_uris([partition]))
+    versions = [file.version for file in found.values()]
     content = [info.content_sha256, info.fingerprint, info.label_names, versions]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _version(uri: str) -> tuple[int, int]:
-    """Size of a file in bytes, and when it was written in ns."""
-    if is_remote(uri):
-        with tensorflow_files.reading(uri):
-            status = tf.io.gfile.stat(uri)
-        return status.length, status.mtime_nsec
-    status = os.stat(uri)  # TensorFlow rounds to seconds
-    return status.st_size, status.st_mtime_ns
