@@ -11,6 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from dem.errors import InputError, unknown_name
 
 T = TypeVar("T")
+_LONG = 5  # of a list: more values are not printed
+_LONGEST_TEXT = 300
 
 
 def load_settings(
@@ -61,10 +63,32 @@ def as_yaml_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_differences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> str:
-    """Name the keys in which two nested mappings differ, with both values; empty if equal."""
+    """Name the keys in which two nested mappings differ, with both values; empty if equal.
+
+    Of long lists it names what is in one only.
+    """
     before, now = _flatten(stored), _flatten(requested)
     keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    return "; ".join(f"{key}: stored {before.get(key)}, requested {now.get(key)}" for key in keys)
+    return "; ".join(f"{key}: {_contrast(before.get(key), now.get(key))}" for key in keys)
+
+
+def _contrast(stored: Any, requested: Any) -> str:
+    both = (stored, requested)
+    if all(isinstance(value, list | tuple) for value in both) and max(map(len, both)) > _LONG:
+        removed, added = (
+            [value for value in one if value not in other] for one, other in (both, both[::-1])
+        )
+        if not removed and not added:
+            return f"the same {len(stored)} values in another order"
+        return f"only stored {_shorten(removed)}, only requested {_shorten(added)}"
+    return f"stored {_shorten(stored)}, requested {_shorten(requested)}"
+
+
+def _shorten(value: Any) -> str:
+    if isinstance(value, list | tuple) and len(value) > _LONG:
+        return f"[{', '.join(map(repr, value[:_LONG]))}, … {len(value)} in all]"
+    text = str(value)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
 def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,11 +37,13 @@ class RecordingVectors:
         vectors: of its tiles ``[n_channels, n_tiles, size]``.
         audible: ``[n_channels, n_tiles]``; false: digital silence.
         seconds: of audio.
+        samples_sha256: digest of the decoded samples.
     """
 
     vectors: Float32
     audible: npt.NDArray[np.bool_]
     seconds: float
+    samples_sha256: str
 
 
 def represent_recording(uri: str, spec: FeatureSpec, represent: Represent) -> RecordingVectors:
@@ -64,7 +66,9 @@ def represent_recording(uri: str, spec: FeatureSpec, represent: Represent) -> Re
             vectors, audible = (
                 np.concatenate(parts, axis=1) for parts in zip(*batches, strict=True)
             )
-            yield RecordingVectors(vectors, audible, measured.frames / sound.sample_rate_hz)
+            rate_hz = sound.sample_rate_hz
+            seconds, digest = measured.frames / rate_hz, measured.samples_sha256(rate_hz)
+            yield RecordingVectors(vectors, audible, seconds, digest)
 
     (recording,) = by_any_decoder(read)
     return recording

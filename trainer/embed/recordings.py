@@ -106,10 +106,13 @@ class _Embed:
             reason = f"{why.reason}: {why.detail}"
             _LOG.warning(f"rejected: {source.uri}: {reason}")
             return replace(source, rejected=reason), None
-        share = float(sound.audible.mean())
-        rows = _table_of(source.recording, sound, self.model.spec)
-        measured = replace(source, seconds=sound.seconds, audible_share=share)
-        return measured, to_batch(rows, self.schema)
+        measured = replace(
+            source,
+            seconds=sound.seconds,
+            audible_share=float(sound.audible.mean()),
+            samples_sha256=sound.samples_sha256,
+        )
+        return measured, to_batch(_table_of(source.recording, sound, self.model.spec), self.schema)
 
     def _represent(self, tiles: npt.NDArray[np.float16]) -> Float32:
         self.stop_if_terminated()
@@ -147,12 +150,15 @@ def _list_sources(recordings: Mapping[str, str]) -> list[Source]:
 
 
 def _check_in_common(output: str, before: Embedded, listed: Sequence[Source]) -> None:
-    there = [source.uri for source in before.sources.values()]
-    asked = [source.uri for source in listed]
-    if there and not set(there) & set(asked):
+    """Raise an InputError where nothing would be kept: the inputs or the output are mistaken."""
+    there, asked = (
+        {(source.recording, source.uri) for source in sources}
+        for sources in (before.sources.values(), listed)
+    )
+    if there and not there & asked:
         raise InputError(
-            f"{output} holds vectors of other recordings: {len(there)} such as {there[0]!r}, and "
-            f"none of the {len(asked)} of --input, such as {asked[0]!r}; "
+            f"{output} holds vectors of {len(there)} recordings such as {min(there)[0]!r}, none of "
+            f"which is among the {len(asked)} of --input, such as {min(asked)[0]!r}; "
             "choose another --output, or replace it with --overwrite"
         )
 
