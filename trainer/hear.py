@@ -5,9 +5,11 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
-from trainer.model.load import ExportedModel, open_model
+from dem.errors import InputError
+from trainer.model.load import ExportedModel, Float32, full_scale, open_model
 
 _LONGEST_HOP_S = 0.050  # HEAR's tolerance for the onset of an event
 
@@ -46,7 +48,8 @@ def get_scene_embeddings(audio: tf.Tensor, model: HearModel) -> tf.Tensor:
     """Embed each sound as the mean over its tiles.
 
     Args:
-        audio: ``[n_sounds, n_samples]``, mono, in [-1, 1], at ``model.sample_rate``.
+        audio: ``[n_sounds, n_samples]``, mono, at ``model.sample_rate``: floats in [-1, 1],
+            or 16- or 32-bit integers.
         model: from `load_model`.
 
     Returns:
@@ -61,7 +64,8 @@ def get_timestamp_embeddings(audio: tf.Tensor, model: HearModel) -> tuple[tf.Ten
     """Embed tiles centred at regular timestamps; silence surrounds the sounds.
 
     Args:
-        audio: ``[n_sounds, n_samples]``, mono, in [-1, 1], at ``model.sample_rate``.
+        audio: ``[n_sounds, n_samples]``, mono, at ``model.sample_rate``: floats in [-1, 1],
+            or 16- or 32-bit integers.
         model: from `load_model`.
 
     Returns:
@@ -76,7 +80,7 @@ def get_timestamp_embeddings(audio: tf.Tensor, model: HearModel) -> tuple[tf.Ten
     left = (spec.tile_frames - 1) * spec.hop_length // 2
     needed = (n_timestamps - 1) * hop_samples + spec.tile_frames * spec.hop_length
     right = max(needed - left - sounds.shape[1], 0)
-    padded = tf.pad(sounds, [[0, 0], [left, right]])
+    padded = np.pad(sounds, [(0, 0), (left, right)])
     embeddings = [
         model.exported.embed_sliding(sound, model.hop_frames)[:n_timestamps] for sound in padded
     ]
@@ -85,8 +89,9 @@ def get_timestamp_embeddings(audio: tf.Tensor, model: HearModel) -> tuple[tf.Ten
     return tf.stack(embeddings), tf.tile(timestamps[None], [sounds.shape[0], 1])
 
 
-def _sounds(audio: tf.Tensor) -> tf.Tensor:
-    sounds = tf.convert_to_tensor(audio, tf.float32)
-    if sounds.shape.rank != 2:
-        raise ValueError(f"audio has shape {tuple(sounds.shape)}; HEAR gives [n_sounds, n_samples]")
+def _sounds(audio: tf.Tensor) -> Float32:
+    """Return ``[n_sounds, n_samples]`` of full scale 1."""
+    sounds = full_scale(np.asarray(audio))
+    if sounds.ndim != 2:
+        raise InputError(f"audio has shape {sounds.shape}; HEAR gives [n_sounds, n_samples]")
     return sounds

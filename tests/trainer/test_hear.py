@@ -38,7 +38,7 @@ def test_a_scene_is_the_mean_of_its_tiles(model: HearModel) -> None:
     scenes = get_scene_embeddings(audio, model)
     assert scenes.dtype == tf.float32
     assert scenes.shape == (3, 16)
-    tiles, _ = model.exported.embed_waveform(audio[1].numpy())
+    tiles, _ = model.exported.embed_waveform(audio[1].numpy(), 16_000)
     np.testing.assert_allclose(scenes[1], tiles.mean(axis=0), atol=1e-5)
 
 
@@ -81,3 +81,11 @@ def test_sounds_shorter_than_a_tile(model: HearModel, n_samples: int) -> None:
 def test_one_sound_must_be_a_batch_of_one(model: HearModel) -> None:
     with pytest.raises(ValueError, match=r"audio has shape \(16000,\); HEAR gives"):
         get_scene_embeddings(sounds(1, 16_000)[0], model)
+
+
+def test_integers_are_scaled_and_nan_is_refused(model: HearModel) -> None:
+    audio = np.random.default_rng(0).integers(-(2**15), 2**15, (1, 16_000)).astype(np.int16)
+    expected = get_scene_embeddings(tf.constant(audio / np.float32(2**15), tf.float32), model)
+    np.testing.assert_allclose(get_scene_embeddings(tf.constant(audio), model), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="the waveform holds NaN or infinite samples"):
+        get_scene_embeddings(tf.constant([[0.1, np.nan]]), model)

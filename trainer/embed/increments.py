@@ -85,7 +85,7 @@ def finished_parts(output: Output) -> list[Embedded]:
 
 
 def embed_in_parts(
-    output: Output, todo: Iterable[Source], embed: Embed, schema: pa.Schema, part_s: float = _PART_S
+    output: Output, todo: Iterable[Source], embed: Embed, schema: pa.Schema
 ) -> Iterator[Embedded]:
     """Embed recordings and yield each part once it is written.
 
@@ -97,7 +97,7 @@ def embed_in_parts(
     for number in itertools.count(first):
         if not remaining:
             return
-        yield _embed_part(output, f"{number:05d}.parquet", remaining, embed, schema, part_s)
+        yield _embed_part(output, f"{number:05d}.parquet", remaining, embed, schema)
 
 
 def _embed_part(
@@ -106,11 +106,10 @@ def _embed_part(
     remaining: collections.deque[Source],
     embed: Embed,
     schema: pa.Schema,
-    part_s: float,
 ) -> Embedded:
-    """Take recordings from `remaining` for some seconds."""
+    """Take recordings from `remaining` for a minute."""
     uri = output.at(INCOMPLETE, _PART + name)
-    end = time.monotonic() + part_s
+    end = time.monotonic() + _PART_S
     done: list[Source] = []
     with new_parquet(uri, schema) as writer:
         try:

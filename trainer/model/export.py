@@ -37,12 +37,8 @@ def save_waveform_encoder(model: WaveformEncoder, spec: FeatureSpec, uri: str) -
             file.write(dump_feature_spec(spec))
         model.feature_spec = tf.saved_model.Asset(spec_path)
         local = os.path.join(directory, "saved_model")
-        signatures = {
-            "serving_default": model.__call__,
-            "sliding": model.sliding,
-            "tiles": model.tiles,
-        }
-        tf.saved_model.save(model, local, signatures)
+        model.trace()
+        tf.saved_model.save(model, local, model.signatures())
         storage.upload_directory(local, uri, last=MARKER)
 
 

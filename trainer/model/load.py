@@ -13,7 +13,7 @@ from beam_features.schema.feature_spec import FEATURE_SPEC, FeatureSpec, parse_f
 from dem import storage
 from dem.errors import InputError
 from trainer.model.files import load_keras
-from trainer.model.waveform import WaveformEncoder
+from trainer.model.waveform import FULL_SCALE, WaveformEncoder
 from trainer.runtime.job_dir import CONFIG, ENCODER, SAVED_MODEL
 from trainer.runtime.tensorflow_files import reading
 
@@ -32,16 +32,34 @@ class ExportedModel:
     embedding_size: int
     _functions: WaveformEncoder  # or what TensorFlow made of a saved one
 
-    def embed_waveform(self, waveform: Float32) -> tuple[Float32, Float32]:
-        """Embed the tiles of mono ``[samples]`` at ``spec.sample_rate_hz``.
+    def embed_waveform(
+        self, waveform: npt.NDArray[np.generic], sample_rate_hz: int
+    ) -> tuple[Float32, Float32]:
+        """Embed the tiles of a waveform.
+
+        Args:
+            waveform: mono ``[samples]``, of a type in `FULL_SCALE`.
+            sample_rate_hz: its rate, which must be that of the model.
 
         Returns:
             Embeddings ``[tiles, embedding_size]`` and where each tile starts in s ``[tiles]``.
+
+        Raises:
+            InputError: the model does not take such a waveform.
         """
-        embedded = self._functions(waveform)
+        if waveform.ndim != 1:
+            raise InputError(
+                f"the waveform has shape {waveform.shape}, not [samples]: give one channel"
+            )
+        if sample_rate_hz != self.spec.sample_rate_hz:
+            raise InputError(
+                f"the waveform has {sample_rate_hz} Hz, the model takes "
+                f"{self.spec.sample_rate_hz} Hz: resample it"
+            )
+        embedded = self._functions(full_scale(waveform))
         return embedded["embeddings"].numpy(), embedded["start_s"].numpy()
 
-    def embed_sliding(self, waveform: tf.Tensor, hop_frames: int) -> tf.Tensor:
+    def embed_sliding(self, waveform: Float32, hop_frames: int) -> tf.Tensor:
         """Embed a tile every `hop_frames` frames: ``[tiles, embedding_size]``."""
         return self._functions.sliding(waveform, hop_frames)["embeddings"]
 
@@ -49,6 +67,21 @@ class ExportedModel:
         """Embed ``[tiles, tile_frames, n_mels]``."""
         embeddings: Float32 = self._functions.tiles(tiles.astype(np.float32))["embeddings"].numpy()
         return embeddings
+
+
+def full_scale(samples: npt.NDArray[np.generic]) -> Float32:
+    """Return samples of any shape as float32 of full scale 1.
+
+    Raises:
+        InputError: their type has no known full scale, or one is NaN or infinite.
+    """
+    name = samples.dtype.name
+    if name not in FULL_SCALE:
+        raise InputError(f"the waveform is {name}; give one of: {', '.join(FULL_SCALE)}")
+    scaled = samples.astype(np.float32) / np.float32(FULL_SCALE[name])
+    if not np.isfinite(scaled).all():
+        raise InputError("the waveform holds NaN or infinite samples")
+    return scaled
 
 
 def open_model(uri: str) -> ExportedModel:

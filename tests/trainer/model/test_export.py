@@ -71,7 +71,7 @@ def job(encoder: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_both_models_load_without_our_code(encoder: keras.Model, job: Path, tmp_path: Path) -> None:
     loaded = ask_a_stranger(job, noise(16_000), tiles(3), tmp_path)
-    ours = open_model(str(job)).embed_waveform(noise(16_000))
+    ours = open_model(str(job)).embed_waveform(noise(16_000), 16_000)
     np.testing.assert_array_equal(loaded["embeddings"], ours[0])
     np.testing.assert_array_equal(loaded["served"], ours[0])
     np.testing.assert_array_equal(loaded["start_s"], ours[1])
@@ -125,7 +125,7 @@ def test_all_three_ways_to_name_a_model_give_the_same(encoder: keras.Model, job:
         assert model.spec == SPEC
         assert model.embedding_size == 8
         np.testing.assert_allclose(model.embed_tiles(tiles(3)), expected, atol=1e-5)
-        embeddings, start_s = model.embed_waveform(noise(16_000))
+        embeddings, start_s = model.embed_waveform(noise(16_000), 16_000)
         assert embeddings.shape == (6, 8)
         np.testing.assert_allclose(start_s, 0.16 * np.arange(6), atol=1e-6)
 
@@ -195,3 +195,63 @@ def test_what_is_no_model_is_refused(job: Path, encoder: keras.Model, tmp_path: 
     save_keras(encoder, str(tmp_path / "foreign.keras"))
     with pytest.raises(InputError, match=r"foreign\.keras holds no feature_spec\.json"):
         open_model(str(tmp_path / "foreign.keras"))
+
+
+def scaled(samples: np.ndarray, dtype: str) -> np.ndarray:
+    """As a file of this type holds them; 16-bit values are exact in all types."""
+    int16 = np.rint(samples * 2**15).astype(np.int16)
+    return {
+        "int16": int16,
+        "int32": int16.astype(np.int32) << 16,
+        "float32": int16.astype(np.float32) / 2**15,
+        "float64": int16.astype(np.float64) / 2**15,
+    }[dtype]
+
+
+@pytest.mark.parametrize("name", ["export/saved_model", "export/encoder.keras"])
+def test_waveforms_of_all_types_give_the_same_vectors(job: Path, name: str) -> None:
+    model = open_model(str(job / name))
+    expected, start_s = model.embed_waveform(scaled(noise(16_000), "float32"), 16_000)
+    for dtype in ("float32", "float64", "int16", "int32"):
+        waveform = scaled(noise(16_000), dtype)
+        embedded = model._functions(waveform, np.int32(16_000))
+        np.testing.assert_allclose(embedded["embeddings"], expected, atol=1e-6)
+        np.testing.assert_allclose(embedded["start_s"], start_s)
+        sliding = model._functions.sliding(waveform, 16)["embeddings"]
+        np.testing.assert_allclose(sliding, expected, atol=1e-6)
+        np.testing.assert_allclose(model.embed_waveform(waveform, 16_000)[0], expected, atol=1e-6)
+
+
+STEREO = (noise(32_000).reshape(2, -1), "the waveform has shape {}, not [samples]: give one chann")
+BROKEN = (np.array([0.5, np.nan], np.float32), "the waveform holds NaN or infinite samples")
+LOUD = (np.array([0.5, np.inf], np.float32), "the waveform holds NaN or infinite samples")
+
+
+@pytest.mark.parametrize(("waveform", "message"), [STEREO, BROKEN, LOUD])
+def test_a_saved_model_says_what_is_wrong_with_a_waveform(
+    job: Path, waveform: np.ndarray, message: str
+) -> None:
+    loaded = tf.saved_model.load(str(job / "export/saved_model"))
+    for call in (loaded, lambda waveform: loaded.sliding(waveform, 5)):
+        with pytest.raises(tf.errors.InvalidArgumentError) as error:
+            call(waveform)
+        assert message.format("[2 16000]") in str(error.value)
+    with pytest.raises(InputError) as refusal:
+        open_model(str(job)).embed_waveform(waveform, 16_000)
+    assert message.format("(2, 16000)") in str(refusal.value)
+
+
+def test_another_rate_is_refused_with_both_rates(job: Path) -> None:
+    message = "the waveform has 44100 Hz, the model takes 16000 Hz: resample it"
+    loaded = tf.saved_model.load(str(job / "export/saved_model"))
+    assert loaded(noise(16_000), 16_000)["embeddings"].shape == (6, 8)
+    for waveform in (noise(44_100), scaled(noise(44_100), "int16")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            loaded(waveform, 44_100)
+    with pytest.raises(InputError, match=message):
+        open_model(str(job)).embed_waveform(noise(44_100), 44_100)
+
+
+def test_other_types_are_refused(job: Path) -> None:
+    with pytest.raises(InputError, match="the waveform is uint8; give one of: float32, float64, i"):
+        open_model(str(job)).embed_waveform(np.zeros(16_000, np.uint8), 16_000)
