@@ -67,6 +67,20 @@ def join(root: str, *names: str) -> str:
     return "/".join([root.rstrip("/"), *names]) if is_remote(root) else os.path.join(root, *names)
 
 
+def is_within(uri: str, directory: str) -> bool:
+    """Whether a URI is a directory or below it, by whatever path it is reached."""
+    if is_remote(uri) or is_remote(directory):
+        return f"{_plain(uri)}/".startswith(f"{_plain(directory)}/")
+    path, home = os.path.realpath(uri), os.path.realpath(directory)
+    return os.path.commonpath([path, home]) == home
+
+
+def _plain(uri: str) -> str:
+    """Without empty names: ``gs://bucket//Music/`` shows as the same folder."""
+    scheme, separator, path = uri.partition("://")
+    return scheme + separator + "/".join(part for part in path.split("/") if part)
+
+
 def exists(uri: str) -> bool:
     """Whether there is a file or directory of that URI."""
     return is_file(uri) or is_directory(uri)

@@ -135,6 +135,22 @@ def test_build_settings_accepts_a_mapping():
             {"spec": {"hop": 2, "mels": 64}},
             "hop: stored 1, requested 2",
         ),
+        (
+            {"files": [f"{n}.wav" for n in range(401)]},
+            {"files": [f"{n}.wav" for n in range(1, 402)]},
+            "files: only stored ['0.wav'], only requested ['401.wav']",
+        ),
+        (
+            {"files": list(range(401))},
+            {"files": list(range(10, 401))},
+            "files: only stored [0, 1, 2, 3, 4, … 10 in all], only requested []",
+        ),
+        (
+            {"files": list(range(6))},
+            {"files": [5, 4, 3, 2, 1, 0]},
+            "files: the same 6 values in another order",
+        ),
+        ({"a": 1}, {"a": "b" * 400}, f"a: stored 1, requested {'b' * 300}…"),
         ({"a": 1}, {"b": 2}, "a: stored 1, requested None; b: stored None, requested 2"),
     ],
 )

@@ -25,7 +25,7 @@ from trainer.embed.increments import (
     latest,
     merge,
 )
-from trainer.embed.output import EMBEDDED_SOURCES, RECORDINGS_FILE, Output, arguments_of
+from trainer.embed.output import EMBEDDED_SOURCES, INCOMPLETE, RECORDINGS_FILE, Output, arguments_of
 from trainer.embed.parquet import table_schema, to_batch
 from trainer.model.load import ExportedModel, open_model
 
@@ -57,6 +57,7 @@ def embed_recordings(
         Terminated: from `stop_if_terminated`; what was embedded before is saved.
     """
     found = find_recordings(inputs)
+    _check_apart(output, inputs, found.recordings.values())
     model = open_model(model_uri)
     directory = Output(output)
     arguments = arguments_of(model, {"input": list(inputs)})
@@ -147,6 +148,20 @@ def _list_sources(recordings: Mapping[str, str]) -> list[Source]:
         Source(name, recordings[name], file.bytes, file.modified_s, file.version)
         for name, file in files.items()
     ]
+
+
+def _check_apart(output: str, inputs: Sequence[str], uris: Iterable[str]) -> None:
+    """Refuse an output among the user's audio files, or audio files where ours are deleted."""
+    homes = {uri.rpartition("/")[0] or "." for uri in uris}
+    for directory in (*filter(storage.is_directory, inputs), *sorted(homes)):
+        if storage.is_within(directory, storage.join(output, INCOMPLETE)):
+            raise InputError(f"{directory!r} is deleted after the run; choose another --output")
+        is_theirs = directory in inputs or storage.is_within(directory, output)
+        if is_theirs and storage.is_within(output, directory):
+            raise InputError(
+                f"--output {output!r} is inside {directory!r}: the vectors would lie among the "
+                "audio files; choose another --output"
+            )
 
 
 def _check_in_common(output: str, before: Embedded, listed: Sequence[Source]) -> None:

@@ -236,6 +236,11 @@ def test_features_of_another_fingerprint_are_refused(
         (("--input", "no/such.wav"), "'no/such.wav' does not exist; check --input"),
         (("--input", "trainer"), "no audio files below 'trainer'; --input takes files"),
         (("--input", "x", "--partitions", "test"), "--partitions are those of --data"),
+        (
+            ("--input", "x", "--max-failure-rate", "2"),
+            "--max-failure-rate is a share, 0 to 1, not 2",
+        ),
+        (("--input", "s3://bucket/Music"), "unsupported storage 's3://bucket/Music'; give a path"),
         (("--data", "no/features"), "holds no finished features"),
     ],
 )

@@ -228,6 +228,22 @@ def test_nothing_in_common_is_refused(model: str, music: Path, tmp_path: Path) -
     assert set(pd.read_parquet(tmp_path / "out")["recording"]) == {"0.wav", "2.wav", "4.wav"}
 
 
+def test_the_output_is_not_among_the_audio_files(model: str, music: Path) -> None:
+    listed = sorted(music.rglob("*"))
+    for output, given in (
+        (music, music),
+        (music / "0/out", music),
+        (music / "0", music / "0/0.wav"),
+    ):
+        with pytest.raises(InputError, match="the vectors would lie among the audio files"):
+            embed(model, output, given)
+    assert sorted(music.rglob("*")) == listed
+    (music.parent / "out").mkdir()
+    shutil.move(music / "0", music.parent / "out/_incomplete")
+    with pytest.raises(InputError, match="_incomplete' is deleted after the run"):
+        embed(model, music.parent / "out", music.parent / "out/_incomplete")
+
+
 def test_many_failures_are_exit_1_and_few_are_not(
     model: str, music: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
