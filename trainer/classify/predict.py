@@ -5,6 +5,8 @@ import logging
 from collections.abc import Sequence
 from typing import TextIO
 
+from threadpoolctl import threadpool_limits
+
 from beam_features.schema.audio.files import RejectedRecording
 from dem.errors import JobError
 from trainer.classify.labeller import Labeller
@@ -33,7 +35,8 @@ def label_recordings(run: str, inputs: Sequence[str], output: TextIO) -> None:
     failed = 0
     for recording, uri in recordings.items():
         try:
-            sound = represent_recording(uri, labeller.spec, labeller.represent)
+            with threadpool_limits(1, "blas"):  # for products as small as the mel filters'
+                sound = represent_recording(uri, labeller.spec, labeller.represent)
         except RejectedRecording as why:
             _LOG.warning(f"failed: {uri}: {why.reason}: {why.detail}")
             failed += 1

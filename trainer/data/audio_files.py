@@ -1,7 +1,10 @@
 """Audio files to embed or to label: found, decoded and cut into tiles as in the feature job."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +27,7 @@ from dem.errors import InputError
 
 _TILES_PER_BATCH = 64  # bounds the memory of an encoder's activations
 
+T = TypeVar("T")
 Float16 = npt.NDArray[np.float16]
 Represent = Callable[[Float16], Float32]
 """From tiles ``[n, tile_frames, n_mels]`` to vectors ``[n, size]``."""
@@ -59,12 +63,10 @@ def represent_recording(uri: str, spec: FeatureSpec, represent: Represent) -> Re
         measured = Measured()
         with open_recording(uri, decoder) as (sound, _):
             blocks = tiles_of(samples_of(sound, spec, None, measured), spec)
-            batches = [
-                _represent_channels(tiles, spec, represent)
-                for tiles in _batches(blocks, _TILES_PER_BATCH)
-            ]
+            with closing(_ahead(_batches(blocks, _TILES_PER_BATCH))) as batches:
+                represented = [_represent_channels(tiles, spec, represent) for tiles in batches]
             vectors, audible = (
-                np.concatenate(parts, axis=1) for parts in zip(*batches, strict=True)
+                np.concatenate(parts, axis=1) for parts in zip(*represented, strict=True)
             )
             rate_hz = sound.sample_rate_hz
             seconds, digest = measured.frames / rate_hz, measured.samples_sha256(rate_hz)
@@ -85,6 +87,15 @@ def _batches(blocks: Iterable[Float32], n_tiles: int) -> Iterator[Float16]:
                 held = []
     if held:
         yield np.concatenate(held, axis=1)
+
+
+def _ahead(items: Iterator[T]) -> Generator[T, None, None]:
+    """Compute the next item in another thread while the last one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
 
 
 def _represent_channels(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from beam_features.schema.audio.files import RejectedRecording
 from beam_features.schema.feature_spec import FeatureSpec
@@ -204,11 +205,12 @@ def _embed_missing(
     if resumed:
         _LOG.info(f"{resumed} recordings were embedded by a run that was stopped")
     parts, n_done = [], 0
-    for part in embed_in_parts(directory, todo, embed, embed.schema):
-        parts.append(part)
-        n_done += len(part.sources)
-        if n_done < len(todo):
-            _LOG.info(f"{n_done} of {len(todo)} recordings")
+    with threadpool_limits(1, "blas"):  # for products as small as the mel filters', 2 take longer
+        for part in embed_in_parts(directory, todo, embed, embed.schema):
+            parts.append(part)
+            n_done += len(part.sources)
+            if n_done < len(todo):
+                _LOG.info(f"{n_done} of {len(todo)} recordings")
     return parts
 
 

@@ -44,7 +44,9 @@ class WaveformEncoder(tf.Module):  # type: ignore[misc]
         self._encoder_variables = [variable.value for variable in encoder.variables]  # to be saved
         tiles = tf.TensorSpec([None, *spec.tile_shape], tf.float32, name="log_mel")
         self.tiles = tf.function(self._embed_tiles, input_signature=[tiles])
-        self._embed = tf.function(self._embed_samples, input_signature=[WAVEFORM, _HOP_FRAMES])
+        self._embed: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]] = tf.function(
+            self._embed_samples, input_signature=[WAVEFORM, _HOP_FRAMES]
+        )
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def __call__(
