@@ -1,12 +1,10 @@
 """Any tree of audio files: its directories are the labels, each file is a context of its own."""
 
-from collections import Counter
-
 from beam_features.datasets.names import Notes, normalise
 from beam_features.datasets.split import draw_partitions
 from beam_features.recording import Listing, Recording, Rejection
 from beam_features.schema.audio.files import AUDIO_SUFFIXES
-from beam_features.schema.audio.tree import AudioTree, audio_below
+from beam_features.schema.audio.tree import audio_below
 from dem.errors import InputError
 
 
@@ -26,19 +24,13 @@ def list_recordings(root: str, label_depth: int | None = None) -> Listing:
         notes.add(tree.left_out)
     if not tree.uris:
         raise InputError(
-            f"no audio files below {root!r}{_but(tree)}; --input takes a directory "
+            f"no audio files below {root!r}{tree.unused}; --input takes a directory "
             f"with files such as {', '.join(AUDIO_SUFFIXES[:4])}"
         )
     skipped = tuple(Rejection(uri, "list", *why) for uri, why in tree.skipped.items())
     names = ((uri, uri[len(root) + 1 :]) for uri in tree.uris)
     recordings = (_recording(uri, name, _label(name, label_depth, notes)) for uri, name in names)
     return Listing(draw_partitions(recordings), skipped, notes.lines())
-
-
-def _but(tree: AudioTree) -> str:
-    counts = Counter(reason for reason, _ in tree.skipped.values())
-    but = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-    return (f" but {but}" if but else "") + (f"; {tree.left_out}" if tree.left_out else "")
 
 
 def _label(name: str, depth: int | None, notes: Notes) -> str | None:

@@ -113,10 +113,12 @@ class AudioInput:
     Attributes:
         recordings: URI by name, in order.
         skipped: reason and detail by URI of what looks like audio and is not used.
+        left_out: a line for each directory with files of other suffixes.
     """
 
     recordings: Mapping[str, str]
     skipped: Mapping[str, tuple[str, str]]
+    left_out: Sequence[str]
 
 
 def find_recordings(inputs: Sequence[str], argument: str = "--input") -> AudioInput:
@@ -133,6 +135,7 @@ def find_recordings(inputs: Sequence[str], argument: str = "--input") -> AudioIn
     """
     recordings: dict[str, str] = {}
     skipped: dict[str, tuple[str, str]] = {}
+    left_out = []
     for uri in inputs:
         _check_input(uri, argument)
         if not storage.is_directory(uri):
@@ -142,13 +145,14 @@ def find_recordings(inputs: Sequence[str], argument: str = "--input") -> AudioIn
         tree = audio_below(root)
         if not tree.uris:
             raise InputError(
-                f"no audio files below {root!r}; {argument} takes files, or directories with files "
-                f"such as {', '.join(AUDIO_SUFFIXES[:4])}"
+                f"no audio files below {root!r}{tree.unused}; {argument} takes files, or "
+                f"directories with files such as {', '.join(AUDIO_SUFFIXES[:4])}"
             )
         start = len(root) + 1 if len(inputs) == 1 else 0
         recordings |= {found[start:]: found for found in tree.uris}
         skipped |= tree.skipped
-    return AudioInput(recordings, skipped)
+        left_out += [f"{uri}: {tree.left_out}"] if tree.left_out else []
+    return AudioInput(recordings, skipped, left_out)
 
 
 def _check_input(uri: str, argument: str) -> None:

@@ -58,6 +58,8 @@ def embed_recordings(
         Terminated: from `stop_if_terminated`; what was embedded before is saved.
     """
     found = find_recordings(inputs)
+    for line in found.left_out:
+        _LOG.info(line)
     _check_apart(output, inputs, found.recordings.values())
     model = open_model(model_uri)
     directory = Output(output)

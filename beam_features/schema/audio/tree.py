@@ -39,6 +39,13 @@ class AudioTree:
             ", ".join(named)
         )
 
+    @property
+    def unused(self) -> str:
+        """What to say after that there is no audio file: what there is instead; or nothing."""
+        counts = Counter(reason for reason, _ in self.skipped.values())
+        but = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+        return (f" but {but}" if but else "") + (f"; {self.left_out}" if self.left_out else "")
+
 
 def audio_below(root: str) -> AudioTree:
     """List the files below `root`, without a slash at its end, that have an audio suffix.
