@@ -140,7 +140,7 @@ def test_what_cannot_be_read_is_told_and_the_others_are_labelled(
     [
         ("none", "x.wav", "model.json does not exist; give a directory that python -m trainer"),
         ("none-logistic", "no/such.wav", "'no/such.wav' does not exist; check FILE"),
-        ("none-logistic", "trainer", "no audio files below 'trainer'; FILE takes files"),
+        ("none-logistic", "trainer", "no audio files below 'trainer'; left out "),
     ],
 )
 def test_bad_input_is_exit_2(

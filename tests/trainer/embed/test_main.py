@@ -234,7 +234,7 @@ def test_features_of_another_fingerprint_are_refused(
     ("arguments", "message"),
     [
         (("--input", "no/such.wav"), "'no/such.wav' does not exist; check --input"),
-        (("--input", "trainer"), "no audio files below 'trainer'; --input takes files"),
+        (("--input", "trainer"), "no audio files below 'trainer'; left out "),
         (("--input", "x", "--partitions", "test"), "--partitions are those of --data"),
         (
             ("--input", "x", "--max-failure-rate", "2"),
