@@ -79,7 +79,9 @@ def find_audio(file: BinaryIO) -> Extent | None:
     if layout.audio not in found:
         return None
     extent = read_header(file, found)
-    return measured(extent, n_bytes, _follows(file, layout, n_bytes))
+    extent = measured(extent, n_bytes, _follows(file, layout, n_bytes))
+    # Of the others, libsndfile and ffmpeg heed the size.
+    return replace(extent, stop=extent.start + extent.held) if layout is _W64 else extent
 
 
 def _format_of(head: bytes) -> tuple[_Layout | None, Callable[[BinaryIO, _Chunks], Extent]]:

@@ -9,7 +9,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from beam_features.schema.audio import ffmpeg, libsndfile
-from beam_features.schema.audio.files import Audio, Float32, RejectedRecording
+from beam_features.schema.audio.files import Audio, BrokenFile, Float32, RejectedRecording
 from beam_features.schema.audio.signal import Measured, checked, joined, resampled, select_channels
 from beam_features.schema.feature_spec import FeatureSpec
 from dem import storage
@@ -63,6 +63,8 @@ def by_any_decoder(read: Callable[[Decoder], Iterator[T]]) -> Iterator[T]:
     """
     try:
         yield from read(libsndfile.open_audio)
+    except BrokenFile:
+        raise
     except RejectedRecording as rejection:
         if rejection.reason not in _OF_DECODERS or not ffmpeg.is_installed():
             raise

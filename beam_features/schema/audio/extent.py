@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
-from beam_features.schema.audio.files import RejectedRecording
+from beam_features.schema.audio.files import BrokenFile
 
 _PLACEHOLDER_SPAN = 4096  # writers of pipes take a header or an unfinished frame off the maximum
 _MAXIMA = (1 << 31, 1 << 32)
@@ -39,12 +39,19 @@ class Extent:
     field: SizeField | None = None
     codec: str = ""  # its name, if libsndfile is not known to decode it
     parts: int = 1  # blocks of audio in the file
+    stop: int | None = None  # position behind which nothing is of use
     is_mended: bool = False  # the header has another size, such as 0 in an unfinished file
 
     @property
     def frames(self) -> int | None:
         """Frames that the header promises, if the audio is not compressed."""
         return self.said // self.frame_bytes if self.frame_bytes else None
+
+    @property
+    def seconds(self) -> float:
+        """How long the header says the audio is, 0 if it does not."""
+        frames = self.frames if self.frames is not None else self.frames_said
+        return frames / self.rate_hz if self.rate_hz else 0.0
 
 
 def is_placeholder(size: int) -> bool:
@@ -84,28 +91,40 @@ def check(extent: Extent) -> None:
         return
     reason = "truncated" if extent.held < extent.said else "unknown_length"
     detail = f"the header says {extent.said} bytes of audio, {extent.held} follow"
-    raise RejectedRecording("decode", reason, detail)
+    raise BrokenFile(reason, detail)
 
 
 def mended(file: BinaryIO, extent: Extent) -> BinaryIO:
-    """Give the file, or a view of it in which the header has the true size of the audio."""
-    field = extent.field
-    file.seek(0)
+    """Give a view of a file in which the header has the true size of the audio.
+
+    Raises:
+        BrokenFile: the header is too long.
+    """
+    field, n_bytes = extent.field, extent.start + extent.said
     if field is None or not extent.is_mended:
         return file
     if extent.start > _LONGEST_HEAD:
         detail = f"the header says a wrong size, and has {extent.start} bytes itself"
-        raise RejectedRecording("decode", "unknown_length", detail)
+        raise BrokenFile("unknown_length", detail)
+    file.seek(0)
     head = file.read(extent.start)
     size = extent.said + field.extra
-    stop = extent.start + extent.said
     if head[:4] == b"RIFF" and size >= (1 << 32) - extent.start:
         head = _as_rf64(head, size)
     else:
         width = struct.calcsize(field.form)
         value = struct.pack(field.form, min(size, (1 << 8 * width) - 1))
         head = head[: field.position] + value + head[field.position + width :]
-    return cast(BinaryIO, io.BufferedReader(_View(file, head, extent.start, stop)))
+    return _view(file, head, extent.start, n_bytes)
+
+
+def up_to(file: BinaryIO, stop: int) -> BinaryIO:
+    """Give a view of a file up to a position, or the file if it ends there."""
+    return file if file.seek(0, 2) <= stop else _view(file, b"", 0, stop)
+
+
+def _view(file: BinaryIO, head: bytes, start: int, stop: int) -> BinaryIO:
+    return cast(BinaryIO, io.BufferedReader(_View(file, head, start, stop)))
 
 
 def _as_rf64(head: bytes, size: int) -> bytes:

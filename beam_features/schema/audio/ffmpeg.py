@@ -6,15 +6,15 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
 import numpy as np
 
-from beam_features.schema.audio import promise
-from beam_features.schema.audio.extent import mended
+from beam_features.schema.audio import mpeg
 from beam_features.schema.audio.files import Audio, Float32, RejectedRecording, check_rate
+from beam_features.schema.audio.promise import Promise, check_length, read_promise, view_of_audio
 from dem.errors import JobError
 
 _BLOCK_VALUES = 1 << 19  # over all channels
@@ -27,7 +27,9 @@ _CONTAINERS = (
 _CUT_OFF = ("partial file", "moov atom not found", "Truncat", "truncat", "ended prematurely")
 # Streams that follow one another begin at time 0 again; the samples are all there.
 _NO_DAMAGE = ("non monotonically increasing dts", "failed to create or replace stream")
-_LONGEST_DELAY = 4096  # frames that a codec adds, which the length in a header may count
+# Of MP3, it takes a tag between two files for a frame; `mpeg` knows what is none.
+_NO_DAMAGE_IN_MP3 = ("Header missing", "Error submitting packet to decoder: Invalid data")
+_LONGEST_DELAY = 2112  # frames that a codec adds, which the length in a header may count
 _LONGEST_LOG = 1 << 20  # bytes; a corrupt file gives a line per packet
 _ROUNDING_S = 0.02  # of the length that ffmpeg prints
 
@@ -61,33 +63,50 @@ def open_audio(file: BinaryIO) -> Iterator[Audio]:
             says it has.
         JobError: ffmpeg cannot be started.
     """
-    extent = promise.find_extent(file)
-    with tempfile.TemporaryFile() as copy, tempfile.TemporaryFile() as log:
-        source = file if extent is None else mended(file, extent)
-        source.seek(0)
-        shutil.copyfileobj(source, copy)
-        copy.flush()
-        said_s = promise.seconds(cast(BinaryIO, copy), extent)
+    with ExitStack() as stack:
+        copy, log = _copied(file, stack), stack.enter_context(tempfile.TemporaryFile())
+        said = read_promise(copy)
+        if (view := view_of_audio(copy, said)) is not copy:
+            copy = _copied(view, stack)
         process = _start(copy.fileno(), log)
+        stack.callback(_stop, process)
         assert process.stdout is not None
-        try:
-            header = process.stdout.read(_AU_HEADER.size)
-            if len(header) < _AU_HEADER.size:
-                process.wait()
-                raise _rejection(_Log.of(log), "not_audio")
-            _, offset, _, _, rate_hz, n_channels = _AU_HEADER.unpack(header)
-            process.stdout.read(offset - _AU_HEADER.size)  # the annotation
-            blocks = _read_blocks(process.stdout, n_channels)
-            yield Audio(check_rate(rate_hz), _checked(blocks, rate_hz, said_s, process, log))
-        finally:
-            process.kill()
-            process.communicate()
+        header = process.stdout.read(_AU_HEADER.size)
+        if len(header) < _AU_HEADER.size:
+            process.wait()
+            raise _rejection(_Log.of(log), "not_audio")
+        _, offset, _, _, rate_hz, n_channels = _AU_HEADER.unpack(header)
+        process.stdout.read(offset - _AU_HEADER.size)  # the annotation
+        blocks = _read_blocks(process.stdout, n_channels)
+        yield Audio(check_rate(rate_hz), _checked(blocks, rate_hz, said, process, log, copy))
+
+
+def _copied(file: BinaryIO, stack: ExitStack) -> BinaryIO:
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
+    stack.enter_context(copy)
+    file.seek(0)
+    shutil.copyfileobj(file, copy)
+    copy.flush()
+    return cast(BinaryIO, copy)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
 
 
 def _start(descriptor: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start ffmpeg, which writes float32 after an AU header with the rate and the channels."""
     program = find_program() or "ffmpeg"
-    source = ["-protocol_whitelist", "file", "-format_whitelist", _CONTAINERS]
+    # Without it, ffmpeg decodes what does not fit its checksum.
+    source = [
+        "-err_detect",
+        "crccheck",
+        "-protocol_whitelist",
+        "file",
+        "-format_whitelist",
+        _CONTAINERS,
+    ]
     # Where files were joined, timestamps begin again, which the writer would report as errors.
     target = ["-map", "0:a:0", "-af", "asetpts=N/SR/TB", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     quiet = ["-nostdin", "-hide_banner", "-nostats", "-v", "level+info"]
@@ -114,9 +133,10 @@ def _read_blocks(output: IO[bytes], n_channels: int) -> Iterator[Float32]:
 def _checked(
     blocks: Iterator[Float32],
     rate_hz: int,
-    said_s: float | None,
+    said: Promise,
     process: subprocess.Popen[bytes],
     log_file: IO[bytes],
+    copy: BinaryIO,
 ) -> Iterator[Float32]:
     """Yield the blocks, then compare their length with what the file says."""
     n_frames = 0
@@ -125,21 +145,23 @@ def _checked(
         yield block
     code = process.wait()
     log = _Log.of(log_file)
-    said_s = max(said_s or 0.0, log.duration_s)
-    tolerance_s = _LONGEST_DELAY / rate_hz + _ROUNDING_S
-    is_short = n_frames / rate_hz + tolerance_s < said_s
-    numbers = f"the file says {said_s:.2f} s, ffmpeg reads {n_frames / rate_hz:.2f} s"
+    stream = mpeg.walk(copy) if log.container == "mp3" else None
+    seconds = stream.said_s if stream else said.seconds
     if code or log.errors:
-        raise _rejection(log, "undecodable", f"; {numbers}" if is_short else "")
-    if is_short:
-        raise RejectedRecording("decode", "truncated", numbers)
+        read = f"; it reads {n_frames / rate_hz:.2f} of {max(seconds, log.duration_s):.2f} s"
+        raise _rejection(log, "undecodable", read if seconds or log.duration_s else "")
+    check_length(seconds, n_frames, rate_hz, "ffmpeg", mpeg.GAPLESS_DELAY if stream else 1)
+    if stream:
+        check_length(stream.seconds, n_frames, rate_hz, "ffmpeg", mpeg.DELAY)
+    check_length(log.duration_s - _ROUNDING_S, n_frames, rate_hz, "ffmpeg", _LONGEST_DELAY)
 
 
 @dataclass(frozen=True)
 class _Log:
-    """What ffmpeg printed: its errors, and how long the container says the audio is, or 0."""
+    """What ffmpeg printed: its errors, the container, how long that says the audio is, or 0."""
 
     errors: list[str]
+    container: str
     duration_s: float
 
     @classmethod
@@ -150,8 +172,11 @@ class _Log:
     @classmethod
     def parse(cls, text: str) -> "_Log":
         found = re.findall(r"^(?:\[[^]]*\] )*?\[(?:error|fatal|panic)\] (.+)$", text, re.MULTILINE)
-        errors = [line for line in found if not any(words in line for words in _NO_DAMAGE)]
-        return cls(errors, _duration_s(text.partition("Stream mapping:")[0]))
+        names = re.findall(r"^\[info\] Input #0, ([^,]+),", text, re.MULTILINE)
+        container = names[0] if names else ""
+        harmless = (*_NO_DAMAGE, *(_NO_DAMAGE_IN_MP3 if container == "mp3" else ()))
+        errors = [line for line in found if not any(words in line for words in harmless)]
+        return cls(errors, container, _duration_s(text.partition("Stream mapping:")[0]))
 
 
 def _duration_s(text: str) -> float:

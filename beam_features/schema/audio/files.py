@@ -25,6 +25,13 @@ class RejectedRecording(Exception):  # noqa: N818 - an outcome that the job coun
         self.stage, self.reason, self.detail = stage, reason, detail
 
 
+class BrokenFile(RejectedRecording):
+    """A recording whose bytes are not those of a whole file, whichever decoder reads it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__("decode", reason, detail)
+
+
 @dataclass(frozen=True)
 class Audio:
     """A recording that is being decoded: its rate, and blocks of samples ``[n, n_channels]``."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from beam_features.schema.audio.extent import Extent, SizeField, measured
-from beam_features.schema.audio.files import RejectedRecording
+from beam_features.schema.audio.files import BrokenFile
 from beam_features.schema.audio.tags import only_tags_follow
 
 _AU_SAMPLE_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # by encoding
@@ -57,7 +57,8 @@ def _nist(file: BinaryIO) -> Extent | None:
 
 def _of_header(file: BinaryIO, extent: Extent) -> Extent:
     n_bytes = file.seek(0, 2)
-    return measured(extent, n_bytes, lambda position: only_tags_follow(file, position, n_bytes))
+    extent = measured(extent, n_bytes, lambda position: only_tags_follow(file, position, n_bytes))
+    return replace(extent, stop=extent.start + extent.held)
 
 
 def _voc(file: BinaryIO, head: bytes) -> Extent:
@@ -73,14 +74,14 @@ def _voc(file: BinaryIO, head: bytes) -> Extent:
             break
         if kind in (_VOC_SILENCE, _VOC_REPEAT):
             detail = "a VOC file with blocks of silence or repetition"
-            raise RejectedRecording("decode", "unsupported_codec", detail)
+            raise BrokenFile("unsupported_codec", detail)
         position += 4
         if kind in _VOC_HEADER_BYTES:
             sound = _with_block(sound, block.ljust(16, b"\0"), size, n_bytes - position)
         position += size
     if position < n_bytes and not only_tags_follow(file, position, n_bytes):
         return replace(sound, held=sound.held + n_bytes - position)
-    return sound
+    return replace(sound, stop=position)
 
 
 def _with_block(sound: Extent, block: bytes, size: int, left: int) -> Extent:

@@ -8,15 +8,13 @@ from typing import BinaryIO
 
 import soundfile
 
-from beam_features.schema.audio import flac, mpeg, ogg, promise
-from beam_features.schema.audio.extent import Extent, mended
+from beam_features.schema.audio import flac, mpeg
+from beam_features.schema.audio.extent import Extent
 from beam_features.schema.audio.files import Audio, Float32, RejectedRecording, check_rate
-from beam_features.schema.audio.tags import without_tags
+from beam_features.schema.audio.promise import Promise, check_length, read_promise, view_of_audio
 
 _BLOCK_VALUES = 1 << 19  # over all channels: 2 MiB, which bounds the memory and fits the cache
-_MPEG_BLOCK_VALUES = 1 << 12  # so few that the file position shows how much was decoded
-_UNREAD_BYTES = 1 << 13  # more than such a block or a tag at the end of the file
-_READ_AHEAD_BYTES = 1 << 17  # more than libsndfile reads before it needs it, and than an Ogg page
+_READ_AHEAD_BYTES = 1 << 17  # more than libsndfile reads before it needs it
 _LOOK_AHEAD_BYTES = 1 << 24  # covers the tags and the picture between two files
 _NO_LENGTH = 1 << 62  # libsndfile reports more for a FLAC that was written to a pipe
 _FORMATS = (  # those whose length is checked
@@ -43,7 +41,6 @@ _REASONS = {
     "unimplemented format": "unsupported_codec",
     "unsupported encoding": "unsupported_codec",
 }
-_SEVERAL_OGG = "several Ogg streams follow one another"
 _INSTALL = "install ffmpeg, or the extra `ffmpeg`, to read it"
 
 
@@ -58,27 +55,24 @@ def open_audio(file: BinaryIO) -> Iterator[Audio]:
     head = file.read(16)
     if not head:
         raise RejectedRecording("decode", "empty", "the file has 0 bytes")
-    extent = promise.find_extent(file)
-    if extent is not None and extent.parts > 1:
-        detail = f"the file has {extent.parts} blocks of audio; {_INSTALL}"
+    said = read_promise(file)
+    if said.parts > 1:
+        detail = f"the file has {said.parts} parts, of which libsndfile reads the first; {_INSTALL}"
         raise RejectedRecording("decode", "unknown_length", detail)
-    if extent is not None:
-        file = mended(file, extent)
+    file = view_of_audio(file, said)
     file.seek(0)
     source = _Source(file)
     try:
         sound = _Forward(source)
     except soundfile.SoundFileError as error:
         source.check()
-        raise _refusal(error, head, extent) from error
+        raise _refusal(error, head, said.extent) from error
     with sound:
         source.check()
         if sound.format not in _FORMATS:
             detail = f"files of the format {sound.format} are not supported"
             raise RejectedRecording("decode", "unsupported_codec", detail)
-        if _lacks_end(sound.extra_info):
-            raise _without_end(file)
-        blocks = _checked(_read_blocks(sound, source), sound, source, extent)
+        blocks = _checked(_read_blocks(sound, source), sound, source, said)
         yield Audio(check_rate(sound.samplerate), blocks)
 
 
@@ -139,8 +133,7 @@ class _Source:
 
 def _read_blocks(sound: soundfile.SoundFile, source: _Source) -> Iterator[Float32]:
     """Read as much as libsndfile says there is."""
-    values = _MPEG_BLOCK_VALUES if _is_mpeg(sound) else _BLOCK_VALUES
-    frames_per_block = max(1, values // sound.channels)
+    frames_per_block = max(1, _BLOCK_VALUES // sound.channels)
     # Behind the last frame of a FLAC, libFLAC takes a tag for a frame that it lost.
     limit = _NO_LENGTH if _is_estimate(sound) else sound.frames
     n_frames = 0
@@ -159,23 +152,22 @@ def _read_blocks(sound: soundfile.SoundFile, source: _Source) -> Iterator[Float3
 
 
 def _checked(
-    blocks: Iterator[Float32], sound: soundfile.SoundFile, source: _Source, extent: Extent | None
+    blocks: Iterator[Float32], sound: soundfile.SoundFile, source: _Source, said: Promise
 ) -> Iterator[Float32]:
     """Yield the blocks, then check that they are all that the file says and holds."""
     n_frames = 0
     for block in blocks:
         n_frames += len(block)
         yield block
-    promised = sound.frames if sound.frames < _NO_LENGTH and not _is_estimate(sound) else 0
-    if extent is not None:
-        promised = max(promised, extent.frames or 0)
-    if n_frames < promised:
-        detail = f"the header says {promised} frames, the file holds {n_frames}"
+    if not _is_estimate(sound) and n_frames < sound.frames < _NO_LENGTH:
+        detail = f"the header says {sound.frames} frames, the file holds {n_frames}"
         raise RejectedRecording("decode", "truncated", detail)
-    if _is_estimate(sound):
-        _check_all_was_read(sound, source.file, n_frames)
-    elif more := _what_follows(sound, source.file):
-        raise RejectedRecording("decode", "unknown_length", f"{more}; {_INSTALL}")
+    check_length(said.seconds, n_frames, sound.samplerate, "libsndfile")
+    if _is_mpeg(sound):
+        _check_mpeg(source.file, n_frames, sound.samplerate)
+    if sound.format == "FLAC" and _flac_goes_on(source.file):
+        detail = f"frames of FLAC follow the last one that the header says; {_INSTALL}"
+        raise RejectedRecording("decode", "unknown_length", detail)
 
 
 def _is_mpeg(sound: soundfile.SoundFile) -> bool:
@@ -187,31 +179,29 @@ def _is_estimate(sound: soundfile.SoundFile) -> bool:
     return _is_mpeg(sound) and "bitrate mode   : variable" not in sound.extra_info
 
 
-def _what_follows(sound: soundfile.SoundFile, file: BinaryIO) -> str | None:
-    """Say what audio there is behind the position at which libsndfile stopped."""
-    position = file.tell()
-    if sound.format == "MP3" and mpeg.has_frames(without_tags(file.read(_LOOK_AHEAD_BYTES))):
-        return "frames of MP3 follow the last one that the header says"
-    if sound.format == "OGG":
-        start = 0 if position < 2 * _READ_AHEAD_BYTES else position - _READ_AHEAD_BYTES
-        if len(ogg.streams(ogg.pages(file, start))) > (start == 0):
-            return _SEVERAL_OGG
-    if sound.format == "FLAC" and (info := flac.stream_info(file)) and info.n_frames:
-        file.seek(max(1, position - _READ_AHEAD_BYTES))
-        if flac.goes_on(file.read(_LOOK_AHEAD_BYTES), info):
-            return "frames of FLAC follow the last one that the header says"
-    return None
-
-
-def _check_all_was_read(sound: soundfile.SoundFile, file: BinaryIO, n_frames: int) -> None:
-    """Reject a file in which libsndfile stops at its estimate although more bytes follow."""
-    position, size = file.tell(), file.seek(0, 2)
-    if n_frames == sound.frames and size - position > _UNREAD_BYTES:
+def _check_mpeg(file: BinaryIO, n_frames: int, rate_hz: int) -> None:
+    """Compare with the frames that are there: libsndfile stops at the length that it expects."""
+    stream = mpeg.walk(file)
+    read_s = (n_frames + mpeg.DELAY) / rate_hz
+    if len(stream.kinds) > 1:
+        detail = f"rate or channels change within the MPEG audio; {_INSTALL}"
+        raise RejectedRecording("decode", "unknown_length", detail)
+    if read_s < stream.seconds:
         detail = (
-            f"MP3 of variable bit rate without a Xing header: libsndfile reads {position} of "
-            f"{size} bytes; {_INSTALL}"
+            f"the file has MPEG audio of {stream.seconds:.3f} s, libsndfile reads "
+            f"{n_frames / rate_hz:.3f} s; {_INSTALL}"
         )
         raise RejectedRecording("decode", "unknown_length", detail)
+
+
+def _flac_goes_on(file: BinaryIO) -> bool:
+    """Whether frames follow the position at which libsndfile stopped."""
+    position = file.tell()
+    info = flac.stream_info(file)
+    if info is None or not info.n_frames:
+        return False
+    file.seek(max(1, position - _READ_AHEAD_BYTES))
+    return flac.goes_on(file.read(_LOOK_AHEAD_BYTES), info)
 
 
 def _refusal(
@@ -248,16 +238,3 @@ def _is_unknown(error: soundfile.SoundFileError) -> bool:
 
 def _text(error: soundfile.SoundFileError) -> str:
     return str(getattr(error, "error_string", error))
-
-
-def _lacks_end(log: str) -> bool:
-    """Whether libsndfile found that the last Ogg page is cut or not marked as the last."""
-    return "lacks an end-of-stream bit" in log or "Junk after the last page" in log
-
-
-def _without_end(file: BinaryIO) -> RejectedRecording:
-    """Tell an Ogg file that lacks its end from several in one."""
-    if len(ogg.streams(ogg.pages(file))) > 1:
-        return RejectedRecording("decode", "unknown_length", f"{_SEVERAL_OGG}; {_INSTALL}")
-    detail = "the last Ogg page is not the end of the stream"
-    return RejectedRecording("decode", "truncated", detail)

@@ -1,13 +1,18 @@
 """The pages of an Ogg file: streams that follow one another, and how long each says it is."""
 
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from beam_features.schema.audio.files import BrokenFile
+from beam_features.schema.audio.tags import only_tags_follow
+
 _HEADER = struct.Struct("<4sBBqIIIB")  # the last: its number of segments
 _FIRST, _LAST = 2, 4  # flags
-_LONGEST_PAGE = 27 + 255 + 255 * 255
+_MARK = b"OggS"
+_REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _OPUS_RATE_HZ = 48_000
 
 
@@ -15,8 +20,6 @@ _OPUS_RATE_HZ = 48_000
 class Page:
     """A page of a logical stream, and the bytes that its content begins with."""
 
-    start: int
-    end: int
     flags: int
     granule: int  # frames up to here; -1: no packet ends on it
     serial: int
@@ -52,38 +55,49 @@ class Stream:
 def is_ogg(file: BinaryIO) -> bool:
     """Whether a file begins with an Ogg page."""
     file.seek(0)
-    return file.read(4) == b"OggS"
+    return file.read(4) == _MARK
 
 
-def pages(file: BinaryIO, position: int = 0) -> Iterator[Page]:
-    """Walk the pages from a position on, over what is no page, up to one that is cut."""
-    n_bytes = file.seek(0, 2)
-    while (found := _find(file, position, n_bytes)) is not None:
-        file.seek(found)
-        header = file.read(_HEADER.size)
-        if len(header) < _HEADER.size:
-            return
-        _, _, flags, granule, serial, _, _, segments = _HEADER.unpack(header)
-        lengths = file.read(segments)
-        position = found + _HEADER.size + segments + sum(lengths)
-        if position > n_bytes:
-            return
-        beginning = file.read(min(64, sum(lengths))) if flags & _FIRST else b""
-        yield Page(found, position, flags, granule, serial, beginning)
+def pages(file: BinaryIO) -> Iterator[Page]:
+    """Walk all pages.
 
-
-def _find(file: BinaryIO, position: int, n_bytes: int) -> int | None:
-    """Find the next page; the one at `position` costs no search."""
+    Raises:
+        BrokenFile: a page is cut, corrupt or missing: decoders leave it out.
+    """
+    n_bytes, position = file.seek(0, 2), 0
+    numbers: dict[int, int] = {}
     while position < n_bytes:
         file.seek(position)
-        block = file.read(4)
-        if block == b"OggS":
-            return position
-        block += file.read(_LONGEST_PAGE)
-        if (at := block.find(b"OggS")) >= 0:
-            return position + at
-        position += max(1, len(block) - 3)
-    return None
+        header = file.read(_HEADER.size)
+        if header[:4] != _MARK:
+            if only_tags_follow(file, position, n_bytes):
+                return
+            raise BrokenFile("undecodable", f"no Ogg page at byte {position}")
+        _, _, flags, granule, serial, number, _, segments = _HEADER.unpack(
+            header.ljust(_HEADER.size, b"\0")
+        )
+        lengths = file.read(segments)
+        page = header + lengths + file.read(sum(lengths))
+        if len(page) < (length := _HEADER.size + segments + sum(lengths)):
+            detail = f"the Ogg page at byte {position} has {len(page)} of {length} bytes"
+            raise BrokenFile("truncated", detail)
+        is_next = flags & _FIRST or number == numbers.get(serial, number - 1) + 1
+        if not is_next or not _is_intact(page):
+            detail = f"the Ogg page at byte {position} is corrupt, or the one before is missing"
+            raise BrokenFile("undecodable", detail)
+        numbers[serial] = number
+        position += length
+        yield Page(flags, granule, serial, page[_HEADER.size + segments :][:64])
+
+
+def _is_intact(page: bytes) -> bool:
+    """Whether the checksum of a page is right: a CRC-32 from the highest bit to the lowest.
+
+    zlib has the same polynomial from the lowest bit on, and inverts at both ends.
+    """
+    cleared = page[:22] + bytes(4) + page[26:]
+    crc = zlib.crc32(cleared.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return crc.to_bytes(4, "big").translate(_REVERSED_BITS) == page[22:26]
 
 
 def streams(walk: Iterable[Page]) -> list[Stream]:

@@ -1,9 +1,11 @@
-"""Tags before and behind the audio of a file: ID3, APE, Lyrics3. Pure functions of bytes."""
+"""Tags before and behind the audio of a file: ID3, APE and Lyrics3."""
 
 from typing import BinaryIO
 
 _LONGEST_TAGS = 1 << 24  # bytes; a picture is in them
 _LONGEST_PADDING = 1 << 16  # bytes of zeros; more may be silence that was recorded
+_APE = b"APETAGEX"
+_TAIL_BYTES = 227  # in which the last tag shows what it is
 
 
 def length_of_id3(head: bytes) -> int:
@@ -16,6 +18,32 @@ def length_of_id3(head: bytes) -> int:
     return 10 + size + (10 if head[5] & 0x10 else 0)  # a footer
 
 
+def length_of_tag(data: bytes) -> int:
+    """Give the bytes of the tag that `data` begins with, 0 if there is none."""
+    if data[:4] == b"TAG+":
+        return 227
+    if data[:3] == b"TAG":  # ID3v1
+        return 128
+    if data[:8] == _APE and len(data) >= 32:
+        is_header = data[23] & 0x20
+        return 32 + (int.from_bytes(data[12:16], "little") if is_header else 0)
+    return length_of_id3(data)
+
+
+def length_of_last_tag(data: bytes) -> int:
+    """Give the bytes of the tag that `data` ends with, 0 if there is none."""
+    if data[-128:-125] == b"TAG":  # ID3v1
+        return 128
+    if data[-227:-223] == b"TAG+":
+        return 227
+    if data[-32:-24] == _APE:
+        has_header = data[-9] & 0x80
+        return max(32, int.from_bytes(data[-20:-16], "little") + (32 if has_header else 0))
+    if data[-9:] == b"LYRICS200" and data[-15:-9].isdigit():
+        return 15 + int(data[-15:-9])
+    return 0
+
+
 def start_of_audio(file: BinaryIO) -> int:
     """Give the position behind the ID3v2 tags at the beginning of a file."""
     position = 0
@@ -24,6 +52,21 @@ def start_of_audio(file: BinaryIO) -> int:
         if not (length := length_of_id3(file.read(10))):
             return position
         position += length
+
+
+def end_of_audio(file: BinaryIO) -> int:
+    """Give the position before the tags at the end of a file."""
+    position = file.seek(0, 2)
+    while True:
+        file.seek(max(0, position - _TAIL_BYTES))
+        tail = file.read(min(position, _TAIL_BYTES))
+        length = length_of_last_tag(tail)
+        if not 0 < length < position:
+            return position
+        if tail[-32:-24] == _APE:  # some have a footer alone
+            file.seek(position - length)
+            length = length if file.read(8) == _APE or not tail[-9] & 0x80 else 32
+        position -= length
 
 
 def only_tags_follow(file: BinaryIO, position: int, end: int) -> bool:
@@ -35,24 +78,14 @@ def only_tags_follow(file: BinaryIO, position: int, end: int) -> bool:
 
 
 def without_tags(data: bytes) -> bytes:
-    """Strip all tags and zeros from what follows the audio."""
+    """Strip all tags, and zeros, from what follows the audio."""
+    padding = _LONGEST_PADDING
     while True:
-        rest = _without_last(data)[length_of_id3(data[:10]) :]
+        rest = data[length_of_tag(data[:32]) :]
+        rest = rest[: max(0, len(rest) - length_of_last_tag(rest[-_TAIL_BYTES:]))]
         if len(rest) == len(data):
-            return b"" if len(data) <= _LONGEST_PADDING and not data.strip(b"\0") else data
+            rest = data.rstrip(b"\0")
+            padding -= len(data) - len(rest)
+            if len(rest) == len(data) or padding < 0:
+                return data
         data = rest
-
-
-def _without_last(data: bytes) -> bytes:
-    """Strip the tag that the bytes end with."""
-    if data[-128:-125] == b"TAG":  # ID3v1
-        return data[:-128]
-    if data[-227:-223] == b"TAG+":
-        return data[:-227]
-    if data[-32:-24] == b"APETAGEX":
-        has_header = data[-9] & 0x80
-        size = int.from_bytes(data[-20:-16], "little") + (32 if has_header else 0)
-        return data[: max(0, len(data) - max(size, 32))]
-    if data.endswith(b"LYRICS200") and data[-15:-9].isdigit():
-        return data[: max(0, len(data) - 15 - int(data[-15:-9]))]
-    return data

@@ -1,6 +1,8 @@
 """Files whose header, bytes and decoder disagree: read whole, or rejected with both numbers."""
 
+import re
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -154,11 +156,13 @@ def test_chained_ogg(write, request, ffmpeg, subtype, rate_hz):
     path = write("a.ogg", b"".join(parts))
     assert 0 <= length(path) - 8 * rate_hz < 2048
     path.write_bytes(b"".join(parts)[:-500])
-    assert rejected(path) == ("truncated", "the last Ogg page is not the end of the stream")
+    reason, detail = rejected(path)
+    assert reason == "truncated"
+    assert re.fullmatch(r"the Ogg page at byte \d+ has \d+ of \d+ bytes", detail)
     request.getfixturevalue("no_ffmpeg")
     reason, detail = rejected(write("b.ogg", b"".join(parts)))
     assert reason == "unknown_length"
-    assert detail.startswith("several Ogg streams follow one another; install ffmpeg")
+    assert detail.startswith("the file has 2 parts, of which libsndfile reads the first; install")
 
 
 # Suffixes
@@ -186,15 +190,14 @@ OPTIONS = {  # how ffmpeg encodes what is not the default for a suffix
 def silent_ape(n_frames: int, rate_hz: int) -> bytes:
     """Monkey's Audio of silence, which needs no encoder: each block says that it is silent."""
     block = 73728
-    n_blocks = -(-n_frames // block)
-    descriptor = struct.pack("<4sHH7I16x", b"MAC ", 3990, 0, *(52, 24, 4 * n_blocks, 0, 0, 0, 0))
-    header = struct.pack(
-        *("<HHIIIHHI", 1000, 0, block, n_frames - (n_blocks - 1) * block),
-        *(n_blocks, 16, 1, rate_hz),
-    )
-    first = 52 + 24 + 4 * n_blocks
-    table = b"".join(struct.pack("<I", first + 12 * index) for index in range(n_blocks))
-    return descriptor + header + table + n_blocks * struct.pack("<III", 0x80000000, 1, 0)
+    counts = [block] * (n_frames // block) + [n_frames % block]
+    sizes = (52, 24, 4 * len(counts), 0, 12 * len(counts), 0, 0)
+    descriptor = struct.pack("<4sHH7I16x", b"MAC ", 3990, 0, *sizes)
+    header = struct.pack("<HHIIIHHI", 1000, 0, block, counts[-1], len(counts), 16, 1, rate_hz)
+    starts = [52 + 24 + 4 * len(counts) + 12 * index for index in range(len(counts))]
+    checksums = [zlib.crc32(bytes(2 * count)) >> 1 | 1 << 31 for count in counts]
+    blocks = [struct.pack("<III", checksum, 1, 0) for checksum in checksums]
+    return b"".join([descriptor, header, struct.pack(f"<{len(starts)}I", *starts), *blocks])
 
 
 @pytest.mark.parametrize("suffix", AUDIO_SUFFIXES)
@@ -211,6 +214,5 @@ def test_every_suffix_is_read_whole(convert, write, suffix):
         suffix, rate_hz
     )
     assert -0.05 < seconds - 3.0 < 0.12
-    if suffix not in (".ape", ".mp2", ".mpga"):
-        half = write(f"half{suffix}", data[: len(data) // 2 - 1])
-        assert rejected(half)[0] in ("truncated", "undecodable")
+    half = write(f"half{suffix}", data[: len(data) // 2 - 1])
+    assert rejected(half)[0] in ("truncated", "undecodable")
