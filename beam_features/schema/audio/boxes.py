@@ -17,7 +17,7 @@ _BOXES = (  # outermost ones of MPEG-4
     *(b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"pnot", b"udta", b"meta"),
     *(b"moof", b"mfra", b"sidx", b"styp", b"emsg", b"prft", b"ssix", b"pdin", b"junk"),
 )
-_MOST_OBJECTS = 1_000_000
+_MOST_BOXES = 1_000_000  # of the smallest size, a large file would take minutes
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,11 @@ class _Object:
     size: int  # with its header
 
 
-def check(file: BinaryIO) -> None:
+def check(file: BinaryIO) -> str | None:
     """Reject a file whose last object is cut, or that consists of several files.
+
+    Returns:
+        The name of the format, None if it is another.
 
     Raises:
         BrokenFile: with the numbers of bytes, or of files.
@@ -43,7 +46,7 @@ def check(file: BinaryIO) -> None:
     elif head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         walk, first, name = _mpeg4(file, n_bytes), b"moov", "MPEG-4"
     else:
-        return
+        return None
     n_files = 0
     for one in walk:
         n_files += one.name == first
@@ -56,11 +59,14 @@ def check(file: BinaryIO) -> None:
     if n_files > 1:
         detail = f"{n_files} {name} files were joined, of which decoders read the first"
         raise BrokenFile("unknown_length", detail)
+    return name
 
 
 def _mpeg4(file: BinaryIO, n_bytes: int) -> Iterator[_Object]:
     position = 0
-    for _ in range(_MOST_OBJECTS):
+    for _ in range(_MOST_BOXES):
+        if position >= n_bytes:
+            return
         file.seek(position)
         header = file.read(16)
         size, name = int.from_bytes(header[:4], "big"), header[4:8]

@@ -100,8 +100,10 @@ def _format_of(head: bytes) -> tuple[_Layout | None, Callable[[BinaryIO, _Chunks
 def _chunks(file: BinaryIO, layout: _Layout, position: int, end: int) -> Iterator[_Chunk]:
     """Walk chunks up to what is none; the last may say that it is longer than the file."""
     for _ in range(_MOST_CHUNKS):
+        if position > end:
+            return
         file.seek(position)
-        header = file.read(min(layout.header_bytes, max(0, end - position)))
+        header = file.read(min(layout.header_bytes, end - position))
         name = header[:4]
         if len(header) < layout.header_bytes or not _is_name(name):
             return

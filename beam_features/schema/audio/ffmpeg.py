@@ -1,5 +1,6 @@
 """The fallback decoder: the ``ffmpeg`` program, or that of the package imageio-ffmpeg."""
 
+import itertools
 import re
 import shutil
 import struct
@@ -30,7 +31,8 @@ _NO_DAMAGE = ("non monotonically increasing dts", "failed to create or replace s
 # Of MP3, it takes a tag between two files for a frame; `mpeg` knows what is none.
 _NO_DAMAGE_IN_MP3 = ("Header missing", "Error submitting packet to decoder: Invalid data")
 _LONGEST_DELAY = 2112  # frames that a codec adds, which the length in a header may count
-_LONGEST_LOG = 1 << 20  # bytes; a corrupt file gives a line per packet
+_ERROR = re.compile(r"(?:\[[^]]*\] )*?\[(?:error|fatal|panic)\] (.+)")
+_MOST_ERRORS = 100
 _ROUNDING_S = 0.02  # of the length that ffmpeg prints
 
 
@@ -166,17 +168,17 @@ class _Log:
 
     @classmethod
     def of(cls, file: IO[bytes]) -> "_Log":
+        """Read what was printed; a corrupt file gives a line per packet."""
         file.seek(0)
-        return cls.parse(file.read(_LONGEST_LOG).decode(errors="replace"))
-
-    @classmethod
-    def parse(cls, text: str) -> "_Log":
-        found = re.findall(r"^(?:\[[^]]*\] )*?\[(?:error|fatal|panic)\] (.+)$", text, re.MULTILINE)
-        names = re.findall(r"^\[info\] Input #0, ([^,]+),", text, re.MULTILINE)
+        lines = (line.decode(errors="replace") for line in file)
+        head = "".join(itertools.takewhile(lambda line: "Stream mapping:" not in line, lines))
+        names = re.findall(r"^\[info\] Input #0, ([^,]+),", head, re.MULTILINE)
         container = names[0] if names else ""
         harmless = (*_NO_DAMAGE, *(_NO_DAMAGE_IN_MP3 if container == "mp3" else ()))
-        errors = [line for line in found if not any(words in line for words in harmless)]
-        return cls(errors, container, _duration_s(text.partition("Stream mapping:")[0]))
+        found = (_ERROR.match(line) for line in itertools.chain(head.splitlines(), lines))
+        errors = (error[1] for error in found if error)
+        serious = (error for error in errors if not any(words in error for words in harmless))
+        return cls(list(itertools.islice(serious, _MOST_ERRORS)), container, _duration_s(head))
 
 
 def _duration_s(text: str) -> float:

@@ -7,7 +7,7 @@ recording begins. What they return is compared with this.
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from beam_features.schema.audio import blocks, boxes, chunks, flac, headers, ogg
+from beam_features.schema.audio import blocks, boxes, chunks, flac, headers, ogg, tracks
 from beam_features.schema.audio.extent import Extent, check, mended, up_to
 from beam_features.schema.audio.files import BrokenFile, RejectedRecording
 from beam_features.schema.audio.tags import end_of_audio
@@ -35,9 +35,9 @@ def read_promise(file: BinaryIO) -> Promise:
         return Promise(extent.seconds, extent, extent.parts)
     if ogg.is_ogg(file):
         return _of_ogg(file)
-    boxes.check(file)
-    info = flac.stream_info(file)
-    return Promise(info.n_frames / info.rate_hz if info and info.rate_hz else 0.0)
+    if info := flac.stream_info(file):
+        return Promise(info.n_frames / info.rate_hz if info.rate_hz else 0.0)
+    return Promise(tracks.seconds(file) if boxes.check(file) == "MPEG-4" else 0.0)
 
 
 def _of_ogg(file: BinaryIO) -> Promise:

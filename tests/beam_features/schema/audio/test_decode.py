@@ -214,5 +214,6 @@ def test_every_suffix_is_read_whole(convert, write, suffix):
         suffix, rate_hz
     )
     assert -0.05 < seconds - 3.0 < 0.12
-    half = write(f"half{suffix}", data[: len(data) // 2 - 1])
+    kept = len(data) - 8 if suffix == ".ape" else len(data) // 2 - 1
+    half = write(f"half{suffix}", data[:kept])
     assert rejected(half)[0] in ("truncated", "undecodable")
