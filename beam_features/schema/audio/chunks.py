@@ -79,7 +79,7 @@ def find_audio(file: BinaryIO) -> Extent | None:
     if layout.audio not in found:
         return None
     extent = read_header(file, found)
-    extent = measured(extent, n_bytes, _follows(file, layout, n_bytes))
+    extent = measured(extent, n_bytes, _follows(file, layout, extent.start, n_bytes))
     # Of the others, libsndfile and ffmpeg heed the size.
     return replace(extent, stop=extent.start + extent.held) if layout is _W64 else extent
 
@@ -118,8 +118,8 @@ def _is_name(name: bytes) -> bool:
     return name.isascii() and name.decode().isprintable()
 
 
-def _follows(file: BinaryIO, layout: _Layout, end: int) -> Callable[[int], bool]:
-    """Give the test whether nothing but chunks and tags follow a position."""
+def _follows(file: BinaryIO, layout: _Layout, start: int, end: int) -> Callable[[int], bool]:
+    """Give the test whether nothing but chunks and tags follow a position, padded or not."""
 
     def follow(position: int) -> bool:
         for chunk in _chunks(file, layout, position, end):
@@ -130,7 +130,10 @@ def _follows(file: BinaryIO, layout: _Layout, end: int) -> Callable[[int], bool]
             position = chunk.end + -chunk.size % layout.align
         return end - position < layout.header_bytes or only_tags_follow(file, position, end)
 
-    return lambda position: any(follow(position + pad) for pad in range(layout.align))
+    def padded_or_not(position: int) -> bool:
+        return follow(position) or follow(position + (start - position) % layout.align)
+
+    return padded_or_not
 
 
 def _wav(file: BinaryIO, found: _Chunks, order: str = "<") -> Extent:

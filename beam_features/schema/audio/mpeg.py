@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from beam_features.schema.audio.files import BrokenFile
-from beam_features.schema.audio.tags import length_of_tag, start_of_audio, without_tags
+from beam_features.schema.audio.tags import (
+    end_of_audio,
+    length_of_tag,
+    start_of_audio,
+    without_tags,
+)
 
 _SYNC = re.compile(rb"\xff[\xe2-\xff]")
 _HEADER = re.compile(b"Xing|Info|VBRI")
@@ -52,7 +57,7 @@ def walk(file: BinaryIO) -> Stream:
     Raises:
         BrokenFile: the last frame is cut, or bytes between two are no frame.
     """
-    n_bytes, position = file.seek(0, 2), _first_frame(file)
+    n_bytes, position = end_of_audio(file), _first_frame(file)
     file.seek(position)
     silent_s, said_s = _header_of(file.read(_LONGEST_FRAME))
     seconds, kinds = -silent_s, set()

@@ -78,14 +78,10 @@ def only_tags_follow(file: BinaryIO, position: int, end: int) -> bool:
 
 
 def without_tags(data: bytes) -> bytes:
-    """Strip all tags, and zeros, from what follows the audio."""
-    padding = _LONGEST_PADDING
+    """Strip all tags, or zeros, from what follows the audio."""
     while True:
         rest = data[length_of_tag(data[:32]) :]
         rest = rest[: max(0, len(rest) - length_of_last_tag(rest[-_TAIL_BYTES:]))]
         if len(rest) == len(data):
-            rest = data.rstrip(b"\0")
-            padding -= len(data) - len(rest)
-            if len(rest) == len(data) or padding < 0:
-                return data
+            return data if len(data) > _LONGEST_PADDING else data.lstrip(b"\0")
         data = rest

@@ -1,0 +1,52 @@
+"""Pages of real Ogg files."""
+
+import io
+import re
+
+import pytest
+
+from beam_features.schema.audio import ogg
+from beam_features.schema.audio.files import BrokenFile
+from tests.beam_features.encoded import RATE_HZ, encode, noisy_tone
+
+WHOLE = encode(noisy_tone(), "OGG", "VORBIS")
+STARTS = [found.start() for found in re.finditer(b"OggS", WHOLE)]
+
+
+def streams(data: bytes) -> list[ogg.Stream]:
+    return ogg.streams(ogg.pages(io.BytesIO(data)))
+
+
+def test_a_stream():
+    (stream,) = streams(WHOLE)
+    assert (stream.rate_hz, stream.end, stream.is_complete) == (RATE_HZ, 6 * RATE_HZ, True)
+    assert 4.0 < stream.seconds <= 6.0
+
+
+def test_streams_that_follow_one_another():
+    opus = encode(noisy_tone(3.0, 48_000), "OGG", "OPUS", 48_000)
+    assert [stream.rate_hz for stream in streams(WHOLE + opus + WHOLE)] == [16_000, 48_000, 16_000]
+
+
+def test_a_part_without_its_end():
+    (stream,) = streams(WHOLE[: STARTS[-1]])
+    assert not stream.is_complete
+
+
+def test_tags_may_follow():
+    assert len(streams(WHOLE + b"TAG" + bytes(125))) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (WHOLE[:-10], r"truncated: the Ogg page at byte \d+ has \d+ of \d+ bytes"),
+        (WHOLE[: STARTS[-1]] + b"junk" + WHOLE[STARTS[-1] :], "undecodable: no Ogg page at byte"),
+        (WHOLE[: STARTS[-2]] + WHOLE[STARTS[-1] :], "is corrupt, or the one before is missing"),
+        (WHOLE[:-1] + bytes([WHOLE[-1] ^ 1]), "is corrupt, or the one before is missing"),
+    ],
+    ids=["cut", "junk", "a page is missing", "a bit is flipped"],
+)
+def test_damage(data, why):
+    with pytest.raises(BrokenFile, match=why):
+        streams(data)
