@@ -52,6 +52,14 @@ class FinishedShard:
         """
         return _adapter().validate_python(json.loads(line, parse_constant=_refuse))
 
+    @classmethod
+    def parse_if_sound(cls, line: str | bytes) -> "FinishedShard | None":
+        """Parse what `dump` returned; a summary that cannot be read counts as not written."""
+        try:
+            return cls.parse(line)
+        except ValueError:
+            return None
+
     @property
     def is_listed(self) -> bool:
         """Whether the directory has a file of it: an update adds none without tiles."""

@@ -25,7 +25,7 @@ from beam_features.schema.dataset_info import (
 )
 from beam_features.schema.sources import SOURCES, write_sources
 from dem import storage
-from dem.errors import InputError
+from dem.errors import InputError, JobError
 from dem.settings import describe_differences
 
 _SHARD = re.compile(r"[^/]+-\d{5}-of-\d{5}\.tfrecord")
@@ -153,8 +153,8 @@ class Output:
             InputError: they had other arguments, `dataset_info.json` is invalid, or there are
                 shards without a record.
         """
-        names = set(storage.list_names(self.uri))
-        info = self._read_info() if DATASET_INFO in names else None
+        sizes = self._sizes()
+        info = self._read_info() if DATASET_INFO in sizes else None
         claim = self._read_claim()
         if info:
             self._check_same(info.source, arguments)
@@ -165,9 +165,12 @@ class Output:
                 f"{self.uri} holds shards such as {shards[0]!r} and no record of their arguments; "
                 "choose another --output, or replace it with --overwrite"
             )
-        complete = tuple(f for f in self._read_shards() if not f.is_listed or f.shard.name in names)
-        unfinished = tuple(f for f in self._read_summaries() if f.shard.name in names)
-        return Earlier(info, claim, complete, unfinished)
+        return Earlier(
+            info,
+            claim,
+            tuple(f for f in self._read_shards() if not f.is_listed or _is_whole(f, sizes)),
+            tuple(f for f in self._read_summaries() if _is_whole(f, sizes)),
+        )
 
     def _read_info(self) -> DatasetInfo:
         return parse_dataset_info(storage.read_text(self._info), self._info)
@@ -184,14 +187,14 @@ class Output:
         except FileNotFoundError:
             return
         for line in lines:
-            if finished := _parse(line):
+            if finished := FinishedShard.parse_if_sound(line):
                 yield finished
 
     def _read_summaries(self) -> Iterator[FinishedShard]:
         for name in storage.list_names(self.incomplete, ".json"):
             if storage.join(self.incomplete, name) != self._claim:
                 text = storage.read_bytes(storage.join(self.incomplete, name))
-                if finished := _parse(text):
+                if finished := FinishedShard.parse_if_sound(text):
                     yield finished
 
     def claim(self, claim: Claim) -> None:
@@ -204,8 +207,15 @@ class Output:
         return storage.join(self.incomplete, shard.summary_name)
 
     def read_summary(self, shard: Shard) -> FinishedShard:
-        """Read the summary of a finished shard."""
-        return FinishedShard.parse(storage.read_bytes(self.summary_of(shard)))
+        """Read the summary of a shard that this run has finished.
+
+        Raises:
+            JobError: it cannot be read; the next run makes the shard again.
+        """
+        uri = self.summary_of(shard)
+        if finished := FinishedShard.parse_if_sound(storage.read_bytes(uri)):
+            return finished
+        raise JobError(f"{uri} is damaged; run the same command again to make its shard again")
 
     def write_rejected(self, rejections: Iterable[Rejection]) -> None:
         """Write a line per recording that is rejected, or file that is skipped."""
@@ -236,21 +246,22 @@ class Output:
                 "choose another --output, or replace it with --overwrite"
             )
 
+    def _sizes(self) -> dict[str, int]:
+        """Bytes of each file directly in the directory; other datasets may be below it."""
+        sizes = storage.list_sizes(self.uri)
+        names = ((uri.removeprefix(self.uri).removeprefix("/"), uri) for uri in sizes)
+        return {name: sizes[uri] for name, uri in names if "/" not in name}
+
     def _matching(self, names: re.Pattern[str]) -> list[str]:
-        """Files directly in the directory; other datasets may be below it."""
-        there = storage.list_names(self.uri)
-        return [storage.join(self.uri, name) for name in there if names.fullmatch(name)]
+        return [storage.join(self.uri, name) for name in self._sizes() if names.fullmatch(name)]
 
     def _temporary(self) -> list[str]:
         """Files that a killed launcher left; workers write only below ``incomplete/``."""
         ours = (self._info, self.rejected, self._shards, self._sources)
-        there = (storage.join(self.uri, name) for name in storage.list_names(self.uri))
+        there = (storage.join(self.uri, name) for name in self._sizes())
         return [uri for uri in there if storage.intended_name(uri) in ours]
 
 
-def _parse(line: bytes) -> FinishedShard | None:
-    """Parse a summary; one that cannot be read counts as not written."""
-    try:
-        return FinishedShard.parse(line)
-    except ValueError:
-        return None
+def _is_whole(finished: FinishedShard, sizes: Mapping[str, int]) -> bool:
+    """Whether the shard's file is there as it was written."""
+    return sizes.get(finished.shard.name) == finished.summary.bytes_written

@@ -32,7 +32,10 @@ class Progress:
         """Read the new summaries in `directory`; return whether there were any."""
         new = (self.wanted & set(storage.list_files(directory))) - self._seen
         for uri in sorted(new):
-            summary = FinishedShard.parse(storage.read_text(uri)).summary
+            finished = FinishedShard.parse_if_sound(storage.read_bytes(uri))
+            if finished is None:
+                continue
+            summary = finished.summary
             self.shards += 1
             self.seconds += summary.seconds
             self.bytes_read += summary.bytes_read

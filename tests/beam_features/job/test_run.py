@@ -30,6 +30,8 @@ def test_files(features, contents):
     assert set(contents(features)) == {
         INFO,
         REJECTED,
+        "shards.jsonl",
+        "sources.parquet",
         "train-00000-of-00002.tfrecord",
         "train-00001-of-00002.tfrecord",
         "validation-00000-of-00001.tfrecord",

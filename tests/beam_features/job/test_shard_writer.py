@@ -91,7 +91,6 @@ def test_summary_counts_what_was_written(songs, write, shard_path, read_strips):
     assert summary.moments.count == expected.count == 7200
     np.testing.assert_allclose(summary.moments.sum, expected.sum, rtol=1e-12)
     np.testing.assert_allclose(summary.moments.sum_of_squares, expected.sum_of_squares, rtol=1e-12)
-    assert ShardSummary.parse(summary.dump()) == summary
 
 
 def test_outcome_of_each_recording(damaged_songs, write):
