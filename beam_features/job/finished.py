@@ -82,7 +82,9 @@ class FinishedShard:
 
     def of_units(self, units: Iterable[Unit]) -> "FinishedShard":
         """Forget all recordings but those of some units; the others have no tiles in it."""
-        contexts = tuple(context for unit in units for context in unit)
+        wanted = {context[0].context_id: context for unit in units for context in unit}
+        ids = (context[0].context_id for context in self.shard.contexts)
+        contexts = tuple(wanted[name] for name in ids if name in wanted)  # in the file's order
         recordings = [recording for context in contexts for recording in context]
         kept = {recording.recording_id for recording in recordings}
         outcomes = tuple(o for o in self.summary.outcomes if o.recording_id in kept)
