@@ -14,14 +14,21 @@ from beam_features.datasets.survey import survey
 from beam_features.job.attempt import Attempt, PlannedShard
 from beam_features.job.finished import FinishedShard
 from beam_features.job.location import check_apart
-from beam_features.job.options import cause_of
+from beam_features.job.options import cause_of, use_one_process
 from beam_features.job.output import Claim, Earlier, Output
 from beam_features.job.pipeline import WriteShard, build_pipeline
 from beam_features.job.plan import check_contexts, check_unique
 from beam_features.job.progress import Progress, reported
 from beam_features.job.reasons import reasons_table
 from beam_features.job.totals import as_table, sum_up
-from beam_features.job.update import Listed, Plan, describe_changes, plan_update
+from beam_features.job.update import (
+    WORTH_A_WORKER,
+    Listed,
+    Plan,
+    decoded_in,
+    describe_changes,
+    plan_update,
+)
 from beam_features.recording import Listing
 from beam_features.schema.dataset_info import DatasetInfo
 from beam_features.schema.feature_spec import FeatureSpec
@@ -177,6 +184,8 @@ def _make_shards(
         _LOG.info(f"{total} shards, {len(finished)} of them finished by an earlier run")
     if missing:
         output.claim(claim)
+        if claim.update and decoded_in(missing) < WORTH_A_WORKER:
+            use_one_process(options)
         _run_pipeline(job, options, output, missing)
         finished += [output.read_summary(planned.shard) for planned in missing]
     return sorted(finished, key=lambda f: (f.shard.partition, f.shard.update, f.shard.index))

@@ -27,7 +27,7 @@ from dem.storage import FileVersion
 
 _SMALL = RECORDINGS_PER_SHARD // 2  # recordings in a shard that is joined with others
 _DECODED_AT_ONCE = 4  # shards of a small update, for as many workers
-_WORTH_A_WORKER = 10  # recordings
+WORTH_A_WORKER = 10  # recordings
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ def plan_update(
     fragments = list(_fragments(broken, wanted))
     stay, bins = _join_small(kept, fragments, map(_partition_of, wanted.values()))
     return Plan(tuple(stay), tuple(_plan_made(bins, wanted.values(), update, listed)))
+
+
+def decoded_in(made: Iterable[PlannedShard]) -> int:
+    """Number of recordings that are decoded, not copied."""
+    return sum(size_of(planned.shard.contexts) for planned in made if not planned.origins)
 
 
 def describe_changes(listed: Listed, earlier: Iterable[FinishedShard]) -> str:
@@ -247,7 +252,7 @@ def _shares_of(units: Iterable[Unit]) -> int:
     """How many shards new units are decoded into."""
     recordings = sum(map(size_of, units))
     return max(
-        min(_DECODED_AT_ONCE, math.ceil(recordings / _WORTH_A_WORKER)),
+        min(_DECODED_AT_ONCE, math.ceil(recordings / WORTH_A_WORKER)),
         math.ceil(recordings / RECORDINGS_PER_SHARD),
     )
 
