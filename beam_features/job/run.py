@@ -88,10 +88,13 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     output = Output(job.output)
     output.check()
     listing = survey(job.dataset, job.input, job.label_depth)
+    _check_storage(listing)
+    versions = storage.file_versions(recording.uri for recording in listing.recordings)
+    # What changes sessions or partitions belongs here: all that follows depends on the listing.
     for remark in listing.remarks:
         _LOG.info(remark)
-    # Here a listing may be changed: all that follows depends on it alone.
-    _check_listing(listing)
+    check_unique(listing.recordings)
+    check_contexts(listing.recordings)
     check_apart(job.input, listing.recordings, job.output)
     if job.overwrite:
         output.clear()
@@ -99,7 +102,6 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     if earlier.info and _is_of_earlier_version(earlier, listing, job.output):
         _say_complete(job.output, earlier.info)
         return
-    versions = storage.file_versions(recording.uri for recording in listing.recordings)
     claim = _claim(job, listing, versions, earlier)
     listed = Listed(
         listing.recordings, versions, {name: index for index, name in enumerate(claim.labels)}
@@ -112,12 +114,10 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     _finish(job, output, shards, listing, claim, earlier)
 
 
-def _check_listing(listing: Listing) -> None:
+def _check_storage(listing: Listing) -> None:
     remote = [r.uri for r in listing.recordings if is_remote(r.uri)]
     for uri in {uri.partition("://")[0]: uri for uri in remote}.values():  # one of each scheme
         storage.check_uri(uri)
-    check_unique(listing.recordings)
-    check_contexts(listing.recordings)
 
 
 def _listing_sha256(listing: Listing) -> str:
