@@ -9,16 +9,15 @@ from dem.access import is_remote
 from dem.errors import InputError
 
 
-def check_apart(source: str, recordings: Iterable[Recording], output: str) -> None:
-    """Refuse an output among the audio files, or audio files where ours are deleted.
+def check_not_within(output: str, source: str) -> None:
+    """Refuse an output that is the input, or a directory in it.
 
     Args:
-        source: ``--input``, a directory or a table.
-        recordings: what it lists.
         output: ``--output``.
+        source: ``--input``, a directory or a table.
 
     Raises:
-        InputError: shards would lie among the audio files, or audio files would be deleted.
+        InputError: shards would lie among the audio files.
     """
     if _is_within(output, source):
         where = "is" if _is_within(source, output) else "is inside"
@@ -26,17 +25,25 @@ def check_apart(source: str, recordings: Iterable[Recording], output: str) -> No
             f"--output {output!r} {where} --input {source!r}: the shards would lie among the audio "
             "files; choose another --output"
         )
+
+
+def check_apart(recordings: Iterable[Recording], output: str) -> None:
+    """Refuse an output with audio files in it, or audio files where ours are deleted.
+
+    Raises:
+        InputError: shards would lie among the audio files, or audio files would be deleted.
+    """
     scratch = storage.join(output, "incomplete")
     for directory in sorted({recording.uri.rpartition("/")[0] for recording in recordings}):
         if _is_within(output, directory) and _is_within(directory, output):
             raise InputError(
-                f"--output {output!r} holds recordings of --input {source!r}: the shards would lie "
-                "among the audio files; choose another --output"
+                f"--output {output!r} holds recordings: the shards would lie among the audio "
+                "files; choose another --output"
             )
         if _is_within(directory, scratch):
             raise InputError(
-                f"--input {source!r} has recordings in {scratch!r}, which is deleted once the "
-                "features are complete; choose another --output"
+                f"there are recordings in {scratch!r}, which is deleted once the features are "
+                "complete; choose another --output"
             )
 
 

@@ -9,11 +9,12 @@ from typing import Any
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_features.datasets import DATASETS
 from beam_features.datasets.split import sha256_of
 from beam_features.datasets.survey import survey
 from beam_features.job.attempt import Attempt, PlannedShard
 from beam_features.job.finished import FinishedShard
-from beam_features.job.location import check_apart
+from beam_features.job.location import check_apart, check_not_within
 from beam_features.job.options import cause_of, use_one_process
 from beam_features.job.output import Claim, Earlier, Output
 from beam_features.job.pipeline import WriteShard, build_pipeline
@@ -95,7 +96,9 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
         _LOG.info(remark)
     check_unique(listing.recordings)
     check_contexts(listing.recordings)
-    check_apart(job.input, listing.recordings, job.output)
+    if job.dataset in DATASETS:
+        check_not_within(job.output, job.input)
+    check_apart(listing.recordings, job.output)
     if job.overwrite:
         output.clear()
     earlier = output.earlier(job.arguments)

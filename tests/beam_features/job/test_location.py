@@ -2,7 +2,7 @@
 
 import pytest
 
-from beam_features.job.location import check_apart
+from beam_features.job.location import check_apart, check_not_within
 from beam_features.recording import Recording
 from dem.errors import InputError
 
@@ -34,7 +34,7 @@ def music(tmp_path):
 def test_among_the_files_of_a_local_directory(music, tmp_path, output, where):
     output = f"{tmp_path}/{output}"
     with pytest.raises(InputError) as refusal:
-        check_apart(str(music), [recording(f"{music}/a/1.wav")], output)
+        check_not_within(output, str(music))
     assert str(refusal.value) == (
         f"--output {output!r} {where} --input '{music}': the shards would lie among the audio "
         "files; choose another --output"
@@ -45,21 +45,21 @@ def test_among_the_files_of_a_local_directory(music, tmp_path, output, where):
 @pytest.mark.parametrize("source", ["gs://b/Music", "gs://b/Music/", "gs://b", "gs://b/"])
 def test_among_the_objects_of_a_bucket(source, output):
     with pytest.raises(InputError, match="the shards would lie among the audio files"):
-        check_apart(source, [recording("gs://b/Music/1.wav")], output)
+        check_not_within(output, source)
 
 
 def test_in_the_directory_of_the_files_of_a_table(music, tmp_path):
-    table, recordings = f"{tmp_path}/songs.csv", [recording(f"{music}/a/1.wav")]
-    with pytest.raises(InputError, match="holds recordings of --input"):
-        check_apart(table, recordings, f"{tmp_path}/link/a/")
-    check_apart(table, recordings, f"{tmp_path}/features")
+    recordings = [recording(f"{music}/a/1.wav")]
+    with pytest.raises(InputError, match="holds recordings: the shards would lie among"):
+        check_apart(recordings, f"{tmp_path}/link/a/")
+    check_apart(recordings, f"{tmp_path}/features")
 
 
 def test_files_within_what_is_deleted_at_the_end(tmp_path):
     source = tmp_path / "out" / "incomplete" / "Music"
     source.mkdir(parents=True)
     with pytest.raises(InputError, match="which is deleted once the features are complete"):
-        check_apart(str(source), [recording(f"{source}/1.wav")], f"{tmp_path}/out")
+        check_apart([recording(f"{source}/1.wav")], f"{tmp_path}/out")
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,12 @@ def test_files_within_what_is_deleted_at_the_end(tmp_path):
     ],
 )
 def test_apart(source, output):
-    check_apart(source, [recording(f"{source}/1.wav")], output)
+    check_not_within(output, source)
+    if source != output:
+        check_apart([recording(f"{source}/1.wav")], output)
 
 
 def test_beside_and_above(music, tmp_path):
     for output in ("Music2", "features", ".", "Music/../features"):
-        check_apart(str(music), [recording(f"{music}/a/1.wav")], f"{tmp_path}/{output}")
+        check_not_within(f"{tmp_path}/{output}", str(music))
+        check_apart([recording(f"{music}/a/1.wav")], f"{tmp_path}/{output}")
