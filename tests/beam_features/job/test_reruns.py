@@ -77,9 +77,9 @@ def all_at_once(library: Path) -> None:
     ("change", "said"),
     [
         (add, "1 new, 8 kept"),
-        (add_a_label_and_a_partition, "8 new, 8 kept"),
+        (add_a_label_and_a_partition, "8 new, 1 changed, 7 kept"),
         (remove, "7 kept, 1 gone"),
-        (remove_a_label, "4 kept, 4 gone"),
+        (remove_a_label, "2 changed, 2 kept, 4 gone"),
         (replace, "1 changed, 7 kept"),
         (move, "1 new, 7 kept, 1 gone"),
         (damage, "1 changed, 7 kept"),
