@@ -20,7 +20,7 @@ def build_parser(prog: str) -> Parser:
     """Describe the options that are ours."""
     parser = Parser(
         prog,
-        "Turn audio into sharded TFRecords of log-mel tiles. Run again, it resumes.",
+        "Turn audio into sharded TFRecords of log-mel tiles. Run again, it resumes or updates.",
         "--dataset folder --input Music --output FEATURES --direct_num_workers=0",
         "Any other option goes to Apache Beam, such as --runner=DataflowRunner or "
         "--direct_num_workers=4:\ndocs/clusters.md.",
@@ -46,8 +46,7 @@ def build_parser(prog: str) -> Parser:
         "--max-failure-rate",
         metavar="SHARE",
         type=float,
-        default=0.01,
-        help="share of recordings that may be rejected (default 0.01)",
+        help="share of recordings that may be rejected (default 0.1 for folder and csv, else 0.01)",
     )
     parser.add_argument(
         "--max-duration-s",
@@ -79,7 +78,7 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence
         raise InputError(f"dataset {known.dataset!r} needs --input, the {holder}")
     if known.shards is not None and known.shards < 1:
         raise InputError(f"--shards must be at least 1, not {known.shards}")
-    if not 0 <= known.max_failure_rate <= 1:
+    if known.max_failure_rate is not None and not 0 <= known.max_failure_rate <= 1:
         raise InputError(f"--max-failure-rate is a share, 0 to 1, not {known.max_failure_rate}")
     if known.max_duration_s is not None and not 0 < known.max_duration_s < math.inf:
         raise InputError(f"--max-duration-s must be more than 0, not {known.max_duration_s}")
@@ -87,6 +86,8 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence
         if uri == "":
             raise InputError(f"{name} is empty; give a path or a URI")
     settings = load_settings(FeatureConfig, known.config, known.set, storage.read_text)
+    if known.dataset in DATASETS and known.input is not None:
+        storage.check_uri(known.input)
     options = beam_options(beam_arguments, own)
     job = FeatureJob(
         dataset=known.dataset,

@@ -15,12 +15,14 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from beam_features.job.plan import Shard
-from beam_features.recording import Recording
+from beam_features.recording import Outcome
 from dem import storage
 from dem.errors import JobError
+from dem.storage import FileVersion
 
 _DIRECTORY = re.compile(r"(run-[0-9a-f]{32})/.+", re.DOTALL)
 _PLAN = "plan.jsonl"
@@ -30,10 +32,21 @@ Place = tuple[int, int]  # offset and length in bytes
 
 @dataclass(frozen=True)
 class PlannedShard:
-    """A line of the plan: a shard and the ids of its recordings' labels."""
+    """A line of the plan: a shard and what a worker needs to make it.
+
+    Attributes:
+        shard: its name and recordings.
+        label_ids: of its recordings' labels.
+        versions: of its recordings' files, by URI.
+        origins: names of earlier shards that hold its tiles already; empty: it is decoded.
+        outcomes: what came of its recordings in these.
+    """
 
     shard: Shard
     label_ids: Mapping[str, int]
+    versions: Mapping[str, FileVersion]
+    origins: tuple[str, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
 
     def dump(self) -> str:
         """Serialise to one line of JSON, in ASCII because file names may be invalid UTF-8."""
@@ -42,12 +55,7 @@ class PlannedShard:
     @classmethod
     def parse(cls, line: str | bytes) -> "PlannedShard":
         """Parse what `dump` returned."""
-        fields = json.loads(line)
-        shard = fields["shard"]
-        shard["contexts"] = tuple(
-            tuple(_recording(**recording) for recording in context) for context in shard["contexts"]
-        )
-        return cls(Shard(**shard), fields["label_ids"])
+        return TypeAdapter(cls).validate_python(json.loads(line))
 
 
 @dataclass(frozen=True)
@@ -67,12 +75,11 @@ class Attempt:
             storage.delete_tree(storage.join(incomplete, other))
         return cls(incomplete, f"run-{uuid.uuid4().hex}")
 
-    def write_plan(self, shards: Sequence[Shard], label_ids: Mapping[str, int]) -> list[Place]:
+    def write_plan(self, shards: Sequence[PlannedShard]) -> list[Place]:
         """Write the plan; return the place of each shard in it."""
         places, offset = [], 0
         with storage.atomic_write(self._plan_uri) as file:
-            for shard in shards:
-                planned = PlannedShard(shard, _label_ids_of(shard, label_ids))
+            for planned in shards:
                 line = planned.dump().encode() + b"\n"
                 file.write(line)
                 places.append((offset, len(line)))
@@ -112,12 +119,3 @@ class Attempt:
     @property
     def _plan_uri(self) -> str:
         return storage.join(self.uri, _PLAN)
-
-
-def _recording(columns: Sequence[Sequence[str]], **fields: Any) -> Recording:
-    return Recording(**fields, columns=tuple((name, cell) for name, cell in columns))
-
-
-def _label_ids_of(shard: Shard, label_ids: Mapping[str, int]) -> dict[str, int]:
-    labels = {recording.label for context in shard.contexts for recording in context}
-    return {label: label_ids[label] for label in labels if label is not None}

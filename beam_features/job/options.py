@@ -57,6 +57,13 @@ def beam_options(arguments: Sequence[str], own: Sequence[str] = ()) -> PipelineO
     return options
 
 
+def use_one_process(options: PipelineOptions) -> None:
+    """Let a local runner work in this process: for a few recordings no other is worth its start."""
+    if options.view_as(StandardOptions).runner == _LOCAL:
+        direct = options.view_as(DirectOptions)
+        direct.direct_num_workers, direct.direct_running_mode = 1, "in_memory"
+
+
 def check_reachable(options: PipelineOptions, *uris: str) -> None:
     """Refuse local files with Dataflow, whose workers cannot read them."""
     if _is_dataflow(options):

@@ -1,15 +1,20 @@
 """The Beam graph, independent of the runner."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from threadpoolctl import threadpool_limits
 
-from beam_features.job.attempt import Attempt, Place
+from beam_features.job.attempt import Attempt, Place, PlannedShard
+from beam_features.job.finished import FinishedShard
+from beam_features.job.rewrite import CorruptShardError, copy_strips
 from beam_features.job.shard_writer import ShardSummary, write_shard
 from beam_features.tiles.read import ReadSettings
 from dem import storage
+
+_LOG = logging.getLogger(__name__)
 
 
 class WriteShard(beam.DoFn):  # type: ignore[misc]
@@ -31,14 +36,24 @@ class WriteShard(beam.DoFn):  # type: ignore[misc]
         planned = self._attempt.read_plan(place)
         shard = planned.shard
         with self._attempt.scratch() as scratch:
-            summary = write_shard(shard, scratch, planned.label_ids, self._settings)
-            storage.write_text(storage.join(scratch, shard.summary_name), summary.dump())
+            summary = self._make(planned, scratch)
+            finished = FinishedShard(shard, planned.versions, summary)
+            storage.write_text(storage.join(scratch, shard.summary_name), finished.dump())
             self._attempt.check_current()
             places = {shard.name: self._output, shard.summary_name: self._attempt.incomplete}
             for name, directory in places.items():
                 storage.rename(storage.join(scratch, name), storage.join(directory, name))
         count(summary)
         yield shard.name
+
+    def _make(self, planned: PlannedShard, scratch: str) -> ShardSummary:
+        """Copy the tiles from earlier shards if they hold them, or decode the recordings."""
+        if planned.origins:
+            try:
+                return copy_strips(planned, self._output, scratch, self._settings.spec)
+            except CorruptShardError as error:
+                _LOG.warning(f"{error}; its recordings are decoded again")
+        return write_shard(planned.shard, scratch, planned.label_ids, self._settings)
 
 
 def count(summary: ShardSummary) -> None:

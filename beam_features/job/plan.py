@@ -18,6 +18,9 @@ from dem.errors import InputError
 Context = tuple[Recording, ...]
 """Recordings of one context in time order."""
 
+Unit = tuple[Context, ...]
+"""Contexts that must be in one shard: all of a session with several sensors, or one."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -27,10 +30,11 @@ class Shard:
     index: int
     total: int
     contexts: tuple[Context, ...]
+    update: int = 0  # which update added it; 0: the first run
 
     @property
     def name(self) -> str:
-        """File name, such as ``train-00001-of-00004.tfrecord``."""
+        """File name, such as ``train-00001-of-00004.tfrecord``, or ``train+1-…`` of an update."""
         return f"{self._stem}.tfrecord"
 
     @property
@@ -40,7 +44,8 @@ class Shard:
 
     @property
     def _stem(self) -> str:
-        return f"{self.partition}-{self.index:05d}-of-{self.total:05d}"
+        update = f"+{self.update}" if self.update else ""  # no partition has a + in its name
+        return f"{self.partition}{update}-{self.index:05d}-of-{self.total:05d}"
 
 
 def shard_pattern(partition: str, total: int) -> str:
@@ -48,8 +53,8 @@ def shard_pattern(partition: str, total: int) -> str:
     return f"{partition}-*-of-{total:05d}.tfrecord"
 
 
+RECORDINGS_PER_SHARD = 100
 _FEWEST_SHARDS = 4
-_RECORDINGS_PER_SHARD = 100
 
 
 def plan_shards(
@@ -62,39 +67,42 @@ def plan_shards(
     another sensor without a search. The default number of shards grows with the recordings, so that
     a kill costs little and many workers have work.
     """
+    return [
+        shard
+        for partition, units in units_of(recordings).items()
+        for shard in _plan_partition(partition, units, shards_per_partition)
+    ]
+
+
+def units_of(recordings: Iterable[Recording]) -> dict[str, list[Unit]]:
+    """Group each partition's recordings into units, in the order of the sha256 of their name."""
     partitions: dict[str, dict[str, list[Recording]]] = defaultdict(lambda: defaultdict(list))
     for recording in recordings:
         partitions[recording.partition][recording.context_id].append(recording)
-    return [
-        shard
+    return {
+        partition: group_into_units(
+            [
+                tuple(sorted(contexts[name], key=lambda r: (r.offset_s, r.recording_id)))
+                for name in sorted(contexts, key=sha256_of)
+            ]
+        )
         for partition, contexts in sorted(partitions.items())
-        for shard in _plan_partition(partition, contexts, shards_per_partition)
-    ]
+    }
 
 
-def _plan_partition(
-    partition: str, contexts: dict[str, list[Recording]], wanted: int | None
-) -> list[Shard]:
-    in_time = [
-        tuple(sorted(contexts[name], key=lambda r: (r.offset_s, r.recording_id)))
-        for name in sorted(contexts, key=sha256_of)
-    ]
-    units = _units(in_time)
+def _plan_partition(partition: str, units: Sequence[Unit], wanted: int | None) -> list[Shard]:
     if wanted is None:
-        recordings = sum(len(context) for context in in_time)
-        wanted = max(_FEWEST_SHARDS, math.ceil(recordings / _RECORDINGS_PER_SHARD))
-    shares = _balanced([sum(map(len, unit)) for unit in units], min(wanted, len(units)))
+        recordings = sum(map(size_of, units))
+        wanted = max(_FEWEST_SHARDS, math.ceil(recordings / RECORDINGS_PER_SHARD))
+    shares = spread(units, wanted)
     return [
-        Shard(partition, index, len(shares), tuple(itertools.chain(*(units[u] for u in share))))
+        Shard(partition, index, len(shares), tuple(itertools.chain(*share)))
         for index, share in enumerate(shares)
     ]
 
 
-def _units(contexts: Sequence[Context]) -> list[tuple[Context, ...]]:
-    """Group contexts that must be in one shard: all of a session with several sensors, or one.
-
-    Units are in the order of the sha256 of their name.
-    """
+def group_into_units(contexts: Sequence[Context]) -> list[Unit]:
+    """Group contexts of one partition that must be in one shard."""
     sensors: dict[str, set[str]] = defaultdict(set)
     for context in contexts:
         sensors[context[0].session_id].add(context[0].sensor_id)
@@ -104,6 +112,17 @@ def _units(contexts: Sequence[Context]) -> list[tuple[Context, ...]]:
         several = len(sensors[first.session_id]) > 1
         units[first.session_id if several else first.context_id].append(context)
     return [tuple(units[name]) for name in sorted(units, key=sha256_of)]
+
+
+def size_of(unit: Unit) -> int:
+    """Number of recordings."""
+    return sum(map(len, unit))
+
+
+def spread(units: Sequence[Unit], wanted: int) -> list[list[Unit]]:
+    """Spread units evenly over at most `wanted` shares, in their order within each."""
+    shares = _balanced([size_of(unit) for unit in units], min(wanted, len(units)))
+    return [[units[number] for number in share] for share in shares]
 
 
 def _balanced(sizes: Sequence[int], total: int) -> list[list[int]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from beam_features.job.shard_writer import ShardSummary
+from beam_features.job.finished import FinishedShard
 from dem import storage
 
 _FIRST_INTERVAL_S = 10.0
@@ -32,7 +32,10 @@ class Progress:
         """Read the new summaries in `directory`; return whether there were any."""
         new = (self.wanted & set(storage.list_files(directory))) - self._seen
         for uri in sorted(new):
-            summary = ShardSummary.parse(storage.read_text(uri))
+            finished = FinishedShard.parse_if_sound(storage.read_bytes(uri))
+            if finished is None:
+                continue
+            summary = finished.summary
             self.shards += 1
             self.seconds += summary.seconds
             self.bytes_read += summary.bytes_read

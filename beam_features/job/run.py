@@ -9,24 +9,40 @@ from typing import Any
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_features.datasets import DATASETS
 from beam_features.datasets.split import sha256_of
 from beam_features.datasets.survey import survey
-from beam_features.job.attempt import Attempt
-from beam_features.job.options import cause_of
-from beam_features.job.output import Output
+from beam_features.job.attempt import Attempt, PlannedShard
+from beam_features.job.finished import FinishedShard
+from beam_features.job.location import check_apart, check_not_within
+from beam_features.job.options import cause_of, use_one_process
+from beam_features.job.output import Claim, Earlier, Output
 from beam_features.job.pipeline import WriteShard, build_pipeline
-from beam_features.job.plan import Shard, check_contexts, check_unique, plan_shards
+from beam_features.job.plan import check_contexts, check_unique
 from beam_features.job.progress import Progress, reported
+from beam_features.job.reasons import reasons_table
 from beam_features.job.totals import as_table, sum_up
-from beam_features.recording import Listing, Rejection
+from beam_features.job.update import (
+    WORTH_A_WORKER,
+    Listed,
+    Plan,
+    decoded_in,
+    describe_changes,
+    plan_update,
+)
+from beam_features.recording import Listing
 from beam_features.schema.dataset_info import DatasetInfo
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.read import ReadSettings
 from dem import storage
 from dem.access import is_remote
-from dem.errors import JobError
+from dem.errors import InputError, JobError
+from dem.storage import FileVersion
 
 _LOG = logging.getLogger(__name__)
+
+_LIBRARIES = ("folder", "csv")  # collections of users: a few files are always damaged
+_OF_LIBRARIES, _OF_BENCHMARKS = 0.1, 0.01  # share of recordings that may be rejected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,81 +56,160 @@ class FeatureJob:
     label_depth: int | None  # of the dataset `folder`
     shards: int | None  # per partition; None: depends on the number of recordings
     max_duration_s: float | None  # longer recordings are rejected
-    max_failure_rate: float
+    max_failure_rate: float | None  # None: depends on the dataset
     overwrite: bool
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All that determines the tiles of a recording, and the shards of the first run."""
+        return {
+            "dataset": self.dataset,
+            "input": self.input,
+            "shards": self.shards,
+            "max_duration_s": self.max_duration_s,
+            "feature_spec": dataclasses.asdict(self.spec),
+            "label_depth": self.label_depth,
+        }
+
+    @property
+    def tolerance(self) -> float:
+        """Share of recordings that may be rejected."""
+        if self.max_failure_rate is not None:
+            return self.max_failure_rate
+        return _OF_LIBRARIES if self.dataset in _LIBRARIES else _OF_BENCHMARKS
 
 
 def run_job(job: FeatureJob, options: PipelineOptions) -> None:
-    """Make `job.output` complete.
+    """Make `job.output` complete and up to date.
 
     Raises:
         InputError: there is nothing to read, or the output was made with other arguments.
-        JobError: a worker failed, or more recordings were rejected than `job.max_failure_rate`
-            allows.
+        JobError: a worker failed, or more recordings were rejected than the job tolerates.
     """
     output = Output(job.output)
     output.check()
     listing = survey(job.dataset, job.input, job.label_depth)
+    _check_storage(listing)
+    versions = storage.file_versions(recording.uri for recording in listing.recordings)
+    # What changes sessions or partitions belongs here: all that follows depends on the listing.
     for remark in listing.remarks:
         _LOG.info(remark)
-    _check_listing(listing)
-    arguments = _arguments(job, listing)
+    check_unique(listing.recordings)
+    check_contexts(listing.recordings)
+    if job.dataset in DATASETS:
+        check_not_within(job.output, job.input)
+    check_apart(listing.recordings, job.output)
     if job.overwrite:
         output.clear()
-    if info := output.finished(arguments):
-        _LOG.info(f"{job.output} is already complete, nothing to do")
-        print(as_table(info), flush=True)
+    earlier = output.earlier(job.arguments)
+    if earlier.info and _is_of_earlier_version(earlier, listing, job.output):
+        _say_complete(job.output, earlier.info)
         return
-    output.claim(arguments)
-    shards = plan_shards(listing.recordings, job.shards)
-    labels = sorted({r.label for r in listing.recordings if r.label is not None})
-    _make_shards(job, options, output, shards, labels)
-    info = _finish(job, output, shards, labels, listing.skipped, arguments)
-    _LOG.info(f"wrote {job.output}")
-    print(as_table(info), flush=True)
+    claim = _claim(job, listing, versions, earlier)
+    listed = Listed(
+        listing.recordings, versions, {name: index for index, name in enumerate(claim.labels)}
+    )
+    before = earlier.before(claim.update)
+    plan = plan_update(listed, before, claim.update, job.shards)
+    if before:
+        _LOG.info(describe_changes(listed, before))
+    shards = _make_shards(job, options, output, plan, claim, earlier)
+    _finish(job, output, shards, listing, claim, earlier)
 
 
-def _check_listing(listing: Listing) -> None:
+def _check_storage(listing: Listing) -> None:
     remote = [r.uri for r in listing.recordings if is_remote(r.uri)]
     for uri in {uri.partition("://")[0]: uri for uri in remote}.values():  # one of each scheme
         storage.check_uri(uri)
-    check_unique(listing.recordings)
-    check_contexts(listing.recordings)
 
 
-def _arguments(job: FeatureJob, listing: Listing) -> dict[str, Any]:
-    """All that determines the content of the output."""
-    listed = dataclasses.replace(listing, remarks=())  # counts of covers do not matter
-    return {
-        "dataset": job.dataset,
-        "input": job.input,
-        "shards": job.shards,
-        "max_duration_s": job.max_duration_s,
-        "feature_spec": dataclasses.asdict(job.spec),
-        "label_depth": job.label_depth,
-        "recordings": len(listing.recordings),
-        "skipped": len(listing.skipped),
-        "listing_sha256": sha256_of(json.dumps(dataclasses.astuple(listed))),
-    }
+def _listing_sha256(listing: Listing) -> str:
+    """Digest of the listing without what was added to it after version 0.2."""
+    later = ("columns", "drawn")
+    recordings = [
+        [getattr(r, field.name) for field in dataclasses.fields(r) if field.name not in later]
+        for r in listing.recordings
+    ]
+    return sha256_of(json.dumps([recordings, list(map(dataclasses.astuple, listing.skipped))]))
+
+
+def _is_of_earlier_version(earlier: Earlier, listing: Listing, output: str) -> bool:
+    """Whether a complete directory has no record of its files; it stays valid as it is.
+
+    Raises:
+        InputError: it has none, and the recordings have changed.
+    """
+    info = earlier.info
+    if info is None or "update" in info.source:
+        return False
+    if info.source.get("listing_sha256") != _listing_sha256(listing):
+        raise InputError(
+            f"{output} was made from other recordings by an earlier version, which did not record "
+            "their files; choose another --output, or replace it with --overwrite"
+        )
+    return True
+
+
+def _claim(
+    job: FeatureJob,
+    listing: Listing,
+    versions: Mapping[str, FileVersion],
+    earlier: Earlier,
+) -> Claim:
+    """Say what this run makes."""
+    labels = (r.label for r in listing.recordings if r.label is not None)
+    files = [(dataclasses.astuple(r), versions.get(r.uri)) for r in listing.recordings]
+    files_sha256 = sha256_of(json.dumps(files, default=dataclasses.astuple))
+    return Claim(
+        job.arguments,
+        earlier.next_update(files_sha256),
+        files_sha256,
+        tuple(earlier.labels(labels)),
+    )
 
 
 def _make_shards(
     job: FeatureJob,
     options: PipelineOptions,
     output: Output,
-    shards: Sequence[Shard],
-    labels: Sequence[str],
+    plan: Plan,
+    claim: Claim,
+    earlier: Earlier,
+) -> list[FinishedShard]:
+    """Run the Beam job over the shards that are missing; return all in the order of their names."""
+    there = {finished.shard.name: finished for finished in earlier.unfinished}
+    done = [there[p.shard.name] for p in plan.made if _is_done(p, there.get(p.shard.name))]
+    names = {finished.shard.name for finished in done}
+    missing = [planned for planned in plan.made if planned.shard.name not in names]
+    finished = [*plan.kept, *done]
+    if plan.made or not earlier.info:
+        total = len(finished) + len(missing)
+        _LOG.info(f"{total} shards, {len(finished)} of them finished by an earlier run")
+    if missing:
+        output.claim(claim)
+        if claim.update and decoded_in(missing) < WORTH_A_WORKER:
+            use_one_process(options)
+        _run_pipeline(job, options, output, missing)
+        finished += [output.read_summary(planned.shard) for planned in missing]
+    return sorted(finished, key=lambda f: (f.shard.partition, f.shard.update, f.shard.index))
+
+
+def _is_done(planned: PlannedShard, finished: FinishedShard | None) -> bool:
+    """Whether a shard need not be made again: recordings that could not be read are retried."""
+    return (
+        finished is not None
+        and (finished.shard, finished.versions) == (planned.shard, planned.versions)
+        and not any(map(finished.is_to_be_retried, finished.recordings))
+    )
+
+
+def _run_pipeline(
+    job: FeatureJob, options: PipelineOptions, output: Output, missing: Sequence[PlannedShard]
 ) -> None:
-    """Run the Beam job over the shards that earlier runs did not finish."""
-    missing = [shard for shard in shards if not output.has(shard)]
-    finished = len(shards) - len(missing)
-    _LOG.info(f"{len(shards)} shards, {finished} of them finished by an earlier run")
-    if not missing:
-        return
     attempt = Attempt.begin(output.incomplete)
-    places = attempt.write_plan(missing, {name: index for index, name in enumerate(labels)})
+    places = attempt.write_plan(missing)
     write = WriteShard(attempt, job.output, ReadSettings(job.spec, job.max_duration_s))
-    progress = Progress(frozenset(map(output.summary_of, missing)))
+    progress = Progress(frozenset(output.summary_of(planned.shard) for planned in missing))
     try:
         with (
             reported(progress, output.incomplete, _LOG.info),
@@ -131,23 +226,57 @@ def _make_shards(
 def _finish(
     job: FeatureJob,
     output: Output,
-    shards: Sequence[Shard],
-    labels: Sequence[str],
-    skipped: Sequence[Rejection],
-    arguments: Mapping[str, Any],
-) -> DatasetInfo:
+    shards: Sequence[FinishedShard],
+    listing: Listing,
+    claim: Claim,
+    earlier: Earlier,
+) -> None:
     """List the rejected recordings; unless they are too many, complete the output."""
-    summaries = {shard: output.read_summary(shard) for shard in shards}
-    rejected = [rejection for summary in summaries.values() for rejection in summary.rejections]
-    unused = sorted([*rejected, *skipped], key=lambda rejection: rejection.uri)
+    rejected = [rejection for finished in shards for rejection in finished.summary.rejections]
+    unused = sorted([*rejected, *listing.skipped], key=lambda rejection: rejection.uri)
+    summaries = {f.shard: f.summary for f in shards if f.is_listed}
+    info = sum_up(summaries, unused, claim.labels, job.spec, _source(job, listing, claim))
+    if earlier.info and _is_same(info, earlier.info) and tuple(shards) == earlier.complete:
+        output.clean_up(earlier.info)
+        _say_complete(job.output, earlier.info)
+        print(reasons_table(unused, job.input), flush=True)
+        return
     output.write_rejected(unused)
-    recordings = arguments["recordings"]
-    rate = len(rejected) / recordings
-    if rate > job.max_failure_rate:
+    print(as_table(info))
+    print(reasons_table(unused, job.input), flush=True)
+    _check_rate(job, len(rejected), len(listing.recordings), output.rejected)
+    output.complete(info, shards)
+    output.clean_up(info)
+    _LOG.info(f"wrote {job.output}")
+
+
+def _source(job: FeatureJob, listing: Listing, claim: Claim) -> dict[str, Any]:
+    """What the features were made from: a part of ``dataset_info.json``."""
+    return job.arguments | {
+        "recordings": len(listing.recordings),
+        "skipped": len(listing.skipped),
+        "listing_sha256": _listing_sha256(listing),
+        "update": claim.update,
+    }
+
+
+def _is_same(new: DatasetInfo, old: DatasetInfo) -> bool:
+    """Whether they differ at most in the run that wrote them."""
+    source = {**new.source, "update": old.source["update"]}
+    return dataclasses.replace(new, source=source, versions=old.versions) == old
+
+
+def _check_rate(job: FeatureJob, rejected: int, recordings: int, listed_in: str) -> None:
+    rate = rejected / recordings
+    share = f"{rejected} of {recordings} recordings ({rate:.1%}) were rejected"
+    if rate > job.tolerance:
         raise JobError(
-            f"{len(rejected)} of {recordings} recordings ({rate:.1%}) were rejected, more than "
-            f"--max-failure-rate {job.max_failure_rate}; the reasons are in {output.rejected}"
+            f"{share}, more than --max-failure-rate {job.tolerance}; the reasons are in {listed_in}"
         )
-    info = sum_up(summaries, unused, labels, job.spec, arguments)
-    output.complete(info)
-    return info
+    if rate > _OF_BENCHMARKS:
+        _LOG.warning(f"{share}; the reasons are in {listed_in}")
+
+
+def _say_complete(output: str, info: DatasetInfo) -> None:
+    _LOG.info(f"{output} is already complete, nothing to do")
+    print(as_table(info), flush=True)

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-import numpy as np
-from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from beam_features.job.plan import Shard
@@ -13,10 +11,10 @@ from beam_features.recording import Outcome, Recording, Rejection
 from beam_features.schema.audio.files import Float32, RejectedRecording
 from beam_features.schema.dataset_info import Moments
 from beam_features.schema.strip import Strip, encode_strip
+from beam_features.tiles.contain import FailedMidwayError, contained
 from beam_features.tiles.read import Heard, ReadSettings, read_tiles
 from beam_features.tiles.strips import strips_of, strips_of_contexts
 from dem import storage
-from dem.errors import JobError
 
 
 @dataclass(frozen=True)
@@ -59,28 +57,40 @@ class ShardSummary:
         """Why recordings were not used."""
         return tuple(o.rejection for o in self.outcomes if o.rejection is not None)
 
-    def dump(self) -> str:
-        """Serialise to JSON."""
-        return TypeAdapter(ShardSummary).dump_json(self).decode()
-
-    @classmethod
-    def parse(cls, text: str) -> "ShardSummary":
-        """Parse what `dump` gave."""
-        return TypeAdapter(cls).validate_json(text)
-
 
 def write_shard(
     shard: Shard, output: str, label_ids: Mapping[str, int], settings: ReadSettings
 ) -> ShardSummary:
-    """Write a shard to the directory `output`, atomically."""
+    """Write a shard to the directory `output`, atomically.
+
+    It is begun again without a recording that fails when tiles of it are in the file already.
+    """
+    failed: dict[str, RejectedRecording] = {}
+    while True:
+        try:
+            return _write_without(failed, shard, output, label_ids, settings)
+        except FailedMidwayError as failure:
+            failed[failure.recording_id] = failure.rejection
+
+
+def _write_without(
+    failed: Mapping[str, RejectedRecording],
+    shard: Shard,
+    output: str,
+    label_ids: Mapping[str, int],
+    settings: ReadSettings,
+) -> ShardSummary:
     spec = settings.spec
     outcomes: list[Outcome] = []
     moments: list[Moments] = []
     n_tiles = n_bytes = 0
 
     def read(recording: Recording) -> Iterator[Float32]:
+        if recording.recording_id in failed:
+            raise failed[recording.recording_id]
         heard = Heard()
-        yield from read_tiles(recording.uri, settings, heard)
+        tiles = read_tiles(recording.uri, settings, heard)
+        yield from contained(recording.recording_id, tiles)
         outcomes.append(Outcome(recording.recording_id, **asdict(heard)))
 
     def reject(recording: Recording, cause: RejectedRecording) -> None:
@@ -93,7 +103,7 @@ def write_shard(
     with storage.atomic_write(storage.join(output, shard.name)) as file:
         for strip in strips_of_contexts(shard.contexts, strips_of_one):
             n_bytes += file.write(frame_record(encode_strip(strip)))
-            moments.append(_checked(Moments.of(strip.log_mel), strip))
+            moments.append(Moments.of(strip.log_mel))
             n_tiles += len(strip.log_mel)
 
     return ShardSummary(
@@ -103,14 +113,3 @@ def write_shard(
         moments=Moments.total(moments, spec.n_mels),
         outcomes=tuple(outcomes),
     )
-
-
-def _checked(moments: Moments, strip: Strip) -> Moments:
-    """Refuse a strip that training could not use; `checked` and `log_mel` exclude such values."""
-    if not np.isfinite([moments.sum, moments.sum_of_squares]).all():
-        names = ", ".join(dict.fromkeys(strip.recording_ids))
-        raise JobError(
-            f"the log-mel of {names} has values that are NaN or infinite; nothing was written: "
-            "please report it with the recording"
-        )
-    return moments

@@ -46,9 +46,12 @@ def sum_up(
 
 
 def _partition(name: str, summaries: Mapping[Shard, ShardSummary], n_mels: int) -> Partition:
-    parts = [summary for shard, summary in summaries.items() if shard.partition == name]
+    shards = [shard for shard in summaries if shard.partition == name]
+    parts = [summaries[shard] for shard in shards]
+    pattern = shard_pattern(name, len(parts))
+    of_one_run = all((shard.update, shard.total) == (0, len(parts)) for shard in shards)
     return Partition(
-        shards=shard_pattern(name, len(parts)),
+        shards=pattern if of_one_run else f"{name}*-of-*.tfrecord",
         n_shards=len(parts),
         strips=sum(part.strips for part in parts),
         tiles=sum(part.tiles for part in parts),
@@ -56,16 +59,15 @@ def _partition(name: str, summaries: Mapping[Shard, ShardSummary], n_mels: int) 
         silent=sum(part.silent for part in parts),
         seconds=sum(part.seconds for part in parts),
         moments=Moments.total((part.moments for part in parts), n_mels),
+        names=None if of_one_run else tuple(shard.name for shard in shards),
     )
 
 
 def as_table(info: DatasetInfo) -> str:
-    """Format the counts of each partition, and the rejected files by reason."""
+    """Format the counts of each partition."""
     lines = [f"{'partition':<14}" + "".join(f"{word:>11}" for word in _COLUMNS)]
     for name, part in info.partitions.items():
         counts = (part.recordings, part.silent, part.strips, part.tiles)
         columns = "".join(f"{count:>11}" for count in counts)
         lines.append(f"{name:<14}{columns}{part.seconds / 3600:>11.2f}")
-    rejected = ", ".join(f"{count} {reason}" for reason, count in info.rejected.items())
-    lines.append(f"rejected: {rejected or 'none'}")
     return "\n".join(lines)

@@ -72,9 +72,12 @@ class Partition:
     silent: int = 0  # recordings without an audible tile; they are kept, as are the next two
     cancelled: int = 0  # recordings whose channels cancel in their mean
     duplicates: int = 0  # recordings that hold the same samples as another one
+    names: tuple[str, ...] | None = None  # of the shards, where an update has left no pattern
 
     def shard_names(self) -> list[str]:
         """File names of all shards, in order."""
+        if self.names is not None:
+            return list(self.names)
         return [self.shards.replace("*", f"{shard:05d}") for shard in range(self.n_shards)]
 
 
@@ -94,12 +97,12 @@ class DatasetInfo:
 
     @property
     def content_sha256(self) -> str:
-        """Digest of the partitions' counts and moments; independent of their location.
+        """Digest of the partitions' shards, counts and moments; independent of their location.
 
         Job directories hold it, so counts that came later are left out.
         """
         content = TypeAdapter(Mapping[str, Partition]).dump_json(
-            self.partitions, exclude={"__all__": {"cancelled", "duplicates"}}
+            self.partitions, exclude={"__all__": {"cancelled", "duplicates"}}, exclude_none=True
         )
         return hashlib.sha256(content).hexdigest()
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from dem import storage
 
 SOURCES = "sources.parquet"
+_PREFIX = "table_"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class Source:
         samples_sha256: digest of the decoded samples; equal sounds in other containers have it.
         rejected: why it could not be used; None if it was used.
         columns: further columns of the dataset's table, such as artist and title.
+        partition: that it is in; like all that follows, of a recording of the feature job.
+        context: its timeline.
+        session: of its context.
+        sensor: that recorded it.
+        label: its name.
+        shard: the file that holds its tiles; None if it was rejected.
     """
 
     recording: str
@@ -45,6 +52,12 @@ class Source:
     samples_sha256: str | None = None
     rejected: str | None = None
     columns: tuple[tuple[str, str], ...] = ()
+    partition: str | None = None
+    context: str | None = None
+    session: str | None = None
+    sensor: str | None = None
+    label: str | None = None
+    shard: str | None = None
 
 
 _TYPES = {
@@ -57,6 +70,7 @@ _TYPES = {
     "audible_share": pa.float64(),
     "samples_sha256": pa.string(),
     "rejected": pa.string(),
+    **dict.fromkeys(("partition", "context", "session", "sensor", "label", "shard"), pa.string()),
 }
 
 RESERVED = frozenset(_TYPES) | {
@@ -67,14 +81,26 @@ RESERVED = frozenset(_TYPES) | {
 
 
 def write_sources(uri: str, sources: Iterable[Source]) -> None:
-    """Write the table, with a column of text for each of the further columns."""
-    rows = [asdict(source) | dict(source.columns) for source in sources]
-    further = list(dict.fromkeys(name for row in rows for name in dict(row["columns"])))
+    """Write the table, with a column of text for each of the further columns.
+
+    A further column that has the name of one of ours, such as ``bytes``, becomes ``table_bytes``.
+    """
+    rows = [asdict(source) | _renamed(source.columns) for source in sources]
+    further = list(dict.fromkeys(name for row in rows for name in _renamed(row["columns"])))
     schema = pa.schema(_TYPES | {name: pa.string() for name in further})
     columns = {name: [row.get(name) for row in rows] for name in schema.names}
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns, schema), buffer)
     storage.write_bytes(uri, buffer.getvalue())
+
+
+def _renamed(columns: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {f"{_PREFIX}{name}" if name in _TYPES else name: cell for name, cell in columns}
+
+
+def _original(name: str) -> str:
+    plain = name.removeprefix(_PREFIX)
+    return plain if plain in _TYPES else name
 
 
 def read_sources(uri: str) -> list[Source]:
@@ -84,12 +110,14 @@ def read_sources(uri: str) -> list[Source]:
         FileNotFoundError: there is no such file.
     """
     table = pq.read_table(io.BytesIO(storage.read_bytes(uri)))
-    own = {field.name for field in fields(Source)} - {"columns"}
+    own = {field.name for field in fields(Source)} & set(table.column_names)
     return [
         Source(
             **{name: row[name] for name in own},
             columns=tuple(
-                (name, cell) for name, cell in row.items() if name not in own and cell is not None
+                (_original(name), cell)
+                for name, cell in row.items()
+                if name not in own and cell is not None
             ),
         )
         for row in table.to_pylist()

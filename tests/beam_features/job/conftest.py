@@ -1,12 +1,16 @@
 """Finished and failed jobs to look at, and copies of them to change."""
 
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from beam_features.job.tfrecord import read_records
 from beam_features.schema.dataset_info import DatasetInfo, parse_dataset_info
+from beam_features.schema.strip import decode_strip
 from tests.processes import error_in
 
 REJECTED = "rejected-00000-of-00001.jsonl"
@@ -51,3 +55,33 @@ def failed(failed_once, tmp_path) -> Path:
 def complete(features, tmp_path) -> Path:
     """A copy of a complete directory to work on."""
     return Path(shutil.copytree(features, tmp_path / "out"))
+
+
+def tiles_in(output: Path) -> dict[tuple[str, int, str], tuple[str, ...]]:
+    """All that training reads: the tiles of each recording, in no order of shards.
+
+    Returns:
+        By recording, start in ms and sensor: digest of the tile, label, context and session.
+    """
+    info = read_info(output)
+    found = {}
+    for name in (name for part in info.partitions.values() for name in part.shard_names()):
+        with (output / name).open("rb") as file:
+            for record in read_records(file):
+                strip = decode_strip(record, info.feature_spec.tile_shape)
+                partition = re.split(r"\+\d+-|-\d{5}-of", name)[0]
+                place = (strip.context_id, strip.session_id, partition)
+                for tile, recording, start_ms, label in zip(
+                    strip.log_mel, strip.recording_ids, strip.start_ms, strip.labels, strict=True
+                ):
+                    key = (recording, start_ms, strip.sensor_id)
+                    assert key not in found
+                    label_name = info.label_names[label] if label >= 0 else ""
+                    found[key] = (hashlib.sha256(tile.tobytes()).hexdigest(), label_name, *place)
+    return found
+
+
+def files_of(output: Path) -> set[str]:
+    """Names of the files that a complete directory holds, by its `dataset_info.json`."""
+    shards = {n for part in read_info(output).partitions.values() for n in part.shard_names()}
+    return shards | {INFO, REJECTED, "shards.jsonl", "sources.parquet"}

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import pytest
 import soundfile
 
 from beam_features.__main__ import main
-from tests.processes import messages
+from tests.beam_features.conftest import write_noise
+from tests.beam_features.job.conftest import files_of, tiles_in
+from tests.processes import messages, run
 
 SONGS = 12
 PATIENCE_S = 60
@@ -196,3 +199,77 @@ def test_all_processes_killed_again_and_again(start, same, tmp_path, seed):
     with ended(last):
         assert last.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
     assert same(output)
+
+
+# Updates
+
+
+@pytest.fixture(scope="module")
+def updated(make_songs, run_job, tmp_path_factory) -> tuple[Path, Path, Path]:
+    """A library that has changed, its features from before, and from an undisturbed update."""
+    root = tmp_path_factory.mktemp("updated")
+    library = make_songs(root / "songs")
+    assert run_job(library, root / "before") == 0
+    write_noise(library / "rain/77.wav", 2.0, 16_000, seed=77)
+    write_noise(library / "dog/1.wav", 2.5, 16_000, seed=99)
+    (library / "dog/3 [live].wav").unlink()
+    shutil.copytree(root / "before", root / "after")
+    assert run_job(library, root / "after") == 0
+    assert run_job(library, root / "fresh") == 0
+    assert tiles_in(root / "after") == tiles_in(root / "fresh")
+    return library, root / "before", root / "after"
+
+
+def killed_at_every(step: int, library: Path, output: Path, copies: Path) -> list[Path]:
+    """What updates leave that were killed before their changes of the output."""
+    words = ["--dataset", "folder", "--input", str(library), "--shards", "2"]
+    finished = run("tests.beam_features.job.suicide", output, copies, step, *words)
+    assert finished.returncode == 0, finished.stderr
+    return sorted(copies.iterdir(), key=lambda path: int(path.name))
+
+
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_update_killed_at_any_change_leaves_the_old_or_the_new_state(
+    step, updated, run_job, tmp_path
+):
+    library, before, after = updated
+    old, new = tiles_in(before), tiles_in(after)
+    *killed, last = killed_at_every(step, library, before, tmp_path)
+    assert len(killed) > 25 / step
+    assert tiles_in(last) == new
+    found = [tiles_in(output) for output in killed]
+    assert found[0] == old
+    assert all(tiles in (old, new) for tiles in found)
+    for output in killed:
+        assert run_job(library, output) == 0
+        assert tiles_in(output) == new
+        assert {path.name for path in output.iterdir()} == files_of(output)
+
+
+@pytest.mark.slow
+def test_killed_update_followed_by_another_change(updated, run_job, tmp_path):
+    """The library is as it was before when the next run begins."""
+    library, before, _ = updated
+    killed = killed_at_every(5, library, before, tmp_path / "killed")
+    changed = Path(shutil.copytree(library, tmp_path / "kept"))
+    try:
+        write_noise(library / "rain/78.wav", 2.0, 16_000, seed=78)
+        (library / "rain/77.wav").unlink()
+        assert run_job(library, tmp_path / "fresh") == 0
+        for output in killed:
+            assert run_job(library, output) == 0
+            assert tiles_in(output) == tiles_in(tmp_path / "fresh")
+            assert {path.name for path in output.iterdir()} == files_of(output)
+    finally:
+        shutil.rmtree(library)
+        shutil.copytree(changed, library)
+
+
+@pytest.mark.slow
+def test_first_run_killed_at_any_change(updated, run_job, tmp_path):
+    library, _, after = updated
+    (tmp_path / "empty").mkdir()
+    for output in killed_at_every(3, library, tmp_path / "empty", tmp_path / "killed"):
+        assert run_job(library, output) == 0
+        assert tiles_in(output) == tiles_in(after)
+        assert {path.name for path in output.iterdir()} == files_of(output)

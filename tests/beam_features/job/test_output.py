@@ -154,28 +154,6 @@ def test_other_arguments_are_refused(run_job, there, contents, capsys, options, 
     assert contents(output) == before
 
 
-def test_changed_listing_is_refused(run_job, make_songs, contents, tmp_path, capsys):
-    source, output = make_songs(tmp_path / "songs"), tmp_path / "out"
-    assert run_job(source, output) == 0
-    before = contents(output)
-    capsys.readouterr()
-
-    (source / "rain/7.wav").rename(source / "rain/70.wav")
-    assert run_job(source, output) == 2
-    assert "listing_sha256: stored " in one_error_line(capsys)
-
-    shutil.copy(source / "rain/70.wav", source / "rain/7.wav")
-    assert run_job(source, output) == 2
-    assert "recordings: stored 8, requested 9" in one_error_line(capsys)
-
-    (source / "rain/7.wav").unlink()
-    (source / "rain/70.wav").rename(source / "rain/7.wav")
-    (source / "rain/._7.wav").touch()
-    assert run_job(source, output) == 2
-    assert "skipped: stored 0, requested 1" in one_error_line(capsys)
-    assert contents(output) == before
-
-
 def test_overwrite_replaces_shards_of_other_arguments(run_job, songs, there, contents, tmp_path):
     _, output = there
     options = ["--shards", "1", "--set", "n_mels=32"]

@@ -6,21 +6,26 @@ import pytest
 from apache_beam import Pipeline
 
 from beam_features.datasets import DATASETS
-from beam_features.job.attempt import Attempt
+from beam_features.job.attempt import Attempt, PlannedShard
 from beam_features.job.options import beam_options
 from beam_features.job.pipeline import WriteShard, build_pipeline
-from beam_features.job.plan import Shard, plan_shards
+from beam_features.job.plan import Shard
+from beam_features.job.update import Listed, plan_update
 from beam_features.recording import Recording
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.read import ReadSettings
+from dem.storage import FileVersion
 
 
 def test_graph_writes_every_shard_and_counts(damaged_songs, tmp_path):
     """Good songs have 2+1+1+70+3+3+2+2 = 84 tiles."""
-    shards = plan_shards(DATASETS["folder"](str(damaged_songs)).recordings, 2)
+    recordings = DATASETS["folder"](str(damaged_songs)).recordings
+    labels = {r.label: index for index, r in enumerate(recordings) if r.label is not None}
+    planned = plan_update(Listed(recordings, {}, labels), (), 0, 2).made
+    shards = [one.shard for one in planned]
     summaries = str(tmp_path / "summaries")
     attempt = Attempt.begin(summaries)
-    places = attempt.write_plan(shards, {"dog": 0, "rain": 1, "rain/heavy": 2})
+    places = attempt.write_plan(planned)
     settings = ReadSettings(FeatureSpec())
     pipeline = Pipeline(options=beam_options([]))
     build_pipeline(pipeline, places, WriteShard(attempt, str(tmp_path), settings))
@@ -50,9 +55,10 @@ def test_graph_does_not_grow_with_the_recordings(tmp_path):
     recordings = [Recording(name, name, name, "train", name, name) for name in names]
 
     def graph_bytes(n_shards: int) -> int:
-        shards = plan_shards(recordings, n_shards)
+        labels = {name: index for index, name in enumerate(names)}
+        planned = plan_update(Listed(recordings, {}, labels), (), 0, n_shards).made
         attempt = Attempt.begin(str(tmp_path))
-        places = attempt.write_plan(shards, {name: index for index, name in enumerate(names)})
+        places = attempt.write_plan(planned)
         assert len(places) == n_shards
         pipeline = Pipeline(options=beam_options([]))
         write = WriteShard(attempt, str(tmp_path), ReadSettings(FeatureSpec()))
@@ -69,10 +75,8 @@ def test_plan_keeps_names(tmp_path, name):
     """Also names that are no valid UTF-8, which Python holds as surrogates."""
     recording = Recording(name, f"/in/{name}", "", "train", name, name, "node1", 0.1)
     shard = Shard("train", 0, 2, ((recording, recording), (recording,)))
-    other = Shard("train", 1, 2, ())
+    first = PlannedShard(shard, {"": 3}, {recording.uri: FileVersion(1, 0.5, "1:5")})
+    second = PlannedShard(Shard("train", 1, 2, ()), {}, {}, ("train-00000-of-00001.tfrecord",))
     attempt = Attempt.begin(str(tmp_path))
-    first, second = attempt.write_plan([shard, other], {"": 3, "unused": 4})
-    assert attempt.read_plan(second).shard == other
-    planned = attempt.read_plan(first)
-    assert planned.shard == shard
-    assert planned.label_ids == {"": 3}
+    places = attempt.write_plan([first, second])
+    assert [attempt.read_plan(place) for place in reversed(places)] == [second, first]

@@ -3,6 +3,8 @@
 import re
 import time
 
+from beam_features.job.finished import FinishedShard
+from beam_features.job.plan import Shard
 from beam_features.job.progress import Progress, reported
 from beam_features.job.shard_writer import ShardSummary
 from beam_features.recording import Outcome
@@ -18,7 +20,8 @@ SUMMARY = ShardSummary(
 
 
 def finish(directory, name: str) -> None:
-    (directory / name).write_text(SUMMARY.dump())
+    finished = FinishedShard(Shard("train", 0, 1, ()), {}, SUMMARY)
+    (directory / name).write_text(finished.dump())
 
 
 def test_only_new_shards_of_this_run_count(tmp_path):

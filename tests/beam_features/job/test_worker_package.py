@@ -15,7 +15,7 @@ from apache_beam.runners.portability.stager import Stager
 from beam_features.job.options import beam_options
 from tests.processes import ROOT
 
-IN_BEAMS_IMAGE = {"apache-beam", "google-cloud-storage", "google-crc32c"}
+IN_BEAMS_IMAGE = {"apache-beam", "google-cloud-storage", "google-crc32c", "pyarrow"}
 FOR_DOWNLOADS = {"pooch", "requests"}
 
 
@@ -64,7 +64,7 @@ def test_package_holds_all_modules(package, project):
 
 PROGRAM = """
 import sys
-from beam_features.job.attempt import Attempt
+from beam_features.job.attempt import Attempt, PlannedShard
 from beam_features.job.pipeline import WriteShard
 from beam_features.job.plan import Shard
 from beam_features.recording import Recording
@@ -73,7 +73,7 @@ from beam_features.tiles.read import ReadSettings
 song, output = sys.argv[1:]
 recording = Recording("1", song, None, "train", "1", "1")
 attempt = Attempt.begin(output)
-(place,) = attempt.write_plan([Shard("train", 0, 1, ((recording,),))], {})
+(place,) = attempt.write_plan([PlannedShard(Shard("train", 0, 1, ((recording,),)), {}, {})])
 write = WriteShard(attempt, output, ReadSettings(FeatureSpec()))
 write.setup()
 print(*write.process(place))

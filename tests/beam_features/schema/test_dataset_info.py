@@ -1,10 +1,13 @@
 """`dataset_info.json`: exact round trip, moments of unions, roles of partitions, refusals."""
 
 import dataclasses
+import hashlib
 import json
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from beam_features.schema.dataset_info import (
     DatasetInfo,
@@ -114,6 +117,28 @@ def test_shard_names_fill_the_pattern():
     partition = make_info("train").partitions["train"]
     expected = ["train-00000-of-00002.tfrecord", "train-00001-of-00002.tfrecord"]
     assert partition.shard_names() == expected
+
+
+def test_shard_names_after_an_update_are_listed():
+    names = ("train+1-00000-of-00001.tfrecord", "train-00001-of-00002.tfrecord")
+    info = make_info("train")
+    part = dataclasses.replace(info.partitions["train"], names=names)
+    assert part.shard_names() == list(names)
+    info = dataclasses.replace(info, partitions={"train": part})
+    assert parse_dataset_info(dump_dataset_info(info), "x") == info
+
+
+def test_digest_of_the_content_is_that_of_version_0_2_and_changes_with_the_shards():
+    """A training that was begun with version 0.2 is resumed."""
+    info = make_info("train")
+    part = info.partitions["train"]
+    later = ("cancelled", "duplicates", "names")
+    without = {name: part for name, part in dataclasses.asdict(part).items() if name not in later}
+    text = TypeAdapter(dict[str, Any]).dump_json({"train": without})
+    assert info.content_sha256 == hashlib.sha256(text).hexdigest()
+    updated = dataclasses.replace(part, names=("train+1-00000-of-00001.tfrecord",))
+    changed = dataclasses.replace(info, partitions={"train": updated})
+    assert changed.content_sha256 != info.content_sha256
 
 
 @pytest.mark.parametrize(
