@@ -20,7 +20,6 @@ from trainer.plots.heat_map import confusion_png
 from trainer.runtime.job_dir import CLASSIFIER, LOGS, METRICS
 from trainer.runtime.tensorboard import write_figures
 
-
 NO_INTERVAL = f"no intervals below {LEAST_RECORDINGS} test recordings: they would mean little"
 
 

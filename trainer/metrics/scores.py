@@ -96,7 +96,7 @@ def score(
 
 
 def _resample(parts: Counts, seed: int) -> Counts:
-    """Draw as many groups as there are with replacement, again and again: ``[draws, n_classes]``."""
+    """Draw as many groups with replacement, again and again: ``[draws, n_classes]``."""
     n_groups = len(parts.hits)
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), _RESAMPLES)

@@ -164,7 +164,7 @@ def _describe_sample(
     n = len(recordings.labels)
     return (
         f"Embedded: {whole} {total} tiles of {', '.join(partitions)}, from "
-        f"{n} recording{'s' if n > 1 else ''}. The vector of a recording is the mean and the "
+        f"{n} recording{'' if n == 1 else 's'}. The vector of a recording is the mean and the "
         f"maximum over its audible tiles. A picture shows {MOST_POINTS} points at most."
     )
 

@@ -77,9 +77,7 @@ class DenseHead:
         save_keras(self.network, f"{stem}.keras")
 
 
-def _hold_out(
-    train: VectorTable, label_names: tuple[str, ...]
-) -> tuple[VectorTable, VectorTable]:
+def _hold_out(train: VectorTable, label_names: tuple[str, ...]) -> tuple[VectorTable, VectorTable]:
     splits = session_splits(train)
     if not splits:
         if len(np.unique(train.session_ids)) > 1:
