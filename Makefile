@@ -41,14 +41,17 @@ demo: .venv/installed
 	  echo "== classifier: log-mel statistics, untrained encoder, trained encoder"; \
 	  for encoder in none random trained; do \
 	    $(PY) -m trainer.classify --data "$(FEATURES)" --job-dir "$(JOB)" --encoder $$encoder \
-	      > "$(OUT)/table.txt" || exit $$?; \
+	      > "$(OUT)/table.txt"; code=$$?; \
+	    if [ $$code = 2 ]; then echo "== no classifier: the labels of these recordings do not allow one"; \
+	      break; fi; \
+	    [ $$code = 0 ] || exit $$code; \
 	  done; \
 	  cat "$(OUT)/table.txt"; \
 	fi
 	@$(PY) -m trainer.report --data "$(FEATURES)" --job-dir "$(JOB)" > /dev/null
 	@echo "features:    $(FEATURES)"
 	@echo "encoder:     $(JOB)/export/encoder.keras"
-	@echo "classifiers: $(JOB)/classifier"
+	@if [ -d "$(JOB)/classifier" ]; then echo "classifiers: $(JOB)/classifier"; fi
 	@echo "report:      $(JOB)/report.html"
 	@echo "TensorBoard: .venv/bin/tensorboard --logdir $(JOB)/logs"
 

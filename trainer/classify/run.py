@@ -78,9 +78,10 @@ def evaluate(
     """
     features = open_features(data)
     job = read_job_config(job_dir)
-    resolved = _resolve(config, job, features)
+    check_fingerprint(job.fingerprint, features)
     if encoder == "trained":
         _require_own_split(features, job_dir, job, config)
+    resolved = _resolve(config, job, features)
     model = _encoder(encoder, features, job_dir, job, resolved)
     corrupt = CorruptRecords(job.corrupt_records_budget, f"the training of {job_dir}")
     home = vectors_home or job_dir
@@ -137,7 +138,6 @@ def _resolve(
     config: ClassifyConfig, job: ResolvedConfig, features: Features
 ) -> ResolvedClassifyConfig:
     """Fill in the partitions of the training run, and check that they fit the data."""
-    check_fingerprint(job.fingerprint, features)
     if not features.info.label_names:
         raise InputError(f"{features.uri} has no labels, so there is nothing to classify")
     settings = dataclasses.asdict(config)
