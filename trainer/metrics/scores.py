@@ -9,6 +9,12 @@ import numpy.typing as npt
 LEAST_RECORDINGS = 10
 """With fewer groups, such as recordings, there is no interval: resamples would repeat a few."""
 
+SCORES = (
+    "macro-F1 is the mean F1 over the classes that some recording of the test has or is predicted\n"
+    f"to have. The 95 % intervals are over recordings; below {LEAST_RECORDINGS} there are none."
+)
+"""What ``--help`` says of the scores."""
+
 _RESAMPLES = 1000
 
 Ints = npt.NDArray[np.integer]
