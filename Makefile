@@ -5,8 +5,9 @@ INPUT ?=
 CONFIG ?= configs/demo.yaml
 TUNE_CONFIG ?= configs/tune.yaml
 OUT ?= demo/$(DATASET)
-# More options for the stages, such as FEATURE_OPTIONS='--max-failure-rate 0.2'.
-FEATURE_OPTIONS ?=
+# More options for the stages, such as TRAIN_OPTIONS='--set epochs=5'. A first look at one's own
+# directory goes on if up to half of the files are unusable; they are counted and listed.
+FEATURE_OPTIONS ?= $(if $(filter folder,$(DATASET)),--max-failure-rate 0.5)
 TRAIN_OPTIONS ?=
 TUNE_OPTIONS ?=
 TEST_PROCESSES ?= 2
