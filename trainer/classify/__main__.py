@@ -28,8 +28,7 @@ def parse_arguments(words: Sequence[str], prog: str = _PROG) -> argparse.Namespa
         prog,
         "Fit a classifier on frozen embeddings and test it on the test partitions.",
         "--data FEATURES --job-dir JOB --encoder trained --set recording_from=vectors",
-        f"{prog} {_PREDICT} labels new audio with the result; see its --help.\n\n"
-        f"{SCORES}",
+        f"{prog} {_PREDICT} labels new audio with the result; see its --help.\n\n{SCORES}",
     )
     add_job_arguments(parser, "directory of the training")
     parser.add_argument(

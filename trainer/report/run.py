@@ -206,7 +206,11 @@ def _meaningful_quality(table: VectorTable, seed: int) -> dict[str, float | None
 def _neighbours(
     recordings: VectorTable, label_names: Sequence[str], seed: int
 ) -> list[tuple[Neighbour, list[Neighbour]]]:
-    """Recordings of different labels, and those nearest to each; none of a single recording."""
+    """Audible recordings of different labels, and those nearest to each; none of a single one.
+
+    Silence would be near to whatever is quiet.
+    """
+    recordings = recordings.select(recordings.audible)
     if len(recordings.labels) < 2:
         return []
     names = [None if label < 0 else label_names[label] for label in recordings.labels]
@@ -231,7 +235,7 @@ def _data_facts(features: Features) -> dict[str, str]:
         "features": features.uri,
         "dataset": str(info.source.get("dataset", "–")),
         "tiles": f"{spec.tile_s} s, {spec.n_mels} mel bins, {spec.sample_rate_hz} Hz",
-        "labels": str(len(info.label_names)),
+        "label names": str(len(info.label_names)),
         "rejected recordings": str(sum(info.rejected.values())),
         "fingerprint": info.fingerprint,
         "content": info.content_sha256,

@@ -12,14 +12,18 @@ import pytest
 
 from beam_features.schema.strip import NO_LABEL
 from dem.errors import InputError
-from tests.trainer.synthetic import label_songs, write_features
+from tests.trainer.synthetic import LABELS, SPEC, label_songs, write_features
+from tests.trainer.vectors import tile_table
 from trainer.classify.outputs import read_runs
 from trainer.classify.run import evaluate
 from trainer.config import ClassifyConfig, TrainConfig
+from trainer.data.features import Features
+from trainer.data.vector_table import recording_table
+from trainer.model.vectors import as_representation, log_mel_statistics
 from trainer.plots.heat_map import confusion_png
 from trainer.report.__main__ import main
 from trainer.report.page import Report, choose_run, render
-from trainer.report.run import frequent_mistakes, write_report
+from trainer.report.run import _neighbours, frequent_mistakes, write_report
 from trainer.train.run import train
 
 NASTY = '<b>&"x"</b>'
@@ -190,6 +194,17 @@ def test_of_one_test_song_other_partitions_are_shown(tmp_path: Path) -> None:
     assert "recall_at_1_by_context" in page.text
     assert "by_label" not in page.text
     assert "job: loss " in page.text
+
+
+def test_silence_is_no_neighbour(features: Features) -> None:
+    tiles = tile_table(features, ["test"], as_representation(log_mel_statistics(SPEC.tile_shape)))
+    recordings = recording_table(tiles)
+    silent = recordings.recording_ids == "test/7"
+    queries = _neighbours(replace(recordings, audible=~silent), LABELS, 0)
+    named = {other.recording for query, others in queries for other in (query, *others)}
+    assert len(queries) == 6
+    assert "test/7" not in named
+    assert _neighbours(replace(recordings, audible=silent), LABELS, 0) == []
 
 
 def test_features_that_changed_after_the_training_are_refused(job: Path, tmp_path: Path) -> None:
