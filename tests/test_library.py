@@ -116,8 +116,8 @@ def test_silence_is_counted(library: Library) -> None:
 
 
 def test_every_other_recording_has_vectors(library: Library) -> None:
-    """Opus is embedded; what cannot be read is named, and the command does not end with 0."""
-    assert library.embed.code == 1
+    """Opus is embedded; what cannot be read is named."""
+    assert library.embed.code == 0, library.embed.said
     assert "broken.mp3" in library.embed.said
     table = pyarrow.dataset.dataset(library.root / "vectors").to_table().to_pandas()
     assert "talk.opus" in "".join(table["recording"].unique())
