@@ -5,8 +5,9 @@ INPUT ?=
 CONFIG ?= configs/demo.yaml
 TUNE_CONFIG ?= configs/tune.yaml
 OUT ?= demo/$(DATASET)
-# More options for the stages, such as FEATURE_OPTIONS='--max-failure-rate 0.2'.
-FEATURE_OPTIONS ?=
+# More options for the stages, such as TRAIN_OPTIONS='--set epochs=5'. A first look at one's own
+# directory goes on if up to half of the files are unusable; they are counted and listed.
+FEATURE_OPTIONS ?= $(if $(filter folder,$(DATASET)),--max-failure-rate 0.5)
 TRAIN_OPTIONS ?=
 TUNE_OPTIONS ?=
 TEST_PROCESSES ?= 2
@@ -41,14 +42,17 @@ demo: .venv/installed
 	  echo "== classifier: log-mel statistics, untrained encoder, trained encoder"; \
 	  for encoder in none random trained; do \
 	    $(PY) -m trainer.classify --data "$(FEATURES)" --job-dir "$(JOB)" --encoder $$encoder \
-	      > "$(OUT)/table.txt" || exit $$?; \
+	      > "$(OUT)/table.txt"; code=$$?; \
+	    if [ $$code = 2 ]; then echo "== no classifier: the labels of these recordings do not allow one"; \
+	      break; fi; \
+	    [ $$code = 0 ] || exit $$code; \
 	  done; \
 	  cat "$(OUT)/table.txt"; \
 	fi
 	@$(PY) -m trainer.report --data "$(FEATURES)" --job-dir "$(JOB)" > /dev/null
 	@echo "features:    $(FEATURES)"
 	@echo "encoder:     $(JOB)/export/encoder.keras"
-	@echo "classifiers: $(JOB)/classifier"
+	@if [ -d "$(JOB)/classifier" ]; then echo "classifiers: $(JOB)/classifier"; fi
 	@echo "report:      $(JOB)/report.html"
 	@echo "TensorBoard: .venv/bin/tensorboard --logdir $(JOB)/logs"
 

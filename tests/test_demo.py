@@ -67,6 +67,35 @@ def test_demo_without_labels_trains_and_says_so(tmp_path: Path, config: Path) ->
     assert "<h2>The embedding</h2>" in (tmp_path / "out" / "job" / "report.html").read_text()
 
 
+def write_few(directory: Path) -> None:
+    """Four songs of 4 s, one silent, one that is not audio and one in Opus."""
+    directory.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    time_s = np.arange(4 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    for index in range(4):
+        tone = 0.2 * np.sin(2 * np.pi * 300 * (index + 1) * time_s)
+        soundfile.write(
+            directory / f"song {index}.flac", tone + rng.normal(0, 0.05, len(tone)), SAMPLE_RATE_HZ
+        )
+    soundfile.write(directory / "silent.wav", np.zeros(len(time_s)), SAMPLE_RATE_HZ)
+    (directory / "broken.mp3").write_bytes(rng.bytes(20_000))
+    soundfile.write(directory / "talk.opus", tone, SAMPLE_RATE_HZ, "OPUS", format="OGG")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labelled", [False, True])
+def test_demo_on_few_odd_files_ends_with_the_report(tmp_path: Path, *, labelled: bool) -> None:
+    """24 tiles, so a small batch; one label at most, so no classifier."""
+    write_few(tmp_path / "music" / ("album" if labelled else ""))
+    variables = ("DATASET=folder", f"INPUT={tmp_path / 'music'}", "TRAIN_OPTIONS=--set epochs=1")
+    printed = make_demo(tmp_path / "out", *variables)
+    assert "rejected: 1 not_audio" in printed
+    assert ("no classifier" if labelled else "nothing to classify") in printed
+    assert "classifiers: " not in printed
+    page = (tmp_path / "out" / "job" / "report.html").read_text()
+    assert "<h2>Nearest neighbours</h2>" in page
+
+
 @pytest.mark.slow
 def test_demo_on_the_sample_corpus_learns(tmp_path: Path) -> None:
     make_demo(tmp_path / "out")

@@ -71,8 +71,9 @@ class TrainConfig:
     """Of `infonce`: cosine, or the bilinear form of COLA with a learned matrix."""
     temperature: PositiveNumber = 0.1
     """Of `infonce` with `cosine`: a lower one gives the most similar opposites more weight."""
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    """Anchors in the global batch, over all replicas."""
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Anchors in the global batch, over all replicas; null: 128, or the highest power of two that
+    the training tiles fill."""
     epochs: Positive = 10
     """After each: recall_at_1 on the validation partitions, a checkpoint and a log line."""
     steps_per_epoch: Positive | None = None
@@ -147,6 +148,7 @@ class TrainConfig:
 class ResolvedConfig(TrainConfig):
     """Settings with values from the data instead of null; they are in `JOB/config.yaml`."""
 
+    batch_size: Annotated[int, Field(ge=2)] = 128
     steps_per_epoch: Positive = 1
     train_partitions: tuple[str, ...] = ()
     validation_partitions: tuple[str, ...] = ()

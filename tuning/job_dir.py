@@ -10,7 +10,7 @@ from dem import storage
 from dem.errors import InputError
 from dem.settings import as_yaml_values, describe_differences
 from trainer.data.features import Features
-from trainer.runtime.job_dir import CONFIG, METRICS
+from trainer.runtime.job_dir import CONFIG, METRICS, OTHER_FEATURES
 from tuning.config import TuneConfig
 from tuning.space import Space
 
@@ -30,11 +30,15 @@ def claim(job_dir: str, config: TuneConfig, space: Space, features: Features) ->
     values = _settings(config, space, features)
     if storage.exists(uri):
         stored = yaml.safe_load(storage.read_text(uri))
+        if "algorithm" not in stored:
+            raise InputError(f"{job_dir} holds a training, not a search; choose another --job-dir")
         accepted = {key: values[key] for key in _MAY_DIFFER}
         different = describe_differences(stored | accepted, values)
         if different:
+            other_data = stored["content_sha256"] != values["content_sha256"]
             raise InputError(
-                f"{job_dir} was made with other settings: {different}; choose another --job-dir"
+                f"{job_dir} was made with other settings: {different}; "
+                f"{OTHER_FEATURES if other_data else ''}choose another --job-dir"
             )
         if is_done(job_dir, config.trials):
             return True

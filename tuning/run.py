@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -106,5 +106,17 @@ def _validate(config: TuneConfig, space: Space, features: Features) -> None:
                 f"{config.objective} is measured on validation partitions, but there are none; "
                 "set some with --set space.validation_partitions=[…]"
             )
+        _require_contexts(config, resolved.validation_partitions, features)
     if config.objective == "macro_f1" and not features.info.label_names:
         raise InputError(f"objective=macro_f1, but {features.uri} has no labels; use recall_at_1")
+
+
+def _require_contexts(config: TuneConfig, validation: Sequence[str], features: Features) -> None:
+    """Raise an InputError if recall_at_1 would be measured on one strip, and so on one context."""
+    strips = sum(features.info.partitions[name].strips for name in validation)
+    if config.objective == "recall_at_1" and strips < 2:
+        raise InputError(
+            f"recall_at_1 needs two contexts, such as songs, and {', '.join(validation)} of "
+            f"{features.uri} holds one; add recordings, or set others with "
+            "--set space.validation_partitions=[…]"
+        )

@@ -1,6 +1,6 @@
 """A features directory without audio: tiles around a spectrum per label, plus one per song."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +108,18 @@ def relabel(shard: Path, label: int) -> None:
     strips = read_strips(str(shard), SPEC.tile_shape, CorruptRecords(0))
     renamed = [replace(strip, labels=(label,) * len(strip.labels)) for strip in strips]
     shard.write_bytes(b"".join(frame_record(encode_strip(strip)) for strip in renamed))
+
+
+def label_songs(directory: Path, partition: str, labels: Sequence[int]) -> None:
+    """Give each song of a partition, in the order of their numbers, a label or `NO_LABEL`."""
+    for shard in directory.glob(f"{partition}-*.tfrecord"):
+        songs = list(read_strips(str(shard), SPEC.tile_shape, CorruptRecords(0)))
+        numbers = [int(song.recording_ids[0].rpartition("/")[2]) for song in songs]
+        strips = [
+            replace(song, labels=(labels[number],) * len(song.labels))
+            for song, number in zip(songs, numbers, strict=True)
+        ]
+        shard.write_bytes(b"".join(frame_record(encode_strip(strip)) for strip in strips))
 
 
 def shuffle_labels(directory: Path, partition: str, seed: int) -> None:

@@ -21,6 +21,7 @@ from tensorboard import default, program
 from dem.errors import InputError
 from dem.settings import load_settings
 from tests.processes import ROOT, error_line, run, start
+from tests.trainer.synthetic import write_features
 from tests.tuning.searches import (
     COLLAPSING,
     FAILURES,
@@ -33,7 +34,8 @@ from tests.tuning.searches import (
     settings,
     trials_of,
 )
-from trainer.config import TrainConfig
+from trainer.config import ResolvedConfig, TrainConfig
+from trainer.runtime.job_dir import claim_job_dir
 from trainer.train.__main__ import main as train_main
 from tuning.config import TuneConfig
 from tuning.run import tune
@@ -239,6 +241,26 @@ def test_what_cannot_work_is_refused_before_any_trial(
 
     with pytest.raises(InputError, match=message):
         begin()
+    assert not (tmp_path / "job").exists()
+
+
+def test_the_directory_of_a_training_is_refused(
+    tmp_path: Path, features_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claim_job_dir(str(tmp_path), ResolvedConfig())
+    before = (tmp_path / "config.yaml").read_text()
+    assert run_here(features_dir, tmp_path, SEARCH) == 2
+    line = capsys.readouterr().err.strip()
+    assert line == f"error: {tmp_path} holds a training, not a search; choose another --job-dir"
+    assert (tmp_path / "config.yaml").read_text() == before
+
+
+def test_one_validation_song_is_refused_before_any_trial(tmp_path: Path) -> None:
+    """Every tile's nearest would be of the same song, whatever the settings."""
+    data = write_features(tmp_path / "features", {"train": 24, "validation": 1})
+    config = load_settings(TuneConfig, None, settings(MARGINS), str)
+    with pytest.raises(InputError, match=r"two contexts, such as songs, and validation of .* one;"):
+        tune(str(data), str(tmp_path / "job"), config, Role(), lambda: False)
     assert not (tmp_path / "job").exists()
 
 

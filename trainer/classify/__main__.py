@@ -15,6 +15,7 @@ from dem.settings import load_settings
 from dem.termination import watch_sigterm
 from trainer.choices import ENCODER_KINDS, HEADS
 from trainer.config import ClassifyConfig
+from trainer.metrics.scores import SCORES
 from trainer.runtime.startup import load_tensorflow
 
 _PROG = "python -m trainer.classify"
@@ -27,7 +28,7 @@ def parse_arguments(words: Sequence[str], prog: str = _PROG) -> argparse.Namespa
         prog,
         "Fit a classifier on frozen embeddings and test it on the test partitions.",
         "--data FEATURES --job-dir JOB --encoder trained --set recording_from=vectors",
-        f"{prog} {_PREDICT} labels new audio with the result; see its --help.",
+        f"{prog} {_PREDICT} labels new audio with the result; see its --help.\n\n{SCORES}",
     )
     add_job_arguments(parser, "directory of the training")
     parser.add_argument(

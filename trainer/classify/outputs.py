@@ -10,13 +10,17 @@ import pandas as pd
 from sklearn.metrics import classification_report, confusion_matrix
 
 from dem import storage
+from trainer.classify.coverage import quote_labels
 from trainer.classify.labeller import MODEL, Labeller
 from trainer.classify.posteriors import Posteriors
 from trainer.data.vector_table import VectorTable
+from trainer.metrics.scores import LEAST_RECORDINGS
 from trainer.plots.embedding import pictures_by_label, place
 from trainer.plots.heat_map import confusion_png
 from trainer.runtime.job_dir import CLASSIFIER, LOGS, METRICS
 from trainer.runtime.tensorboard import write_figures
+
+NO_INTERVAL = f"no intervals below {LEAST_RECORDINGS} test recordings: they would mean little"
 
 
 def write_results(
@@ -95,7 +99,8 @@ def read_runs(job_dir: str) -> dict[str, dict[str, Any]]:
 def comparison_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Lay out macro-F1 and accuracy per run, each with its 95 % interval.
 
-    A row is marked where the encoder may have been trained on test recordings.
+    A row is marked where the encoder may have been trained on test recordings. A last line says why
+    intervals are missing.
     """
     lines = [
         f"{'':<20}{'per recording':^42}{'per tile':^20}",
@@ -109,13 +114,16 @@ def comparison_table(results: Mapping[str, Mapping[str, Any]]) -> str:
             f"{tile['macro_f1']:^10.3f}{tile['accuracy']:^10.3f}"
             f"{'transductive' if result.get('transductive') else ''}"
         )
+    if any(result["recording"]["macro_f1_ci95"] is None for result in results.values()):
+        lines.append(NO_INTERVAL)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def with_interval(scores: Mapping[str, Any], name: str) -> str:
-    """Lay out a score and its 95 % interval."""
-    low, high = scores[f"{name}_ci95"]
-    return f"{scores[name]:.3f} ({low:.3f}-{high:.3f})"
+    """Lay out a score and its 95 % interval, if there is one."""
+    interval = scores[f"{name}_ci95"]
+    ends = "" if interval is None else f" ({interval[0]:.3f}-{interval[1]:.3f})"
+    return f"{scores[name]:.3f}{ends}"
 
 
 def _confusion(posteriors: Posteriors, label_names: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -143,13 +151,19 @@ def _predictions_csv(
 
 
 def _classification_report(posteriors: Posteriors, label_names: Sequence[str]) -> str:
-    return str(
+    """Lay out the scores of the classes that macro-F1 averages over, and name the others."""
+    occurring = np.union1d(posteriors.truth, posteriors.predicted)
+    text = str(
         classification_report(
             posteriors.truth,
             posteriors.predicted,
-            labels=range(len(label_names)),
-            target_names=label_names,
+            labels=occurring,
+            target_names=[label_names[index] for index in occurring],
             digits=3,
             zero_division=0,
         )
     )
+    others = [name for index, name in enumerate(label_names) if index not in occurring]
+    if others:
+        text += f"\nneither tested nor predicted: {quote_labels(others)}\n"
+    return text

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,13 @@ from dem.errors import InputError
 from dem.settings import build_settings
 from dem.termination import sigterm_received
 from trainer.choices import ENCODER_KINDS, HEADS, EncoderKind
+from trainer.classify.coverage import (
+    count_recordings,
+    describe_thin,
+    describe_unseen,
+    number_classes,
+    unseen_labels,
+)
 from trainer.classify.heads import Classifiers
 from trainer.classify.labeller import Labeller
 from trainer.classify.outputs import comparison_table, log_evaluation, read_runs, write_results
@@ -31,6 +39,8 @@ from trainer.model.encoders import build_encoder
 from trainer.model.vectors import log_mel_statistics
 from trainer.runtime.job_dir import CLASSIFIER, read_job_config
 from trainer.runtime.training_recordings import require_not_trained_on
+
+_LOG = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -68,6 +78,9 @@ def evaluate(
     """
     features = open_features(data)
     job = read_job_config(job_dir)
+    check_fingerprint(job.fingerprint, features)
+    if encoder == "trained":
+        _require_own_split(features, job_dir, job, config)
     resolved = _resolve(config, job, features)
     model = _encoder(encoder, features, job_dir, job, resolved)
     corrupt = CorruptRecords(job.corrupt_records_budget, f"the training of {job_dir}")
@@ -78,9 +91,12 @@ def evaluate(
         require_not_trained_on(job_dir, test.recording_ids)
     train = tiles("train")
     require_apart(train, test)
-    validation = tiles("validation") if resolved.validation_partitions else None
+    held_out = [tiles("validation")] if resolved.validation_partitions else []
     corrupt.log_skipped()
-    names = features.info.label_names
+    label_names = features.info.label_names
+    names, (train, test, *held_out) = number_classes([train, test, *held_out], label_names)
+    validation = held_out[0] if held_out else None
+    unseen = _report_coverage(train, test, validation, resolved, names)
     classifiers = Classifiers.fit(HEADS[head], train, validation, resolved, names)
     predictions = _predict(classifiers, train, test)
     results = {
@@ -90,6 +106,7 @@ def evaluate(
         "regularisation": classifiers.regularisation,
         **_described(resolved),
         "label_names": list(names),
+        "unseen_labels": unseen,
         **_measure(predictions, test, names, resolved.seed),
     }
     labeller = Labeller(model.model, features.info.feature_spec, classifiers, head, names)
@@ -121,7 +138,6 @@ def _resolve(
     config: ClassifyConfig, job: ResolvedConfig, features: Features
 ) -> ResolvedClassifyConfig:
     """Fill in the partitions of the training run, and check that they fit the data."""
-    check_fingerprint(job.fingerprint, features)
     if not features.info.label_names:
         raise InputError(f"{features.uri} has no labels, so there is nothing to classify")
     settings = dataclasses.asdict(config)
@@ -130,6 +146,43 @@ def _resolve(
         settings[name] = getattr(job, name) if settings[name] is None else settings[name]
         features.shard_uris(settings[name])  # raises where there is no such one
     return build_settings(ResolvedClassifyConfig, settings)
+
+
+def _require_own_split(
+    features: Features, job_dir: str, job: ResolvedConfig, config: ClassifyConfig
+) -> None:
+    """Raise an InputError where the job's partitions would be used on other features than its own.
+
+    Features that were updated after the training are others.
+    """
+    chosen = config.train_partitions is not None and config.test_partitions is not None
+    if job.content_sha256 != features.info.content_sha256 and not chosen:
+        raise InputError(
+            f"{features.uri} is not what {job_dir} was trained on, or has changed since; train "
+            "again in another --job-dir, or, to measure this encoder on it, choose partitions of "
+            "it with --set train_partitions=[…] test_partitions=[…]"
+        )
+
+
+def _report_coverage(
+    train: VectorTable,
+    test: VectorTable,
+    validation: VectorTable | None,
+    config: ResolvedClassifyConfig,
+    names: tuple[str, ...],
+) -> dict[str, int]:
+    """Log which labels lack recordings; return the test recordings of those without training."""
+    trained, tested = count_recordings(train, names), count_recordings(test, names)
+    checked = count_recordings(validation, names) if validation else {}
+    for counts, partitions in (
+        (checked, config.validation_partitions),
+        (tested, config.test_partitions),
+    ):
+        if unseen := unseen_labels(trained, counts):
+            _LOG.warning(describe_unseen(unseen, sum(counts.values()), partitions))
+    for line in describe_thin(trained, tested):
+        _LOG.info(line)
+    return unseen_labels(trained, tested)
 
 
 def _encoder(

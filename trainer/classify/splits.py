@@ -1,5 +1,7 @@
 """Labelled rows of a classifier: checks, splits by session, weights of classes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import GroupKFold
@@ -10,12 +12,17 @@ from trainer.data.vector_table import Float32, VectorTable
 _FOLDS = 5
 
 
-def require_two_labels(train: VectorTable) -> None:
+def has_two_labels(rows: VectorTable) -> bool:
+    """Whether there is something to tell apart."""
+    return len(np.unique(rows.labels)) > 1
+
+
+def require_two_labels(train: VectorTable, label_names: Sequence[str]) -> None:
     """Raise an InputError if all rows have the same label."""
-    if len(np.unique(train.labels)) < 2:
+    if not has_two_labels(train):
         raise InputError(
             "the training tiles have one label, and a classifier needs two; choose other "
-            "train_partitions"
+            f"train_partitions, or add recordings that are not {label_names[train.labels[0]]!r}"
         )
 
 
@@ -41,10 +48,14 @@ def balanced_weights(counts: npt.NDArray[np.integer]) -> Float32:
 
 
 def session_splits(rows: VectorTable) -> list[tuple[VectorTable, VectorTable]]:
-    """Split into pairs to fit to and to measure on that share no session; none of one session."""
+    """Split into pairs to fit to and to measure on that share no session.
+
+    Pairs of which the first has one label are left out; of a single session there are none.
+    """
     n_splits = min(_FOLDS, len(np.unique(rows.session_ids)))
     if n_splits < 2:
         return []
     numbers = np.arange(len(rows.labels))
     folds = GroupKFold(n_splits).split(numbers, groups=rows.session_ids)
-    return [(rows.select(fitted), rows.select(measured)) for fitted, measured in folds]
+    pairs = [(rows.select(fitted), rows.select(measured)) for fitted, measured in folds]
+    return [pair for pair in pairs if has_two_labels(pair[0])]

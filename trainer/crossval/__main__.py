@@ -15,6 +15,7 @@ from dem.settings import load_settings
 from dem.termination import watch_sigterm
 from trainer.choices import ENCODER_KINDS, HEADS
 from trainer.config import ClassifyConfig, TrainConfig
+from trainer.metrics.scores import SCORES
 from trainer.runtime.startup import load_tensorflow
 
 _PROG = "python -m trainer.crossval"
@@ -26,6 +27,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
         prog,
         "Train and test encoders and classifiers over the folds of a dataset.",
         "--data FEATURES --job-dir CV --config configs/esc10.yaml --encoder none trained",
+        SCORES,
     )
     add_job_arguments(parser)
     mode = parser.add_mutually_exclusive_group()

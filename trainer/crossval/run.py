@@ -128,7 +128,9 @@ class CrossValidation:
         for split in self._splits:
             directory = self._directory(split, run)
             metrics = json.loads(storage.read_text(storage.join(directory, METRICS)))
-            per_split[split.test] = {key: metrics[key] for key in ("recording", "tile")}
+            per_split[split.test] = {key: metrics[key] for key in ("recording", "tile")} | {
+                "unseen_labels": metrics.get("unseen_labels", {})
+            }
             if split.is_fold:
                 predictions = storage.read_text(storage.join(directory, PREDICTIONS))
                 folds.append(pd.read_csv(io.StringIO(predictions), dtype=str, na_filter=False))

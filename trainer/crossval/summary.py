@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from dem.errors import InputError
-from trainer.classify.outputs import with_interval
+from trainer.classify.coverage import describe_unseen
+from trainer.classify.outputs import NO_INTERVAL, with_interval
 from trainer.metrics.scores import score
 
 _SENTENCES = {
@@ -23,7 +24,7 @@ def pooled_scores(
 
     Args:
         predictions: columns ``recording_id``, ``label``, ``predicted``, ``knn_predicted``.
-        label_names: names of the classes.
+        label_names: in the order of the result; those that do not occur are no classes.
         seed: for the bootstrap over recordings.
 
     Returns:
@@ -36,6 +37,8 @@ def pooled_scores(
     twice = predictions["recording_id"][predictions["recording_id"].duplicated()]
     if len(twice):
         raise InputError(f"recording {twice.iloc[0]!r} is in two folds; make the features again")
+    tested = {*predictions["label"], *predictions["predicted"], *predictions["knn_predicted"]}
+    label_names = [name for name in label_names if name in tested]
     numbers = {name: index for index, name in enumerate(label_names)}
     truth, predicted, nearest = (
         predictions[column].map(numbers).to_numpy(np.int64)
@@ -54,10 +57,12 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     """Lay out the scores over all folds, and those of the evaluation set if there is one."""
     runs = summary["runs"]
     recordings = max(run["folds"]["recordings"] for run in runs.values())
+    intervals = any(run["folds"]["accuracy_ci95"] for run in runs.values())
     columns = ("accuracy", "macro-F1", "5-NN accuracy")
     lines = [
         _SENTENCES[summary["mode"]],
-        f"{recordings} recordings, each tested once; 95 % intervals over recordings",
+        f"{recordings} recordings, each tested once; "
+        f"{'95 % intervals over recordings' if intervals else NO_INTERVAL}",
         f"{'encoder-head':<22}" + "".join(f"{column:<22}" for column in columns),
     ]
     for name, run in runs.items():
@@ -69,4 +74,19 @@ def summary_table(summary: Mapping[str, Any]) -> str:
             if split.startswith("eval"):
                 cells = [with_interval(scores["recording"], k) for k in ("accuracy", "macro_f1")]
                 lines.append(f"  {split:<20}" + "".join(f"{cell:<22}" for cell in cells))
+    lines += _unseen_lines(runs)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _unseen_lines(runs: Mapping[str, Any]) -> list[str]:
+    """Say which labels of a test the training of its split lacked; it is the same for all runs."""
+    splits = {split: scores for run in runs.values() for split, scores in run["per_split"].items()}
+    return [
+        describe_unseen(scores["unseen_labels"], _recordings(scores["recording"]), [split])
+        for split, scores in splits.items()
+        if scores.get("unseen_labels")
+    ]
+
+
+def _recordings(scores: Mapping[str, Any]) -> int:
+    return sum(one["support"] for one in scores["per_class"].values())

@@ -6,6 +6,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+LEAST_RECORDINGS = 10
+"""With fewer groups, such as recordings, there is no interval: resamples would repeat a few."""
+
+SCORES = (
+    "macro-F1 is the mean F1 over the classes that some recording of the test has or is predicted\n"
+    f"to have. The 95 % intervals are over recordings; below {LEAST_RECORDINGS} there are none."
+)
+"""What ``--help`` says of the scores."""
+
 _RESAMPLES = 1000
 
 Ints = npt.NDArray[np.integer]
@@ -50,7 +59,11 @@ def per_class_f1(counts: Counts) -> Floats:
 
 
 def macro_f1(counts: Counts) -> Floats:
-    """Mean F1 over the classes that occur as truth or as prediction."""
+    """Mean F1 over the classes that occur as truth or as prediction.
+
+    A class that is only predicted has F1 0; one that does neither does not count. That is the
+    macro-F1 of scikit-learn where it is given no labels.
+    """
     return np.asarray(np.nanmean(per_class_f1(counts), axis=-1))
 
 
@@ -72,20 +85,28 @@ def score(
         seed: for the resamples.
 
     Returns:
-        ``macro_f1``, ``accuracy``, each with ``…_ci95``; ``per_class`` precision, recall, f1 and
-        support.
+        ``macro_f1``, ``accuracy``, each with ``…_ci95``, None below 10 groups; ``per_class``
+        precision, recall, f1 and support.
     """
     parts = count(truth, predicted, groups, len(label_names))
     n_groups = len(parts.hits)
     total = parts.weighted(np.ones(n_groups))
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), _RESAMPLES)
-    resampled = parts.weighted(draws.astype(np.float64))
+    resampled = _resample(parts, seed) if n_groups >= LEAST_RECORDINGS else None
     scores: dict[str, Any] = {}
     for name, measure in (("macro_f1", macro_f1), ("accuracy", accuracy)):
         scores[name] = float(measure(total))
-        scores[f"{name}_ci95"] = np.percentile(measure(resampled), [2.5, 97.5]).tolist()
+        scores[f"{name}_ci95"] = (
+            None if resampled is None else np.percentile(measure(resampled), [2.5, 97.5]).tolist()
+        )
     return scores | {"per_class": _per_class(total, label_names)}
+
+
+def _resample(parts: Counts, seed: int) -> Counts:
+    """Draw as many groups with replacement, again and again: ``[draws, n_classes]``."""
+    n_groups = len(parts.hits)
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), _RESAMPLES)
+    return parts.weighted(draws.astype(np.float64))
 
 
 def _per_class(counts: Counts, label_names: tuple[str, ...]) -> dict[str, dict[str, float]]:

@@ -12,6 +12,9 @@ from typing import Any
 
 import jinja2
 
+from trainer.classify.coverage import quote_labels
+from trainer.metrics.scores import LEAST_RECORDINGS
+
 _MOST_MISTAKES = 10
 
 Cell = str | float | int | None
@@ -104,6 +107,8 @@ def render(report: Report) -> str:
             training=_training(report.training),
             classifiers=_classifiers(report),
             transductive=_is_transductive(report),
+            unseen=_unseen(report),
+            least_recordings=LEAST_RECORDINGS,
             classes=_classes(report),
             mistakes=Table(["true", "predicted", "recordings"], report.mistakes[:_MOST_MISTAKES]),
             quality=_quality(report),
@@ -134,7 +139,8 @@ def _headline(report: Report) -> list[Number]:
     if report.shown_run:
         scores = report.runs[report.shown_run]["recording"]
         for key, name in (("macro_f1", "macro-F1"), ("accuracy", "accuracy")):
-            remark = f"95 %: {_interval(scores, key)}, {report.shown_run}, per recording"
+            interval = f"95 %: {_interval(scores, key)}, " if scores[f"{key}_ci95"] else ""
+            remark = f"{interval}{report.shown_run}, per recording"
             numbers.append(Number(name, _format_number(scores[key]), remark))
     if training.get("recall_at_1") is not None:
         recall = _format_number(training["recall_at_1"])
@@ -152,6 +158,12 @@ def _training(metrics: Results) -> Table:
     row["parameters"] = metrics.get("parameters")
     row["devices"] = ", ".join(metrics.get("devices", ()))
     return Table(list(row), [list(row.values())])
+
+
+def _unseen(report: Report) -> str:
+    """Name the labels of the test that the run that is shown was not trained on."""
+    labels = report.runs[report.shown_run].get("unseen_labels") if report.shown_run else None
+    return quote_labels(labels) if labels else ""
 
 
 def _is_transductive(report: Report) -> bool:
@@ -217,8 +229,8 @@ def _format_number(value: float | None) -> str:
 
 
 def _interval(scores: Mapping[str, Any], name: str) -> str:
-    low, high = scores[f"{name}_ci95"]
-    return f"{low:.3f}–{high:.3f}"
+    interval = scores[f"{name}_ci95"]
+    return f"{interval[0]:.3f}–{interval[1]:.3f}" if interval else "–"
 
 
 def _duration(seconds: float) -> str:

@@ -42,12 +42,15 @@ def write_report(data: str, job_dir: str) -> str:
     """Write the page of a finished training; return its URI.
 
     Raises:
-        InputError: there is no such training, it is not finished, or it is of other data.
+        InputError: there is no such training, it is not finished, or it is of other data, also of
+            data that were updated since.
     """
     features = open_features(data)
     job = read_job_config(job_dir)
     check_fingerprint(job.fingerprint, features)
-    report = _collect(features, job_dir, job, _read_metrics(job_dir))
+    training = _read_metrics(job_dir)
+    _check_content(features, job_dir, job)
+    report = _collect(features, job_dir, job, training)
     uri = storage.join(job_dir, REPORT)
     storage.write_text(uri, render(report))
     return uri
@@ -64,6 +67,14 @@ def _read_metrics(job_dir: str) -> dict[str, Any]:
         ) from error
 
 
+def _check_content(features: Features, job_dir: str, job: ResolvedConfig) -> None:
+    if job.content_sha256 != features.info.content_sha256:
+        raise InputError(
+            f"{features.uri} is not what {job_dir} was trained on, or has changed since; give the "
+            "features of the training, or train again in another --job-dir"
+        )
+
+
 def _collect(
     features: Features, job_dir: str, job: ResolvedConfig, training: dict[str, Any]
 ) -> Report:
@@ -71,7 +82,8 @@ def _collect(
     names = features.info.label_names
     runs = read_runs(job_dir)
     shown_run = choose_run(runs)
-    confusion = _confusion(job_dir, shown_run, names) if shown_run else None
+    classes = runs[shown_run]["label_names"] if shown_run else []
+    confusion = _confusion(job_dir, shown_run, names, classes) if shown_run else None
     partitions = _partitions_to_show(features, job)
     corrupt = CorruptRecords(job.corrupt_records_budget, f"the training of {job_dir}")
     encoder = trained_encoder(job_dir)
@@ -85,8 +97,8 @@ def _collect(
         curves={name: curve_png(*curve, name) for name, curve in curves.items()},
         runs=runs,
         shown_run=shown_run,
-        confusion=None if confusion is None else confusion_png(confusion, names),
-        mistakes=[] if confusion is None else frequent_mistakes(confusion, names),
+        confusion=None if confusion is None else confusion_png(confusion, classes),
+        mistakes=[] if confusion is None else frequent_mistakes(confusion, classes),
         sample=_describe_sample(features, partitions, tiles, recordings),
         pictures=_pictures(tiles, recordings, names, job.seed),
         quality=_quality(tiles, recordings, runs, job.seed),
@@ -108,8 +120,14 @@ def frequent_mistakes(
     return [(label_names[t], label_names[p], int(mistakes[t, p])) for t, p in pairs]
 
 
-def _confusion(job_dir: str, run: str, label_names: Sequence[str]) -> npt.NDArray[np.integer]:
-    """Count recordings by true and predicted label in the run's predictions."""
+def _confusion(
+    job_dir: str, run: str, label_names: Sequence[str], classes: Sequence[str]
+) -> npt.NDArray[np.integer]:
+    """Count recordings by true and predicted class in the run's predictions.
+
+    Raises:
+        InputError: a class is none of the `label_names` of the features.
+    """
     uri = storage.join(job_dir, CLASSIFIER, run, "predictions.csv")
     text = io.StringIO(storage.read_text(uri))
     predictions = pd.read_csv(text, dtype=str, keep_default_na=False)
@@ -120,17 +138,21 @@ def _confusion(job_dir: str, run: str, label_names: Sequence[str]) -> npt.NDArra
             "trainer.classify again"
         )
     counts: npt.NDArray[np.integer] = confusion_matrix(
-        predictions["label"], predictions["predicted"], labels=list(label_names)
+        predictions["label"], predictions["predicted"], labels=list(classes)
     )
     return counts
 
 
 def _partitions_to_show(features: Features, job: ResolvedConfig) -> tuple[str, ...]:
-    """Partitions of test, or else validation, or else training, that hold tiles."""
-    for role in reversed(_ROLES):
-        names: tuple[str, ...] = getattr(job, f"{role}_partitions")
-        if sum(features.info.partitions[name].tiles for name in names):
-            return names
+    """Partitions of test, or else validation, or else training, that hold recordings to compare.
+
+    Of one recording there is nothing to compare, so it is shown only if there are no others.
+    """
+    roles: list[tuple[str, ...]] = [getattr(job, f"{role}_partitions") for role in reversed(_ROLES)]
+    for least in (2, 1):
+        for names in roles:
+            if sum(features.info.partitions[name].recordings for name in names) >= least:
+                return names
     raise InputError(f"the partitions of this training hold no tiles in {features.uri}")
 
 
@@ -139,9 +161,10 @@ def _describe_sample(
 ) -> str:
     total = sum(features.info.partitions[name].tiles for name in partitions)
     whole = "all" if len(tiles.labels) == total else f"the first {len(tiles.labels)} of"
+    n = len(recordings.labels)
     return (
         f"Embedded: {whole} {total} tiles of {', '.join(partitions)}, from "
-        f"{len(recordings.labels)} recordings. The vector of a recording is the mean and the "
+        f"{n} recording{'' if n == 1 else 's'}. The vector of a recording is the mean and the "
         f"maximum over its audible tiles. A picture shows {MOST_POINTS} points at most."
     )
 
@@ -152,7 +175,7 @@ def _pictures(
     audible = tiles.select(tiles.audible)
     planes = place(audible.vectors, audible.context_ids, seed)
     pictures = pictures_by_context(planes, audible.context_ids)
-    if (recordings.labels >= 0).any():
+    if (recordings.labels >= 0).sum() > 1:
         planes = place(recordings.vectors, recordings.recording_ids, seed)
         pictures |= pictures_by_label(planes, recordings.vectors, recordings.labels, label_names)
     return pictures
@@ -165,17 +188,29 @@ def _quality(
     tables = {"recordings": recordings, "tiles": tiles}
     audible = {name: table.select(table.audible) for name, table in tables.items()}
     others = {run["encoder"]: run["quality"] for run in runs.values() if "quality" in run}
-    return {name: measure_quality(table, seed) for name, table in audible.items()} | {
+    return {name: _meaningful_quality(table, seed) for name, table in audible.items()} | {
         f"recordings, {encoder}": measures["recording"]
         for encoder, measures in others.items()
         if encoder != "trained"
     }
 
 
+def _meaningful_quality(table: VectorTable, seed: int) -> dict[str, float | None]:
+    """Quality without the measures in which rows of a single label or context are all right."""
+    groups = {"_by_label": table.labelled.labels, "_by_context": table.context_ids}
+    alike = tuple(suffix for suffix, ids in groups.items() if len(np.unique(ids)) < 2)
+    measures = measure_quality(table, seed)
+    return {name: value for name, value in measures.items() if not name.endswith(alike)}
+
+
 def _neighbours(
     recordings: VectorTable, label_names: Sequence[str], seed: int
 ) -> list[tuple[Neighbour, list[Neighbour]]]:
-    """Recordings of different labels, and those nearest to each; none of a single recording."""
+    """Audible recordings of different labels, and those nearest to each; none of a single one.
+
+    Silence would be near to whatever is quiet.
+    """
+    recordings = recordings.select(recordings.audible)
     if len(recordings.labels) < 2:
         return []
     names = [None if label < 0 else label_names[label] for label in recordings.labels]
@@ -200,7 +235,7 @@ def _data_facts(features: Features) -> dict[str, str]:
         "features": features.uri,
         "dataset": str(info.source.get("dataset", "–")),
         "tiles": f"{spec.tile_s} s, {spec.n_mels} mel bins, {spec.sample_rate_hz} Hz",
-        "labels": str(len(info.label_names)),
+        "label names": str(len(info.label_names)),
         "rejected recordings": str(sum(info.rejected.values())),
         "fingerprint": info.fingerprint,
         "content": info.content_sha256,

@@ -20,6 +20,8 @@ TRAINING_RECORDINGS = "export/training_recordings.parquet"
 METRICS = "metrics.json"
 CLASSIFIER = "classifier"
 VECTORS = "vectors"
+OTHER_FEATURES = "the features are others, or have changed since; "
+"""Part of an error: what another content_sha256 means."""
 
 
 def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:
@@ -45,8 +47,10 @@ def check_job_dir(job_dir: str, config: ResolvedConfig) -> None:
     there = _as_values(read_job_config(job_dir))  # with the defaults of keys that are newer
     different = describe_differences(there | any_budget, values)
     if different:
+        other_data = there["content_sha256"] != values["content_sha256"]
         raise InputError(
-            f"{job_dir} was made with other settings: {different}; choose another --job-dir"
+            f"{job_dir} was made with other settings: {different}; "
+            f"{OTHER_FEATURES if other_data else ''}choose another --job-dir"
         )
 
 
@@ -58,7 +62,7 @@ def read_job_config(job_dir: str) -> ResolvedConfig:
     """Read the settings of a run.
 
     Raises:
-        InputError: there is no run in the directory.
+        InputError: there is no run in the directory, or one of another kind.
     """
     uri = storage.join(job_dir, CONFIG)
     try:
@@ -68,4 +72,9 @@ def read_job_config(job_dir: str) -> ResolvedConfig:
             f"{uri} does not exist: {job_dir!r} holds no training run; start one with "
             "python -m trainer.train"
         ) from error
+    if "encoder" not in values:
+        raise InputError(
+            f"{uri} is not of a training; give the directory of one, such as that of a trial, "
+            "SEARCH/trials/0"
+        )
     return build_settings(ResolvedConfig, values)

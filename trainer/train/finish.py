@@ -1,6 +1,7 @@
 """The end of a run: the exported encoder, pictures for TensorBoard, and the metrics."""
 
 import json
+import math
 from typing import Any
 
 from dem import storage
@@ -56,7 +57,7 @@ def _metrics(run: Run) -> dict[str, Any]:
         "steps": progress.step,
         "epochs": config.epochs,
         "loss": progress.epoch_means["loss"],
-        "recall_at_1": progress["recall_at_1"] if config.validation_partitions else None,
+        "recall_at_1": None if math.isnan(progress["recall_at_1"]) else progress["recall_at_1"],
         "false_opposite_share": false_opposite_share(progress.epoch_means),
         "corrupt_records": run.corrupt.count,
         "parameters": run.learner.encoder.count_params(),

@@ -70,6 +70,8 @@ def train(
         validation = Validation(
             features, resolved, run.learner, run.corrupt, run.stop_if_terminated
         )
+        if limits := validation.limits():
+            run.workers.log(limits, logging.WARNING)
         train_epochs(run, functools.partial(_end_epoch, run, validation, on_epoch))
         return finish(run, validation, job_dir)
 

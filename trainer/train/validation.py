@@ -1,6 +1,7 @@
 """The validation pool: a fixed set of tiles, its embeddings, and measures of them."""
 
 import functools
+import math
 from collections.abc import Callable
 
 from trainer.config import ResolvedConfig
@@ -13,6 +14,7 @@ from trainer.model.learner import Learner
 from trainer.model.vectors import Float32, as_representation, represent_all
 
 _POOL_TILES = 4096
+_FEW_CONTEXTS = 5  # of which chance finds the right one often
 _TRAINING_TILES = 512  # without validation partitions, enough for signs of collapse
 
 
@@ -51,10 +53,27 @@ class Validation:
         return represent_all(encode, self.pool.log_mel)
 
     def recall_at_1(self, embeddings: Float32) -> float | None:
-        """Recall on the validation partitions; None without any."""
-        if not self._config.validation_partitions:
+        """Recall on the validation partitions; None where they hold nothing to confuse or find."""
+        if not self._config.validation_partitions or self._contexts < 2:
             return None
-        return recall_at_1(embeddings, self.pool.contexts)
+        recall = recall_at_1(embeddings, self.pool.contexts)
+        return None if math.isnan(recall) else recall
+
+    def limits(self) -> str | None:
+        """Say why `recall_at_1` is not measured, or means little; None if neither."""
+        names = ", ".join(self._config.validation_partitions)
+        if names and self._contexts < 2:
+            return f"{names} holds one context, such as a song: recall_at_1 needs two"
+        if names and self._contexts < _FEW_CONTEXTS:
+            return (
+                f"{names} holds {self._contexts} contexts, such as songs: of so few, recall_at_1 "
+                "is high even by chance"
+            )
+        return None
+
+    @functools.cached_property
+    def _contexts(self) -> int:
+        return len(set(self.pool.contexts.tolist()))
 
     def spread(self, embeddings: Float32) -> dict[str, float]:
         """Measure how different the embeddings are; see `trainer.metrics.collapse`."""

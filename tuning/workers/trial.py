@@ -5,7 +5,6 @@ if that was killed, because two processes must not write into one directory.
 """
 
 import logging
-import math
 import multiprocessing
 import os
 import signal
@@ -227,10 +226,11 @@ def _train(
     value = metrics["recall_at_1"]
     if assignment.objective == "macro_f1":
         value = _probe(data, job_dir)
-    if not math.isfinite(value):
+    if value is None:
         raise InputError(
-            f"{assignment.objective} is {value}: no context of the validation partitions has two "
-            "audible tiles; set others with --set space.validation_partitions=[…]"
+            "recall_at_1 cannot be measured: it needs two contexts in the validation partitions, "
+            "one of them with two audible tiles; set others with "
+            "--set space.validation_partitions=[…]"
         )
     return End("completed", value, metrics["epochs"], metrics["seconds"])
 

@@ -1,4 +1,10 @@
-from trainer.classify.outputs import comparison_table
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from trainer.classify.outputs import _classification_report, comparison_table
+from trainer.classify.posteriors import Posteriors
 
 
 def scores(value: float) -> dict:
@@ -21,3 +27,24 @@ def test_the_table_shows_scores_and_intervals() -> None:
     interval = ["0.800", "(0.700-0.850)"]
     assert row.split() == ["none-logistic", *interval, *interval, "0.700", "0.700"]
     assert transductive.split()[-2:] == ["0.700", "transductive"]
+
+
+def test_without_intervals_the_table_says_why() -> None:
+    few = scores(0.8) | {"macro_f1_ci95": None, "accuracy_ci95": None}
+    lines = comparison_table({"none-logistic": {"recording": few, "tile": few}}).splitlines()
+    assert lines[2].split() == ["none-logistic", "0.800", "0.800", "0.800", "0.800"]
+    assert lines[3:] == ["no intervals below 10 test recordings: they would mean little"]
+
+
+def test_the_report_averages_over_the_classes_of_the_macro_f1() -> None:
+    """Truth a a b, predicted a c b. F1: a 2/3, b 1, c, only predicted, 0; d does not count."""
+    chosen = np.eye(4)[[0, 2, 1]]
+    posteriors = Posteriors(chosen, np.array([0, 0, 1]), np.array(["r", "s", "t"]))
+    report = _classification_report(posteriors, "abcd")
+    rows = {line.split()[0]: line.split() for line in report.splitlines() if line}
+    assert [row for row in rows if len(row) == 1] == ["a", "b", "c"]
+    assert rows["macro"][4] == f"{(2 / 3 + 1 + 0) / 3:.3f}"
+    assert float(rows["macro"][4]) == pytest.approx(posteriors.macro_f1, abs=5e-4)
+    assert report.splitlines()[-1] == "neither tested nor predicted: label 'd'"
+    all_four = replace(posteriors, probabilities=np.eye(4)[[0, 3, 2]])
+    assert "neither" not in _classification_report(all_four, "abcd")

@@ -13,7 +13,14 @@ from sklearn.metrics import accuracy_score, f1_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from beam_features.schema.dataset_info import DATASET_INFO, dump_dataset_info
-from tests.trainer.synthetic import LABELS, SHARDS, SPEC, shuffle_labels, write_features
+from tests.trainer.synthetic import (
+    LABELS,
+    SHARDS,
+    SPEC,
+    label_songs,
+    shuffle_labels,
+    write_features,
+)
 from tests.trainer.vectors import tile_table
 from trainer.classify.__main__ import main
 from trainer.classify.heads.dense import DenseHead
@@ -291,3 +298,99 @@ def test_the_supervised_encoder_is_kept(features_dir: Path, tmp_path: Path) -> N
     predictions = pd.read_csv(run / "predictions.csv", index_col="recording_id")
     found = predictions.loc["test/7", [f"p_{name}" for name in LABELS]].to_numpy(float)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def small_set(root: Path, **labels: list[int]) -> tuple[Path, Path]:
+    """Features whose songs have these labels by partition, and a job that was not trained."""
+    data = write_features(root / "features", {name: len(of) for name, of in labels.items()})
+    for partition, of_songs in labels.items():
+        label_songs(data, partition, of_songs)
+    job, config = root / "job", TrainConfig(**SETTINGS | {"batch_size": 2})
+    claim_job_dir(str(job), resolve_config(config, open_features(str(data))))
+    return data, job
+
+
+def macro_average(run: Path) -> float:
+    """Macro-F1 per recording in the report for reading."""
+    lines = (run / "classification_report.txt").read_text().splitlines()
+    return float(next(line for line in lines if "macro avg" in line).split()[4])
+
+
+def test_labels_that_were_never_trained_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of three test recordings the flute is wrong for certain, so macro-F1 is at most 2/3."""
+    data, job = small_set(tmp_path, train=[0, 0, 1, 1], validation=[0, 2], test=[0, 1, 2])
+    assert classify(data, job, "--encoder", "none") == 0
+    said = capsys.readouterr()
+    of = "no training recording has label 'flute': 1 of"
+    assert f"warning: {of} 2 recordings of validation can only be classified wrongly" in said.err
+    assert f"warning: {of} 3 recordings of test can only be classified wrongly" in said.err
+    metrics = metrics_of(job, "none-logistic")
+    assert metrics["unseen_labels"] == {"flute": 1}
+    scores = metrics["recording"]
+    assert scores["per_class"]["flute"] == {"precision": 0, "recall": 0, "f1": 0, "support": 1}
+    assert scores["macro_f1"] <= 2 / 3
+    assert scores["macro_f1_ci95"] is scores["accuracy_ci95"] is None
+    run = job / "classifier" / "none-logistic"
+    assert macro_average(run) == pytest.approx(scores["macro_f1"], abs=5e-4)
+    assert said.out.splitlines()[-1].startswith("no intervals below 10 test recordings")
+
+
+def test_a_name_without_recordings_is_no_class(tmp_path: Path) -> None:
+    """As after an update of the features that left no recording of a label."""
+    data, job = small_set(tmp_path, train=[0, 0, 2, 2], test=[0, 2, 2])
+    assert classify(data, job, "--encoder", "none") == 0
+    metrics = metrics_of(job, "none-logistic")
+    assert metrics["label_names"] == list(metrics["recording"]["per_class"]) == ["bell", "flute"]
+    assert metrics["unseen_labels"] == {}
+    run = job / "classifier" / "none-logistic"
+    predictions = pd.read_csv(run / "predictions.csv")
+    assert [name for name in predictions if name.startswith("p_")] == ["p_bell", "p_flute"]
+    assert "drum" not in (run / "classification_report.txt").read_text()
+    assert json.loads((run / "model" / "model.json").read_text())["label_names"] == [
+        "bell",
+        "flute",
+    ]
+
+
+@pytest.mark.parametrize("head", ["logistic", "dense"])
+@pytest.mark.parametrize(
+    "train", [[0, 1, 2], [0, 0, 0, 0, 1], [0, 1]], ids=["one each", "one and four", "two"]
+)
+def test_classes_of_one_recording_without_validation(
+    tmp_path: Path, train: list[int], head: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is held out may leave a single label, which no classifier can be fitted to."""
+    data, job = small_set(tmp_path, train=train, test=[0, 1])
+    words = ("--encoder", "none", "--head", head, "--set", "dropouts=[0.5]", "strengths=[1.0, 0.1]")
+    code = classify(data, job, *words)
+    said = capsys.readouterr().err
+    if head == "dense" and len(train) == 2:
+        assert code == 2
+        assert "of one session per label, so none can be held out" in said
+    else:
+        assert code == 0
+        assert "one training recording only: label" in said
+
+
+@pytest.mark.parametrize("head", ["logistic", "dense"])
+def test_a_single_label_is_named(
+    tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, job = small_set(tmp_path, train=[1, 1, 1], test=[1])
+    assert classify(data, job, "--encoder", "none", "--head", head) == 2
+    said = capsys.readouterr().err
+    assert "have one label, and a classifier needs two; choose other train_partitions, or" in said
+    assert "add recordings that are not 'drum'" in said
+
+
+def test_features_that_changed_after_the_training_need_partitions(
+    tmp_path: Path, job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The partitions of the job are those of its own features; a job can be measured on others."""
+    data = write_features(tmp_path / "features", {"train": 25, "validation": 9, "test": 12})
+    assert classify(data, job) == 2
+    assert "was trained on, or has changed since; train again in another" in capsys.readouterr().err
+    words = ("--set", "train_partitions=[validation]", "test_partitions=[test]")
+    assert classify(data, job, *words, "validation_partitions=[]") == 0

@@ -3,7 +3,7 @@ import pytest
 
 from dem.errors import InputError
 from tests.trainer.synthetic import LABELS
-from trainer.crossval.summary import pooled_scores
+from trainer.crossval.summary import pooled_scores, summary_table
 
 
 def predictions(ids: list[str]) -> pd.DataFrame:
@@ -24,10 +24,32 @@ def test_pooled_scores_by_hand() -> None:
     assert scores["accuracy"] == 0.75
     assert scores["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert scores["knn_accuracy"] == 0.5
-    low, high = scores["knn_accuracy_ci95"]
-    assert 0 <= low < 0.5 < high <= 1
+    assert scores["knn_accuracy_ci95"] is None
 
 
 def test_a_recording_in_two_folds_is_refused() -> None:
     with pytest.raises(InputError, match="recording 'b' is in two folds"):
         pooled_scores(predictions(["a", "b", "c", "b"]), LABELS, seed=0)
+
+
+def test_a_name_without_recordings_is_no_class() -> None:
+    scores = pooled_scores(predictions(["a", "b", "c", "d"]), (*LABELS, "gone"), seed=0)
+    assert list(scores["per_class"]) == ["bell", "drum", "flute"]
+
+
+def made_split(unseen: dict[str, int]) -> dict:
+    scores = pooled_scores(predictions(["a", "b", "c", "d"]), LABELS, seed=0)
+    return {"recording": scores, "unseen_labels": unseen}
+
+
+def test_the_table_names_labels_that_only_one_fold_has() -> None:
+    folds = pooled_scores(predictions(["a", "b", "c", "d"]), LABELS, seed=0)
+    run = {"folds": folds, "per_split": {"fold1": made_split({}), "fold2": made_split({"drum": 2})}}
+    runs = {"none-logistic": run, "trained-logistic": run}
+    lines = summary_table({"mode": "inductive", "runs": runs}).splitlines()
+    assert lines[1].startswith("4 recordings, each tested once; no intervals below 10 test record")
+    assert lines[3].split() == ["none-logistic", "0.750", "0.733", "0.500"]
+    assert lines[5:] == [
+        "no training recording has label 'drum': 2 of 4 recordings of fold2 can only be "
+        "classified wrongly"
+    ]

@@ -36,6 +36,24 @@ def test_a_class_that_is_nowhere_does_not_count() -> None:
     assert scores["per_class"]["d"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
 
 
+def test_a_class_that_is_only_predicted_counts_as_zero() -> None:
+    """F1 of a: 2 * 2 / (3 + 2) = 4/5; of b: 2 * 1 / (1 + 1) = 1; of c, never the truth: 0."""
+    truth, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 2, 1])
+    scores = score(truth, predicted, np.arange(4), NAMES, seed=0)
+    assert scores["macro_f1"] == pytest.approx((4 / 5 + 1 + 0) / 3)
+    assert scores["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
+
+
+@pytest.mark.parametrize(("recordings", "has_interval"), [(9, False), (10, True)])
+def test_no_interval_of_few_recordings(recordings: int, *, has_interval: bool) -> None:
+    """However many tiles they have."""
+    groups = np.repeat(np.arange(recordings), 20)
+    truth = groups % 4
+    scores = score(truth, np.zeros_like(truth), groups, NAMES, seed=0)
+    for name in ("macro_f1_ci95", "accuracy_ci95"):
+        assert (scores[name] is not None) == has_interval
+
+
 def test_interval_of_the_accuracy_is_that_of_a_binomial_share() -> None:
     """400 recordings, 80 % right: 1.96 * sqrt(0.8 * 0.2 / 400) = 0.039 to either side."""
     truth = np.zeros(400, int)

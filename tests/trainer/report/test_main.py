@@ -10,15 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from beam_features.schema.strip import NO_LABEL
 from dem.errors import InputError
-from tests.trainer.synthetic import write_features
+from tests.trainer.synthetic import LABELS, SPEC, label_songs, write_features
+from tests.trainer.vectors import tile_table
 from trainer.classify.outputs import read_runs
 from trainer.classify.run import evaluate
 from trainer.config import ClassifyConfig, TrainConfig
+from trainer.data.features import Features
+from trainer.data.vector_table import recording_table
+from trainer.model.vectors import as_representation, log_mel_statistics
 from trainer.plots.heat_map import confusion_png
 from trainer.report.__main__ import main
 from trainer.report.page import Report, choose_run, render
-from trainer.report.run import frequent_mistakes, write_report
+from trainer.report.run import _neighbours, frequent_mistakes, write_report
 from trainer.train.run import train
 
 NASTY = '<b>&"x"</b>'
@@ -175,6 +180,40 @@ def test_unlabelled_features_without_validation_are_reported(tmp_path: Path) -> 
     assert "job: loss " in page.text
 
 
+def test_of_one_test_song_other_partitions_are_shown(tmp_path: Path) -> None:
+    """One recording has no neighbours, and of one context or label every rank is right."""
+    data = write_features(tmp_path / "features", {"train": 6, "validation": 1, "test": 1})
+    label_songs(data, "train", [NO_LABEL] * 5 + [1])
+    job = tmp_path / "job"
+    settings = SETTINGS | {"epochs": 1, "steps_per_epoch": 1}
+    train(str(data), str(job), TrainConfig(**settings), lambda: False)
+    page = Page(Path(write_report(str(data), str(job))).read_text())
+    assert "all 36 tiles of train, from 6 recordings" in page.text
+    assert [tag for tag, _ in page.tags].count("article") == 6
+    assert n_images(page) == 3  # loss; contexts by PCA and by t-SNE; a single label has no picture
+    assert "recall_at_1_by_context" in page.text
+    assert "by_label" not in page.text
+    assert "job: loss " in page.text
+
+
+def test_silence_is_no_neighbour(features: Features) -> None:
+    tiles = tile_table(features, ["test"], as_representation(log_mel_statistics(SPEC.tile_shape)))
+    recordings = recording_table(tiles)
+    silent = recordings.recording_ids == "test/7"
+    queries = _neighbours(replace(recordings, audible=~silent), LABELS, 0)
+    named = {other.recording for query, others in queries for other in (query, *others)}
+    assert len(queries) == 6
+    assert "test/7" not in named
+    assert _neighbours(replace(recordings, audible=silent), LABELS, 0) == []
+
+
+def test_features_that_changed_after_the_training_are_refused(job: Path, tmp_path: Path) -> None:
+    songs = {"train": 25, "validation": 9, "test": 12}
+    data = write_features(tmp_path / "features", songs)
+    with pytest.raises(InputError, match=r"trained on, or has changed since; give the features of"):
+        write_report(str(data), str(job))
+
+
 def test_an_unfinished_training_is_refused(nasty_features: Path, job: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text((job / "config.yaml").read_text())
     with pytest.raises(InputError, match=r"has not finished; finish it with python -m trainer\.tr"):
@@ -244,6 +283,15 @@ def test_keys_that_only_some_runs_have_are_shown() -> None:
     page = Page(render(made_report(runs=runs, shown_run="trained-logistic")))
     assert page.row("none-logistic")[-2:] == ["–", ""]
     assert page.row("trained-logistic")[-2:] == ["0.625", "transductive"]
+
+
+def test_what_few_recordings_do_not_allow_is_left_out() -> None:
+    run = made_run("trained", 0.5, unseen_labels={"x": 1, "y": 2})
+    run["recording"] |= {"macro_f1_ci95": None, "accuracy_ci95": None}
+    page = Page(render(made_report(runs={"trained-logistic": run}, shown_run="trained-logistic")))
+    assert page.row("trained-logistic")[1:5] == ["0.500", "–", "0.500", "–"]
+    assert "95 %: " not in page.text
+    assert "No training recording has labels 'x', 'y', so test recordings" in page.text
 
 
 def test_measures_without_a_classifier_are_shown() -> None:

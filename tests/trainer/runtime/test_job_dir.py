@@ -1,11 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from dem.errors import InputError
+from tests.trainer.synthetic import write_features
 from trainer.config import ResolvedConfig, TrainConfig
-from trainer.data.features import Features
+from trainer.data.features import Features, open_features
 from trainer.runtime.job_dir import claim_job_dir, read_job_config
 from trainer.train.resolve import resolve_config
 
@@ -18,6 +20,26 @@ def test_the_data_fill_in_what_is_left_open(features: Features) -> None:
     assert config.test_partitions == ("test",)
     assert config.steps_per_epoch == 9
     assert config.fingerprint == features.info.fingerprint
+
+
+@pytest.mark.parametrize(("songs", "batch_size"), [(1, 4), (3, 16), (22, 128), (43, 128)])
+def test_the_batch_fits_few_tiles(tmp_path: Path, songs: int, batch_size: int) -> None:
+    """Of 6, 18, 132 and 258 tiles, unless it is set."""
+    features = open_features(str(write_features(tmp_path / "features", {"train": songs})))
+    resolved = resolve_config(TrainConfig(), features)
+    assert resolved.batch_size == batch_size
+    assert resolved.steps_per_epoch == 6 * songs // batch_size
+
+
+def test_a_silent_partition_is_no_default_for_validation(features: Features) -> None:
+    info = features.info
+    silent = replace(info.partitions["validation"], silent=9)
+    quiet = replace(
+        features, info=replace(info, partitions={**info.partitions, "validation": silent})
+    )
+    assert resolve_config(TrainConfig(), quiet).validation_partitions == ()
+    asked = TrainConfig(validation_partitions=("validation",))
+    assert resolve_config(asked, quiet).validation_partitions == ("validation",)
 
 
 def test_what_is_set_stays(features: Features) -> None:
@@ -76,3 +98,16 @@ def test_resolved_settings_are_accepted_as_settings(features: Features, tmp_path
 def test_a_directory_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no training run; start one with"):
         read_job_config(str(tmp_path))
+
+
+def test_the_directory_of_a_search_is_no_training(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("algorithm: bayesian\nspace.encoder: dense\n")
+    with pytest.raises(InputError, match=r"config.yaml is not of a training; give .*/trials/0"):
+        read_job_config(str(tmp_path))
+
+
+def test_other_features_are_named_as_such(tmp_path: Path) -> None:
+    """The difference of two digests alone does not say what it means."""
+    claim_job_dir(str(tmp_path), ResolvedConfig(content_sha256="1"))
+    with pytest.raises(InputError, match=r"content_sha256: .*; the features are others, or have"):
+        claim_job_dir(str(tmp_path), ResolvedConfig(content_sha256="2"))

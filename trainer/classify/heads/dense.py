@@ -52,12 +52,11 @@ class DenseHead:
         Without `validation`, a fifth of the sessions is held out for that.
 
         Raises:
-            InputError: all training rows have the same label, or all are of one session, so that
-                nothing can be held out.
+            InputError: all training rows have the same label, or no session can be held out.
         """
         if validation is None:
-            train, validation = _hold_out(train)
-        require_two_labels(train)
+            train, validation = _hold_out(train, label_names)
+        require_two_labels(train, label_names)
         heads = [
             cls(_fit(train, validation, len(label_names), dropout, config.seed))
             for dropout in config.dropouts
@@ -78,12 +77,15 @@ class DenseHead:
         save_keras(self.network, f"{stem}.keras")
 
 
-def _hold_out(train: VectorTable) -> tuple[VectorTable, VectorTable]:
+def _hold_out(train: VectorTable, label_names: tuple[str, ...]) -> tuple[VectorTable, VectorTable]:
     splits = session_splits(train)
     if not splits:
+        if len(np.unique(train.session_ids)) > 1:
+            require_two_labels(train, label_names)
         raise InputError(
-            "the training tiles are of one session, so none can be held out to stop the head "
-            "'dense' early; name validation_partitions, or choose --head logistic"
+            "the training tiles are of one session, or of one session per label, so none can be "
+            "held out to stop the head 'dense' early; name validation_partitions, or choose "
+            "--head logistic"
         )
     return splits[0]
 

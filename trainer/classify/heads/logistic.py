@@ -50,7 +50,7 @@ class LogisticHead:
         Raises:
             InputError: all training rows have the same label.
         """
-        require_two_labels(train)
+        require_two_labels(train, label_names)
         splits = [(train, validation)] if validation else session_splits(train)
 
         def quality(strength: float) -> float:
