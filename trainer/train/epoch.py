@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Mapping
 
+import numpy as np
+
 from dem.errors import DivergedError
 from trainer.metrics.collapse import PATIENCE, sign_of_collapse
 from trainer.model.losses import OPPOSITE_COUNTS
-from trainer.train.state import Run
+from trainer.train.state import Run, diverged
 from trainer.train.validation import Validation
 
 
@@ -14,10 +16,12 @@ def report_epoch(run: Run, validation: Validation) -> float | None:
     """Measure, log and report an epoch; return its `recall_at_1`, if it is measured.
 
     Raises:
-        DivergedError: the embedding has collapsed.
+        DivergedError: the embedding has collapsed, or is not finite.
     """
     progress, config = run.progress, run.config
     embeddings = validation.embed()
+    if run.workers.exchange([not np.isfinite(embeddings).all()]).any():
+        raise diverged("embeddings of validation tiles are nan or inf", progress.step, config)
     recall = validation.recall_at_1(embeddings)
     measures = validation.spread(embeddings)
     line = (
