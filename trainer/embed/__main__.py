@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dem.command import Parser, run_command
 from dem.errors import InputError
+from dem.termination import watch_sigterm
 from trainer.runtime.startup import load_tensorflow
 
 _PROG = "python -m trainer.embed"
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
+    watch_sigterm(ctrl_c=True)  # finished files are complete
     if parsed.input and parsed.partitions:
         raise InputError("--partitions are those of --data; remove them, or give --data")
     load_tensorflow()

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dem.command import Parser, add_job_arguments, add_settings_arguments, run_command
 from dem.settings import load_settings
@@ -22,6 +23,11 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
         "--data FEATURES --job-dir JOB --config configs/demo.yaml --set epochs=5 margin=0.3",
     )
     add_job_arguments(parser)
+    parser.add_argument(
+        "--init",
+        metavar="JOB|encoder.keras",
+        help="start from the encoder of a finished training, weights only; short for --set init=…",
+    )
     add_settings_arguments(parser, TrainConfig)
     return parser.parse_args(arguments)
 
@@ -33,7 +39,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
-    terminated = watch_sigterm()
+    terminated = watch_sigterm(ctrl_c=True)
     load_tensorflow()
     from dem import storage
     from trainer.train.run import train
@@ -41,6 +47,8 @@ def _run(parsed: argparse.Namespace) -> None:
 
     join_indexed_job()
     config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)
+    if parsed.init:
+        config = replace(config, init=parsed.init.rstrip("/"))
     train(parsed.data, parsed.job_dir.rstrip("/"), config, terminated)
 
 

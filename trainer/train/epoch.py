@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from dem.errors import DivergedError
 from trainer.metrics.collapse import PATIENCE, sign_of_collapse
@@ -20,10 +21,10 @@ def report_epoch(run: Run, validation: Validation) -> float | None:
     """
     progress, config = run.progress, run.config
     embeddings = validation.embed()
-    if run.workers.exchange([not np.isfinite(embeddings).all()]).any():
-        raise diverged("embeddings of validation tiles are nan or inf", progress.step, config)
+    _require_finite(run, embeddings)
     recall = validation.recall_at_1(embeddings)
     measures = validation.spread(embeddings)
+    _require_finite(run, list(measures.values()))
     line = (
         f"epoch {progress.epochs_reported + 1}/{config.epochs}  "
         f"step {progress.step}/{run.total_steps}  loss {progress.epoch_means['loss']:.4f}"
@@ -40,6 +41,17 @@ def report_epoch(run: Run, validation: Validation) -> float | None:
     run.workers.log(line)
     _check_collapse(run, measures)
     return recall
+
+
+def _require_finite(run: Run, values: npt.ArrayLike) -> None:
+    """Refuse values that finite weights overflow in.
+
+    Raises:
+        DivergedError: one is NaN or infinite.
+    """
+    if run.workers.exchange([not np.isfinite(values).all()]).any():
+        what = "embeddings or projections of tiles are nan or inf"
+        raise diverged(what, run.progress.step, run.config)
 
 
 def _check_collapse(run: Run, spread: Mapping[str, float]) -> None:
