@@ -1,9 +1,9 @@
 """``python -m trainer.train``: command line of the training stage."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from dem.command import Parser, add_job_arguments, add_settings_arguments, run_command
 from dem.settings import load_settings
@@ -46,9 +46,8 @@ def _run(parsed: argparse.Namespace) -> None:
     from trainer.train.tf_config import join_indexed_job
 
     join_indexed_job()
-    config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)
-    if parsed.init:
-        config = replace(config, init=parsed.init.rstrip("/"))
+    init = [f"init={json.dumps(parsed.init.rstrip('/'))}"] if parsed.init else []
+    config = load_settings(TrainConfig, parsed.config, parsed.set + init, storage.read_text)
     train(parsed.data, parsed.job_dir.rstrip("/"), config, terminated)
 
 
