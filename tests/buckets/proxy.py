@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.one_at_a_time:
             path = url.path.removeprefix("/upload")
             if self.command == "POST":
-                (name,) = re.findall(rb'"name": ("(?:[^"\\\\]|\\\\.)*")', body)
+                (name,) = re.findall(rb'"name": ("(?:[^"\\]|\\.)*")', body)
                 path += f"/{quote(json.loads(name), safe='')}"
             if self._generation(path) != wanted[0]:
                 return 412, _JSON, b'{"error": {"code": 412, "message": "conditionNotMet"}}'
