@@ -273,7 +273,7 @@ def swap(uri: str, old: bytes | None, new: bytes | None) -> bool:
                     if_generation_match=current.generation,
                     retry=DEFAULT_RETRY,
                 )
-            elif current.generation:
+            elif old is not None:
                 blob.delete(if_generation_match=current.generation, retry=DEFAULT_RETRY)
         except (NotFound, PreconditionFailed):
             # Another was faster; or this is a repeated request, and the answer to it was lost.
@@ -294,12 +294,13 @@ def _read_current(uri: str) -> _Current:
         blob = _blob(uri)
         try:
             blob.reload()
-            content = blob.download_as_bytes(if_generation_match=blob.generation, raw_download=True)
+            generation = blob.generation  # which a download may reset
+            content = blob.download_as_bytes(if_generation_match=generation, raw_download=True)
         except NotFound:
             return _Current(None, 0)
         except PreconditionFailed:  # replaced between the two requests
             continue
-        return _Current(content, blob.generation)
+        return _Current(content, generation)
 
 
 @contextmanager
