@@ -38,6 +38,8 @@ def check_uri(uri: str) -> None:
     """Raise an InputError where no storage has such URIs."""
     if is_remote(uri) and not uri.startswith("gs://"):
         raise InputError(f"unsupported storage {uri!r}; give a path or gs://…")
+    if is_remote(uri) and re.search(r"[\r\n]", uri):
+        raise InputError(f"{uri!r} has a line break, which Cloud Storage allows in no name")
 
 
 def _gcs(uri: str) -> ModuleType:
@@ -281,7 +283,8 @@ def swap(uri: str, old: bytes | None, new: bytes | None) -> bool:
 def _locked(directory: str) -> Iterator[None]:
     """Exclude other processes that do the same; on some network file systems nothing does."""
     make_directory(directory)
-    descriptor = os.open(directory, os.O_RDONLY)
+    with _naming(directory, "write"):
+        descriptor = os.open(directory, os.O_RDONLY)
     try:
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -124,14 +124,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _ask_on_condition(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         """Keep to ``ifGenerationMatch`` of writes and deletions, which the emulator ignores."""
         url = urlsplit(self.path)
-        wanted = parse_qs(url.query).get("ifGenerationMatch")
+        parameters = parse_qs(url.query)
+        wanted = parameters.get("ifGenerationMatch")
         if wanted is None or self.command not in ("POST", "DELETE"):
             return self._ask_emulator(body)
         with self.server.one_at_a_time:
             path = url.path.removeprefix("/upload")
             if self.command == "POST":
-                (name,) = re.findall(rb'"name": ("(?:[^"\\]|\\.)*")', body)
-                path += f"/{quote(json.loads(name), safe='')}"
+                name = parameters.get("name") or [
+                    json.loads(text) for text in re.findall(rb'"name": ("(?:[^"\\]|\\.)*")', body)
+                ]
+                path += f"/{quote(name[0], safe='')}"
             if self._generation(path) != wanted[0]:
                 return 412, _JSON, b'{"error": {"code": 412, "message": "conditionNotMet"}}'
             return self._ask_emulator(body)
