@@ -153,5 +153,6 @@ def refuse(message: str) -> int:
 
 def _report(error: BaseException, message: str, code: ExitCode, *, debug: bool) -> int:
     level = logging.INFO if code is ExitCode.TERMINATED else logging.ERROR
+    message = message.replace("\n", "\\n")  # of a path
     _LOG.log(level, message, exc_info=error if debug else None, extra=log.last_line(code))
     return code

@@ -11,12 +11,18 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import google.auth.exceptions
 import requests
 import urllib3
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, NotFound, RetryError
+from google.api_core.exceptions import (
+    GoogleAPICallError,
+    GoogleAPIError,
+    NotFound,
+    PreconditionFailed,
+    RetryError,
+)
 from google.cloud.storage import Blob, Client
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
@@ -250,6 +256,51 @@ def write(uri: str, data: bytes) -> None:
         _blob(uri).upload_from_string(
             data, content_type="application/octet-stream", retry=DEFAULT_RETRY
         )
+
+
+def swap(uri: str, old: bytes | None, new: bytes | None) -> bool:
+    """Replace the content `old` of an object by `new`, unless it is another; None: no object."""
+    with _naming(uri, "write"):
+        current = _read_current(uri)
+        if current.content != old:
+            return False
+        blob = _blob(uri)
+        try:
+            if new is not None:
+                blob.upload_from_string(
+                    new,
+                    content_type="application/octet-stream",
+                    if_generation_match=current.generation,
+                    retry=DEFAULT_RETRY,
+                )
+            elif old is not None:
+                blob.delete(if_generation_match=current.generation, retry=DEFAULT_RETRY)
+        except (NotFound, PreconditionFailed):
+            # Another was faster; or this is a repeated request, and the answer to it was lost.
+            if not _has_bucket(uri):
+                raise
+            return _read_current(uri).content == new
+    return True
+
+
+class _Current(NamedTuple):
+    content: bytes | None
+    generation: int  # 0: there is no object, as in conditions of the service
+
+
+def _read_current(uri: str) -> _Current:
+    """Read an object together with its generation."""
+    while True:
+        blob = _blob(uri)
+        try:
+            blob.reload()
+            generation = blob.generation  # which a download may reset
+            content = blob.download_as_bytes(if_generation_match=generation, raw_download=True)
+        except NotFound:
+            return _Current(None, 0)
+        except PreconditionFailed:  # replaced between the two requests
+            continue
+        return _Current(content, generation)
 
 
 @contextmanager

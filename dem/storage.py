@@ -5,6 +5,7 @@ what it has not granted before in this process, a JobError where it fails later.
 there is a FileNotFoundError. Google's client is imported at the first ``gs://`` URI.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -37,6 +38,8 @@ def check_uri(uri: str) -> None:
     """Raise an InputError where no storage has such URIs."""
     if is_remote(uri) and not uri.startswith("gs://"):
         raise InputError(f"unsupported storage {uri!r}; give a path or gs://…")
+    if is_remote(uri) and re.search(r"[\r\n]", uri):
+        raise InputError(f"{uri!r} has a line break, which Cloud Storage allows in no name")
 
 
 def _gcs(uri: str) -> ModuleType:
@@ -270,6 +273,38 @@ def write_bytes(uri: str, data: bytes) -> None:
 def write_text(uri: str, text: str) -> None:
     """Write a UTF-8 file that appears under its name complete or not at all."""
     write_bytes(uri, text.encode())
+
+
+def swap(uri: str, old: bytes | None, new: bytes | None) -> bool:
+    """Replace the content `old` of a file by `new`, unless it is another one; None: no such file.
+
+    Returns:
+        Whether it was `old`. Of several processes that try at the same time, one succeeds.
+    """
+    if is_remote(uri):
+        return bool(_gcs(uri).swap(uri, old, new))
+    with _locked(os.path.dirname(uri) or "."):
+        if (read_bytes(uri) if os.path.lexists(uri) else None) != old:
+            return False
+        if new is None:
+            delete(uri)
+        else:
+            write_bytes(uri, new)
+    return True
+
+
+@contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Exclude other processes that do the same; on some network file systems nothing does."""
+    make_directory(directory)
+    with _naming(directory, "write"):
+        descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def copy(source: str, target: str) -> None:

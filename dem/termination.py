@@ -1,14 +1,19 @@
 """SIGTERM: the process ends at once, but while there is unsaved state, only a flag is set."""
 
 import contextlib
+import math
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 from dem.errors import ExitCode
 from dem.log import write_last_line
 
 _LINE = "stopped: what is finished is saved; the same command resumes from there"
+_IMPATIENT = "stopped at once: what was being saved is lost; the same command resumes from before"
+_SAME_PRESS_S = 1.0  # a shell and a program between it and us may both pass on one Ctrl-C
 
 
 class _Signal:
@@ -16,6 +21,8 @@ class _Signal:
 
     received = False
     unsaved = 0  # depth of `unsaved_state`
+    ctrl_c_at = math.inf  # when the first came, in monotonic seconds
+    before_exit: ClassVar[list[Callable[[], None]]] = []
 
 
 def watch_sigterm(*, ctrl_c: bool = False) -> Callable[[], bool]:
@@ -26,9 +33,9 @@ def watch_sigterm(*, ctrl_c: bool = False) -> Callable[[], bool]:
     container would ignore the signal.
 
     Args:
-        ctrl_c: whether to handle Ctrl-C in the same way.
+        ctrl_c: whether to handle Ctrl-C in the same way; a second one ends the process at once.
     """
-    _Signal.received = False
+    _Signal.received, _Signal.ctrl_c_at = False, math.inf
     signal.signal(signal.SIGTERM, _on_signal)
     if ctrl_c:
         signal.signal(signal.SIGINT, _on_signal)
@@ -57,13 +64,34 @@ def unsaved_state() -> Iterator[None]:
     _end_if_received()
 
 
-def _on_signal(*_: object) -> None:
+@contextlib.contextmanager
+def before_exit(clean_up: Callable[[], None]) -> Iterator[None]:
+    """Call `clean_up` where a signal ends the process in the body; it must not block for long."""
+    _Signal.before_exit.append(clean_up)
+    try:
+        yield
+    finally:
+        _Signal.before_exit.remove(clean_up)
+
+
+def _on_signal(number: int, _frame: object) -> None:
     _Signal.received = True
     _end_if_received()
+    if number == signal.SIGINT:
+        now = time.monotonic()
+        if now > _Signal.ctrl_c_at + _SAME_PRESS_S:
+            _end(_IMPATIENT)
+        _Signal.ctrl_c_at = min(now, _Signal.ctrl_c_at)
 
 
 def _end_if_received() -> None:
     if _Signal.received and not _Signal.unsaved:
-        # No exception: a callback may drop it, and Beam's shutdown would wait for its workers.
-        write_last_line(_LINE, ExitCode.TERMINATED)
-        os._exit(ExitCode.TERMINATED)
+        _end(_LINE)
+
+
+def _end(line: str) -> None:
+    # No exception: a callback may drop it, and Beam's shutdown would wait for its workers.
+    write_last_line(line, ExitCode.TERMINATED)
+    for clean_up in _Signal.before_exit:
+        clean_up()
+    os._exit(ExitCode.TERMINATED)

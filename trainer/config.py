@@ -119,6 +119,11 @@ class TrainConfig:
     """Null: `test`; of a dataset with n folds, the last."""
     label_use: Literal["none"] = "none"
     """Training never reads labels."""
+    init: str | None = None
+    """A training whose encoder this one starts from, weights only: its job directory, if it is
+    finished, or its `encoder.keras`; null: random weights."""
+    init_sha256: str | None = None
+    """Sha256 that the `encoder.keras` of `init` must have; null: any."""
     fingerprint: str | None = None
     """Sha256 of the feature settings that --data must have been made with; null: any."""
     content_sha256: str | None = None
@@ -136,6 +141,8 @@ class TrainConfig:
                 f"profile_steps={list(self.profile_steps)} ends before it begins; give the first "
                 "step, then the last"
             )
+        if self.init_sha256 and not self.init:
+            raise InputError("init_sha256 without init; set init, too, or init_sha256=null")
         _require_one_role(self)
 
     @property

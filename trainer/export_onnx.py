@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from beam_features.schema.feature_spec import FEATURE_SPEC, dump_feature_spec
 from dem.command import Parser, run_command
 from dem.errors import InputError
+from dem.termination import watch_sigterm
 from trainer.runtime.startup import load_tensorflow
 
 _PROG = "python -m trainer.export_onnx"
@@ -33,7 +34,12 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
 def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments, prog)
-    return run_command(lambda: export_onnx(parsed.job_dir, parsed.output), debug=parsed.debug)
+    return run_command(lambda: _run(parsed), debug=parsed.debug)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    watch_sigterm(ctrl_c=True)
+    export_onnx(parsed.job_dir, parsed.output)
 
 
 def export_onnx(job_dir: str, output: str) -> None:

@@ -9,6 +9,7 @@ metadata server of a machine in Google's cloud.
 
 import http.client
 import json
+import re
 import socket
 import ssl
 import struct
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
+from urllib.parse import parse_qs, quote, urlsplit
 
 from tests.buckets.faults import CUT, RESET, Fault, Faults
 
@@ -50,6 +52,7 @@ class Proxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.emulator_port, self.tls = emulator_port, tls
         self.faults = Faults()
+        self.one_at_a_time = threading.Lock()
         self.log: list[Exchange] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -96,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _relay(self, body: bytes) -> None:
         fault = self.server.faults.find(self.command, self.path)
         if fault is None:
-            status, headers, content = self._ask_emulator(body)
+            status, headers, content = self._ask_on_condition(body)
             self._note(status)
             self._answer(status, content, headers)
             return
@@ -117,6 +120,35 @@ class _Handler(BaseHTTPRequestHandler):
             message = f"the tests say {fault.action}"
             error = {"error": {"code": fault.action, "message": message}}
             self._answer(int(fault.action), json.dumps(error).encode(), _JSON)
+
+    def _ask_on_condition(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Keep to ``ifGenerationMatch`` of writes and deletions, which the emulator ignores."""
+        url = urlsplit(self.path)
+        parameters = parse_qs(url.query)
+        wanted = parameters.get("ifGenerationMatch")
+        if wanted is None or self.command not in ("POST", "DELETE"):
+            return self._ask_emulator(body)
+        with self.server.one_at_a_time:
+            path = url.path.removeprefix("/upload")
+            if self.command == "POST":
+                name = parameters.get("name") or [
+                    json.loads(text) for text in re.findall(rb'"name": ("(?:[^"\\]|\\.)*")', body)
+                ]
+                path += f"/{quote(name[0], safe='')}"
+            if self._generation(path) != wanted[0]:
+                return 412, _JSON, b'{"error": {"code": 412, "message": "conditionNotMet"}}'
+            return self._ask_emulator(body)
+
+    def _generation(self, path: str) -> str:
+        """The generation of an object; 0 if there is none."""
+        connection = http.client.HTTPConnection(f"127.0.0.1:{self.server.emulator_port}")
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        return json.loads(content)["generation"] if answer.status == 200 else "0"
 
     def _ask_emulator(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         # Without the client's Host header: the emulator builds the URLs that it stores from it.

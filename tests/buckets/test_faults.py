@@ -155,7 +155,7 @@ def test_a_training_outlives_short_outages(gcs: StorageService, data: str, bucke
         Fault(f"/{place}/.*train-", 503, times=2, after=2),
         Fault(f"/{place}/.*train-.*tfrecord$", CUT, times=2, after=1),
         Fault(f"/{bucket}", RESET, times=2, after=8),
-        Fault(f"upload.*/{bucket}/.*ckpt", 503, times=2),
+        Fault(f"upload.*/{bucket}/.*uploadType=resumable&", 503, times=2),  # of a checkpoint
         Fault(f"upload.*/{bucket}/.*logs", RESET, times=1, after=2),
     ]
     with gcs.inject(*faults):

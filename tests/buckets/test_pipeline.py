@@ -4,6 +4,7 @@ import json
 import time
 import urllib.request
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -16,11 +17,14 @@ from tests.buckets.commands import (
 )
 from tests.buckets.storage_service import StorageService
 from tests.cluster import free_ports
+from tests.processes import error_line
 from tests.tuning.searches import MARGINS, finish_all, said_until, settings
 
 pytestmark = pytest.mark.slow
 
 EPOCHS, STEPS_PER_EPOCH = 3, 20
+JOB = "job[1] a"  # a pattern to TensorFlow
+_JOB = quote(JOB)  # in URLs
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +45,18 @@ def features(gcs: StorageService, place: str) -> str:
 @pytest.fixture(scope="module")
 def job(gcs: StorageService, place: str, features: str) -> str:
     """A training that was killed after its first epoch and went on."""
-    uri = f"gs://{place}/job"
+    uri = f"gs://{place}/{JOB}"
     command = train_command(features, uri, f"epochs={EPOCHS}", f"steps_per_epoch={STEPS_PER_EPOCH}")
     process = start_in(gcs, *command)
     said_until(process, "epoch 2/")
     process.kill()
     process.communicate()
-    assert "job/metrics.json" not in gcs.names(place)
+    assert f"{JOB}/metrics.json" not in gcs.names(place)
+    begin = time.monotonic()
     finished = run_in(gcs, *command)
     assert finished.returncode == 0, finished.stderr
     assert "resuming from step " in finished.stderr
+    assert time.monotonic() - begin < 60  # it did not wait for the lease of the killed process
     return uri
 
 
@@ -72,20 +78,46 @@ def test_features_are_complete_and_a_second_run_says_so(
 
 
 def test_a_training_that_was_killed_goes_on(gcs: StorageService, place: str, job: str) -> None:
-    metrics = as_json(gcs, place, "job/metrics.json")
+    metrics = as_json(gcs, place, f"{JOB}/metrics.json")
     assert metrics["steps"] == EPOCHS * STEPS_PER_EPOCH
     assert 0 <= metrics["recall_at_1"] <= 1
-    names = gcs.names(place, "job/")
-    assert "job/export/saved_model/saved_model.pb" in names
+    names = gcs.names(place, f"{JOB}/")
+    assert f"{JOB}/export/saved_model/saved_model.pb" in names
     assert len([name for name in names if name.endswith(".index")]) <= 3  # 2, and a variables'
     assert not [name for name in names if name.endswith(".tmp") or "_temp" in name]
     written = [one for one in gcs.log_of(place, "tls") if one.method in ("POST", "PUT")]
-    assert any("job%2Fcheckpoints" in one.path for one in written)
-    assert any("job%2Flogs" in one.path for one in written)
+    assert any(f"{_JOB}%2Flogs" in one.path for one in written)
     read = [one for one in gcs.log_of(place, "tls") if one.method == "GET"]
     assert any("features%2Ftrain-" in one.path for one in read)
-    ours = [one.path for one in gcs.log_of(place, "plain") if "job%2F" in one.path]
-    assert not [path for path in ours if ".tfevents." in path or "ckpt-" in path]
+    ours = [one.path for one in gcs.log_of(place, "plain") if f"{_JOB}%2F" in one.path]
+    assert not [path for path in ours if ".tfevents." in path]
+    assert any("ckpt-" in path for path in ours)
+
+
+def test_audio_is_embedded_by_the_model_in_the_bucket(
+    gcs: StorageService, place: str, features: str, job: str
+) -> None:
+    output = f"gs://{place}/vectors"
+    words = ("--model", job, "--data", features, "--partitions", "test", "--output", output)
+    finished = run_in(gcs, "trainer.embed", *words)
+    assert finished.returncode == 0, finished.stderr
+    assert "vectors/test.parquet" in gcs.names(place, "vectors/")
+
+
+def test_a_second_training_is_refused_while_the_first_lives(
+    gcs: StorageService, place: str, features: str
+) -> None:
+    uri = f"gs://{place}/shared"
+    command = train_command(features, uri, "epochs=1000", "steps_per_epoch=20")
+    first = start_in(gcs, *command)
+    said_until(first, "epoch 1/")
+    second = run_in(gcs, *command)
+    assert second.returncode == 1
+    assert f"{uri} is in use by process {first.pid} on " in error_line(second)
+    first.terminate()
+    _, said = first.communicate()
+    assert first.returncode == 143, said
+    assert "shared/lease.json" not in gcs.names(place, "shared/")
 
 
 def test_the_classifier_is_written_beside_it(
@@ -94,11 +126,11 @@ def test_the_classifier_is_written_beside_it(
     finished = run_in(gcs, "trainer.classify", "--data", features, "--job-dir", job)
     assert finished.returncode == 0, finished.stderr
     assert "trained-logistic" in finished.stdout
-    scores = as_json(gcs, place, "job/classifier/trained-logistic/metrics.json")
+    scores = as_json(gcs, place, f"{JOB}/classifier/trained-logistic/metrics.json")
     assert 0 < scores["recording"]["macro_f1"] <= 1
-    names = set(gcs.names(place, "job/classifier/trained-logistic/"))
+    names = set(gcs.names(place, f"{JOB}/classifier/trained-logistic/"))
     assert {
-        f"job/classifier/trained-logistic/{name}"
+        f"{JOB}/classifier/trained-logistic/{name}"
         for name in ("predictions.csv", "confusion_matrix.png", "model/model.json")
     } <= names
 
@@ -124,7 +156,7 @@ def test_tensorboard_shows_the_scalars_of_the_bucket(
     finally:
         server.kill()
         server.communicate()
-    metrics = as_json(gcs, place, "job/metrics.json")
+    metrics = as_json(gcs, place, f"{JOB}/metrics.json")
     assert points[-1][2] == pytest.approx(metrics["recall_at_1"], abs=1e-6)
     assert len(gcs.log_of(place, "tls")) > begin
 

@@ -127,6 +127,49 @@ def test_equal_objects_are_found_without_reading_them(gcs: StorageService, bucke
     assert not [one for one in gcs.log_of(bucket) if "alt=media" in one.path]
 
 
+SWAPS = """
+    import threading
+    uri = storage.join(root, 'a "b" \\\\ [c] ü')
+    assert not storage.swap(uri, b"1", b"2")
+    assert storage.swap(uri, None, b"1")
+    assert not storage.swap(uri, None, b"2")
+    assert not storage.swap(uri, b"0", None)
+    assert storage.read_bytes(uri) == b"1"
+    assert storage.swap(uri, b"1", None)
+    assert storage.list_files(root) == []
+    winners = []
+    def compete(name):
+        if storage.swap(uri, None, name):
+            winners.append(name)
+    threads = [threading.Thread(target=compete, args=[b"%d" % name]) for name in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [storage.read_bytes(uri)] == winners
+"""
+
+
+def test_of_many_swaps_one_succeeds(gcs: StorageService, bucket: str) -> None:
+    """Uploads and deletions are conditional on the generation that was read."""
+    run_code(gcs, f"gs://{bucket}/here", BEGIN, SWAPS)
+    conditional = [one for one in gcs.log_of(bucket) if "ifGenerationMatch" in one.path]
+    assert 412 in {one.outcome for one in conditional}
+
+
+def test_a_swap_in_no_bucket_says_so(gcs: StorageService) -> None:
+    check = """
+    from dem.errors import InputError
+    try:
+        storage.swap(root, None, b"1")
+    except InputError as error:
+        assert "there is no bucket gs://nothing-here" in str(error), error
+    else:
+        raise AssertionError("there is a bucket")
+    """
+    run_code(gcs, "gs://nothing-here/lease.json", BEGIN, check)
+
+
 def test_credentials_that_cannot_be_read_are_named(gcs: StorageService, bucket: str) -> None:
     check = """
     from dem.errors import InputError

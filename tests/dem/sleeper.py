@@ -1,14 +1,16 @@
 """Receive a signal at a given moment, and carry on as if nothing had happened.
 
-Usage: python -m tests.dem.sleeper SIGTERM|SIGINT before|within|within-nested
+Usage: python -m tests.dem.sleeper SIGTERM|SIGINT before|within|within-nested|twice
 """
 
 import contextlib
+import functools
 import os
 import signal
 import sys
+import time
 
-from dem.termination import unsaved_state, watch_sigterm
+from dem.termination import before_exit, unsaved_state, watch_sigterm
 
 
 def main(name: str, when: str) -> None:
@@ -20,6 +22,12 @@ def main(name: str, when: str) -> None:
     with unsaved_state():
         with nested:
             os.kill(os.getpid(), number)
+            if when == "twice":
+                clean_up = functools.partial(print, "cleaned up", flush=True)
+                os.kill(os.getpid(), number)  # of the same press
+                time.sleep(1.1)
+                with before_exit(clean_up):
+                    os.kill(os.getpid(), number)
         print("saved", flush=True)
     print("went on", flush=True)
 

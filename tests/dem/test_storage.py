@@ -342,3 +342,35 @@ def test_links_out_of_a_directory(tmp_path):
 @pytest.mark.parametrize("root", ["gs://bucket/songs", "/no/such/directory"])
 def test_no_links_where_there_is_no_directory(root):
     assert storage.list_obstacles(root) == {}
+
+
+def test_swap_replaces_only_what_is_expected(root):
+    uri = str(root / "new" / "f")
+    assert not storage.swap(uri, b"1", b"2")
+    assert storage.swap(uri, None, b"1")
+    assert not storage.swap(uri, None, b"2")
+    assert not storage.swap(uri, b"0", None)
+    assert storage.read_bytes(uri) == b"1"
+    assert storage.swap(uri, b"1", b"")
+    assert storage.swap(uri, b"", None)
+    assert list((root / "new").iterdir()) == []
+
+
+def test_of_many_swaps_one_succeeds(tmp_path):
+    uri = str(tmp_path / "f")
+    successes = []
+
+    def count():
+        successes.extend(
+            step
+            for step in range(20)
+            if storage.swap(uri, b"%d" % step if step else None, b"%d" % (step + 1))
+        )
+
+    threads = [threading.Thread(target=count) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(successes) == list(range(len(successes)))
+    assert storage.read_bytes(uri) == b"%d" % len(successes)

@@ -30,6 +30,13 @@ def test_elsewhere_it_ends_the_process_at_once(name: str, when: str) -> None:
     assert ended.stderr.startswith("stopped: what is finished is saved")
 
 
+def test_a_second_ctrl_c_does_not_wait_for_what_is_saved() -> None:
+    ended = run("tests.dem.sleeper", "SIGINT", "twice")
+    assert ended.returncode == 143
+    assert ended.stdout == "cleaned up\n"
+    assert ended.stderr.startswith("stopped at once: what was being saved is lost")
+
+
 def test_ctrl_c_is_left_alone_unless_asked_for() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     try:

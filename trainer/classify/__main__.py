@@ -82,6 +82,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 
 def _predict(parsed: argparse.Namespace) -> None:
+    watch_sigterm(ctrl_c=True)
     load_tensorflow()
     from trainer.classify.predict import label_recordings
 
@@ -89,7 +90,7 @@ def _predict(parsed: argparse.Namespace) -> None:
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
-    watch_sigterm()
+    watch_sigterm(ctrl_c=True)
     load_tensorflow()
     from dem import storage
     from trainer.classify.run import comparison, evaluate

@@ -32,6 +32,7 @@ from trainer.model.learner import Learner, Objective, build_learner
 from trainer.model.losses import Scalars, masked_mean
 from trainer.model.vectors import Float32
 from trainer.runtime.job_dir import claim_job_dir
+from trainer.runtime.lease import hold_lease
 from trainer.train.cluster import Workers, join_workers
 from trainer.train.devices import check_devices, make_strategy
 from trainer.train.loop import train_epochs
@@ -63,7 +64,8 @@ def train_supervised(
 
     Raises:
         InputError: the partitions hold fewer than two labels, or no pairs.
-        DivergedError: the loss is not finite.
+        DivergedError: the loss or a weight is not finite.
+        JobError: another process trains in the same directory.
         Terminated: `terminated()` was true; the state is saved.
     """
     config = dataclasses.replace(
@@ -73,6 +75,8 @@ def train_supervised(
         test_partitions=(),
         content_sha256=features.info.content_sha256,
         profile_steps=None,
+        init=None,
+        init_sha256=None,
     )
     corrupt = CorruptRecords(config.corrupt_records_budget, "the training of the job")
     require_shards(features, partitions)
@@ -80,9 +84,10 @@ def train_supervised(
     require_pairs(features, partitions, config.positives, corrupt)
     workers, learner = _build(features, config, class_weights)
     directory = storage.join(home, _digest(config))
-    claim_job_dir(directory, config)
-    run = start_run(config, features, workers, learner, corrupt, terminated, directory, logs=None)
-    train_epochs(run, functools.partial(_report_epoch, run))
+    with hold_lease(directory, terminated) as stops:
+        claim_job_dir(directory, config)
+        run = start_run(config, features, workers, learner, corrupt, stops, directory, logs=None)
+        train_epochs(run, functools.partial(_report_epoch, run))
     return in_single_precision(learner.encoder)
 
 
@@ -154,6 +159,7 @@ def _label_head(
 
 def _digest(config: ResolvedConfig) -> str:
     values = as_yaml_values(dataclasses.asdict(config))
+    del values["init"], values["init_sha256"]  # not there in version 0.2, and never used here
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
-    terminated = watch_sigterm()
+    terminated = watch_sigterm(ctrl_c=True)
     load_tensorflow()
     from dem import storage
     from trainer.crossval.run import CrossValidation

@@ -85,7 +85,8 @@ class CrossValidation:
             validation_partitions=(),
             test_partitions=(),
         )
-        train(self._data, job_dir, config, self._terminated)
+        # Not extended: the scores of a shorter training would stay.
+        train(self._data, job_dir, config, self._terminated, may_extend=False)
         keras.utils.clear_session(free_memory=True)
         return job_dir
 

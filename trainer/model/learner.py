@@ -43,6 +43,17 @@ class Learner:
         models = (self.encoder, self.projector, *self.objective.layers)
         return [variable for model in models for variable in model.trainable_variables]
 
+    def variables_not_finite(self) -> list[str]:
+        """Paths of the variables, those of the optimizer included, that hold NaN or infinity."""
+        layers = (self.encoder, self.projector, *self.objective.layers)
+        variables = [variable for layer in layers for variable in layer.variables]
+        return [
+            variable.path
+            for variable in (*variables, *self.optimizer.variables)
+            if variable.dtype.startswith(("float", "bfloat"))
+            and not bool(tf.reduce_all(tf.math.is_finite(variable.value)))
+        ]
+
     @property
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, by name."""

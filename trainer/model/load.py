@@ -15,7 +15,7 @@ from dem.errors import InputError
 from trainer.model.files import load_keras
 from trainer.model.waveform import FULL_SCALE, WaveformEncoder
 from trainer.runtime.job_dir import CONFIG, ENCODER, SAVED_MODEL
-from trainer.runtime.tensorflow_files import reading
+from trainer.runtime.tensorflow_files import local_copy
 
 MARKER = "saved_model.pb"  # a directory with it is a SavedModel
 _SPEC_ASSET = f"assets/{FEATURE_SPEC}"  # where TensorFlow puts the files that a model refers to
@@ -96,8 +96,9 @@ def open_model(uri: str) -> ExportedModel:
         functions = WaveformEncoder(load_keras(uri), spec)
     else:
         spec = _saved_model_spec(uri)
-        with reading(uri):
-            functions = tf.saved_model.load(uri)
+        files = [file[len(uri) + 1 :] for file in storage.list_files(uri)]
+        with local_copy(uri, files) as path:
+            functions = tf.saved_model.load(path)
     one_tile = functions.tiles(tf.zeros([1, *spec.tile_shape]))
     return ExportedModel(uri, spec, one_tile["embeddings"].shape[1], functions)
 

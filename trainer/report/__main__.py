@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from dem.command import Parser, add_job_arguments, run_command
+from dem.termination import watch_sigterm
 from trainer.runtime.startup import load_tensorflow
 
 _PROG = "python -m trainer.report"
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
+    watch_sigterm(ctrl_c=True)
     load_tensorflow()
     from trainer.report.run import write_report
 

@@ -17,6 +17,8 @@ EXPORT = "export"
 ENCODER = "export/encoder.keras"
 SAVED_MODEL = "export/saved_model"
 TRAINING_RECORDINGS = "export/training_recordings.parquet"
+INITIAL = "init/encoder.keras"
+INITIAL_RECORDINGS = "init/training_recordings.parquet"
 METRICS = "metrics.json"
 CLASSIFIER = "classifier"
 VECTORS = "vectors"
@@ -25,33 +27,47 @@ OTHER_FEATURES = "the features are others, or have changed since; "
 
 
 def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:
-    """Write the resolved settings.
+    """Write the resolved settings; a run that more epochs extend is no longer finished.
 
     Raises:
         InputError: the directory is that of a run with other settings, or storage refuses it.
     """
     check_job_dir(job_dir, config)
-    uri = storage.join(job_dir, CONFIG)
-    if not storage.exists(uri):
-        storage.write_text(uri, yaml.safe_dump(_as_values(config), sort_keys=False))
+    there = _read_config(job_dir)
+    if there is None or there.epochs < config.epochs:
+        storage.delete(storage.join(job_dir, METRICS))
+        text = yaml.safe_dump(_as_values(config), sort_keys=False)
+        storage.write_text(storage.join(job_dir, CONFIG), text)
 
 
-def check_job_dir(job_dir: str, config: ResolvedConfig) -> None:
-    """Raise an InputError where the directory is that of a run with other settings."""
-    uri = storage.join(job_dir, CONFIG)
-    if not storage.exists(uri):
+def check_job_dir(job_dir: str, config: ResolvedConfig, *, may_extend: bool = True) -> None:
+    """Raise an InputError where the directory is that of a run with other settings.
+
+    Args:
+        job_dir: the directory.
+        config: the settings of the run that is to start or resume.
+        may_extend: accept more epochs than those of the run in the directory.
+    """
+    stored = _read_config(job_dir)  # with the defaults of keys that are newer
+    if stored is None:
         return
-    values = _as_values(config)
-    # A run may be resumed with a higher budget: it does not change what is learned.
-    any_budget = {"corrupt_records_budget": values["corrupt_records_budget"]}
-    there = _as_values(read_job_config(job_dir))  # with the defaults of keys that are newer
-    different = describe_differences(there | any_budget, values)
+    # The budget does not change what is learned.
+    accepted: dict[str, Any] = {"corrupt_records_budget": config.corrupt_records_budget}
+    if may_extend:
+        accepted["epochs"] = max(stored.epochs, config.epochs)
+    different = describe_differences(_as_values(stored) | accepted, _as_values(config))
     if different:
-        other_data = there["content_sha256"] != values["content_sha256"]
+        other_data = stored.content_sha256 != config.content_sha256
+        hint = "; epochs can be raised, not lowered" if config.epochs < stored.epochs else ""
         raise InputError(
-            f"{job_dir} was made with other settings: {different}; "
+            f"{job_dir} was made with other settings: {different}{hint}; "
             f"{OTHER_FEATURES if other_data else ''}choose another --job-dir"
         )
+
+
+def _read_config(job_dir: str) -> ResolvedConfig | None:
+    exists = storage.exists(storage.join(job_dir, CONFIG))
+    return read_job_config(job_dir) if exists else None
 
 
 def _as_values(config: ResolvedConfig) -> dict[str, Any]:

@@ -1,13 +1,18 @@
-"""Errors of files that TensorFlow itself reads and writes: checkpoints, event files, TFRecords.
+"""Files that TensorFlow itself reads and writes: checkpoints, event files, TFRecords, SavedModels.
 
-They become the errors of `dem.storage`. TensorFlow retries transient failures, such as a 503 or a
-connection that is reset, ten times over three minutes. An error that is raised here has outlived
+Their errors become those of `dem.storage`. TensorFlow retries transient failures, such as a 503 or
+a connection that is reset, ten times over three minutes. An error that is raised here has outlived
 that.
+
+TensorFlow takes the path of a checkpoint, and so of a SavedModel's variables, for a pattern:
+``run[1]`` matches ``run1``, and a backslash quotes. It therefore gets local paths of our own.
 """
 
 import contextlib
 import json
-from collections.abc import Iterator
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
@@ -32,6 +37,32 @@ _OUTAGES = (
     tf.errors.UnavailableError,
     tf.errors.UnknownError,
 )
+
+
+@contextlib.contextmanager
+def local_path(directory: str) -> Iterator[str]:
+    """Make a local directory accessible by a path without characters of patterns."""
+    with tempfile.TemporaryDirectory() as parent:
+        link = os.path.join(parent, "directory")
+        os.symlink(os.path.abspath(directory), link)
+        yield link
+
+
+@contextlib.contextmanager
+def local_copy(directory: str, files: Iterable[str]) -> Iterator[str]:
+    """Make files of a directory readable by such a path; those of a bucket are copied.
+
+    Raises:
+        JobError: the bucket refuses or fails.
+    """
+    if not is_remote(directory):
+        with local_path(directory) as path:
+            yield path
+        return
+    with tempfile.TemporaryDirectory() as path:
+        for file in files:
+            storage.copy(storage.join(directory, file), os.path.join(path, file))
+        yield path
 
 
 @contextlib.contextmanager

@@ -21,17 +21,25 @@ def write_training_recordings(job_dir: str, recordings: Sequence[str]) -> None:
     storage.write_bytes(uri, buffer.getvalue().to_pybytes())
 
 
+def read_training_recordings(uri: str) -> set[str] | None:
+    """Read such a table; None where there is none."""
+    if not storage.exists(uri):
+        return None
+    table = pq.read_table(pa.BufferReader(storage.read_bytes(uri)))
+    return set(table[_COLUMN].to_pylist())
+
+
 def require_not_trained_on(job_dir: str, test_recordings: Iterable[str]) -> None:
     """Raise an InputError if the encoder of a job was trained on one of the recordings."""
     uri = storage.join(job_dir, TRAINING_RECORDINGS)
-    if not storage.exists(uri):
+    trained_on = read_training_recordings(uri)
+    if trained_on is None:
         raise InputError(
             f"{uri} does not exist, so the recordings that the encoder was trained on are unknown; "
             f"train again with this version, or {_REMEDY}"
         )
-    table = pq.read_table(pa.BufferReader(storage.read_bytes(uri)))
     wanted = set(map(str, test_recordings))
-    seen = sorted(wanted & set(table[_COLUMN].to_pylist()))
+    seen = sorted(wanted & trained_on)
     if seen:
         raise InputError(
             f"the encoder of {job_dir} was trained on {len(seen)} of {len(wanted)} test "

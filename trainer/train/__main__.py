@@ -1,6 +1,7 @@
 """``python -m trainer.train``: command line of the training stage."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +23,11 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
         "--data FEATURES --job-dir JOB --config configs/demo.yaml --set epochs=5 margin=0.3",
     )
     add_job_arguments(parser)
+    parser.add_argument(
+        "--init",
+        metavar="JOB|encoder.keras",
+        help="start from the encoder of a finished training, weights only; short for --set init=…",
+    )
     add_settings_arguments(parser, TrainConfig)
     return parser.parse_args(arguments)
 
@@ -33,14 +39,15 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
-    terminated = watch_sigterm()
+    terminated = watch_sigterm(ctrl_c=True)
     load_tensorflow()
     from dem import storage
     from trainer.train.run import train
     from trainer.train.tf_config import join_indexed_job
 
     join_indexed_job()
-    config = load_settings(TrainConfig, parsed.config, parsed.set, storage.read_text)
+    init = [f"init={json.dumps(parsed.init.rstrip('/'))}"] if parsed.init else []
+    config = load_settings(TrainConfig, parsed.config, parsed.set + init, storage.read_text)
     train(parsed.data, parsed.job_dir.rstrip("/"), config, terminated)
 
 

@@ -3,10 +3,13 @@
 import logging
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
+
 from dem.errors import DivergedError
 from trainer.metrics.collapse import PATIENCE, sign_of_collapse
 from trainer.model.losses import OPPOSITE_COUNTS
-from trainer.train.state import Run
+from trainer.train.state import Run, diverged
 from trainer.train.validation import Validation
 
 
@@ -14,12 +17,14 @@ def report_epoch(run: Run, validation: Validation) -> float | None:
     """Measure, log and report an epoch; return its `recall_at_1`, if it is measured.
 
     Raises:
-        DivergedError: the embedding has collapsed.
+        DivergedError: the embedding has collapsed, or is not finite.
     """
     progress, config = run.progress, run.config
     embeddings = validation.embed()
+    _require_finite(run, embeddings)
     recall = validation.recall_at_1(embeddings)
     measures = validation.spread(embeddings)
+    _require_finite(run, list(measures.values()))
     line = (
         f"epoch {progress.epochs_reported + 1}/{config.epochs}  "
         f"step {progress.step}/{run.total_steps}  loss {progress.epoch_means['loss']:.4f}"
@@ -36,6 +41,17 @@ def report_epoch(run: Run, validation: Validation) -> float | None:
     run.workers.log(line)
     _check_collapse(run, measures)
     return recall
+
+
+def _require_finite(run: Run, values: npt.ArrayLike) -> None:
+    """Refuse values that finite weights overflow in.
+
+    Raises:
+        DivergedError: one is NaN or infinite.
+    """
+    if run.workers.exchange([not np.isfinite(values).all()]).any():
+        what = "embeddings or projections of tiles are nan or inf"
+        raise diverged(what, run.progress.step, run.config)
 
 
 def _check_collapse(run: Run, spread: Mapping[str, float]) -> None:

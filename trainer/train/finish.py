@@ -7,9 +7,12 @@ from typing import Any
 from dem import storage
 from trainer.data.tiles import recording_ids
 from trainer.model.export import export_encoder
-from trainer.runtime.job_dir import METRICS
+from trainer.runtime.job_dir import INITIAL_RECORDINGS, METRICS, VECTORS
 from trainer.runtime.memory import peak_gpu_memory_mib, peak_memory_mib
-from trainer.runtime.training_recordings import write_training_recordings
+from trainer.runtime.training_recordings import (
+    read_training_recordings,
+    write_training_recordings,
+)
 from trainer.train.cluster import wait_for_all
 from trainer.train.devices import device_names
 from trainer.train.epoch import false_opposite_share
@@ -25,13 +28,24 @@ def finish(run: Run, validation: Validation, job_dir: str) -> dict[str, Any]:
         _log_embeddings(run, validation)
         log_success(run.events)
         run.events.flush()
+        storage.delete_tree(storage.join(job_dir, VECTORS, "trained"))  # by a shorter training
         export_encoder(run.learner.encoder, run.features.info.feature_spec, job_dir)
-        trained_on = recording_ids(run.features, run.config.train_partitions, run.corrupt)
-        write_training_recordings(job_dir, trained_on)
+        _write_training_recordings(run, job_dir)
         metrics_uri = storage.join(job_dir, METRICS)
         storage.write_text(metrics_uri, json.dumps(metrics, indent=2) + "\n")
     wait_for_all(run.workers.exchange)  # for the chief, which writes
     return metrics
+
+
+def _write_training_recordings(run: Run, job_dir: str) -> None:
+    """Write what the encoder was trained on; nothing where that is not known of its beginning."""
+    trained_on = recording_ids(run.features, run.config.train_partitions, run.corrupt)
+    if run.config.init:
+        before = read_training_recordings(storage.join(job_dir, INITIAL_RECORDINGS))
+        if before is None:
+            return
+        trained_on = sorted({*trained_on, *before})
+    write_training_recordings(job_dir, trained_on)
 
 
 def _log_embeddings(run: Run, validation: Validation) -> None:
@@ -56,6 +70,8 @@ def _metrics(run: Run) -> dict[str, Any]:
     return {
         "steps": progress.step,
         "epochs": config.epochs,
+        "init": config.init,
+        "init_sha256": config.init_sha256,
         "loss": progress.epoch_means["loss"],
         "recall_at_1": None if math.isnan(progress["recall_at_1"]) else progress["recall_at_1"],
         "false_opposite_share": false_opposite_share(progress.epoch_means),

@@ -8,13 +8,12 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from dem.errors import DivergedError
 from dem.termination import unsaved_state
 from trainer.data.pairs import PairSource
 from trainer.model.losses import OPPOSITE_COUNTS
 from trainer.train.epoch import false_opposite_share
 from trainer.train.input import distribute
-from trainer.train.state import Run
+from trainer.train.state import Run, diverged
 from trainer.train.step import TrainSteps, make_train_steps
 from trainer.train.telemetry import Profiler
 
@@ -26,7 +25,7 @@ def train_epochs(run: Run, report_epoch: Callable[[], None]) -> None:
     """Make the steps that are left; report after each epoch, then save.
 
     Raises:
-        DivergedError: the loss is not finite.
+        DivergedError: the loss or a weight is not finite.
         JobError: there are too many corrupt records, or the checkpoint cannot be written.
         Terminated: a worker has received SIGTERM; the state is saved.
     """
@@ -58,6 +57,7 @@ def train_epochs(run: Run, report_epoch: Callable[[], None]) -> None:
     ):
         while progress.epochs_reported < config.epochs:
             _finish_epoch(run, pairs, train_steps, profiler, bar)
+            run.require_finite()  # what is measured next would fail in other words
             report_epoch()  # before saving: a run that fails here must fail here again
             progress.count_epoch()
             run.checkpoints.save()
@@ -112,10 +112,7 @@ def _make_steps(run: Run, train_steps: TrainSteps, batches: Iterator[Any], n_ste
     values = {name: float(value) for name, value in scalars.items()}
     took_s, waited_s = time.monotonic() - begin, float(waited)
     if not math.isfinite(values["loss"]):
-        raise DivergedError(
-            f"the loss is {values['loss']} at step {progress.step + n_steps}; choose another "
-            f"--job-dir and a lower learning_rate than {run.config.learning_rate}"
-        )
+        raise diverged(f"the loss is {values['loss']}", progress.step + n_steps, run.config)
     progress.count_steps(n_steps, values)
     progress.count_time(took_s, waited_s)
     share = false_opposite_share(values)

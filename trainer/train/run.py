@@ -1,5 +1,6 @@
 """A training run from settings to a finished job directory; a killed one resumes."""
 
+import contextlib
 import functools
 import json
 import logging
@@ -13,12 +14,23 @@ from trainer.data.augment import check_mixing
 from trainer.data.checks import require_audible, require_pairs, require_shards
 from trainer.data.features import Features, open_features
 from trainer.data.shards import CorruptRecords
-from trainer.model.learner import build_learner
+from trainer.model.learner import Learner
 from trainer.runtime.job_dir import LOGS, METRICS, check_job_dir, claim_job_dir
-from trainer.train.cluster import join_workers, report_lost_workers, require_agreement
+from trainer.runtime.lease import hold_lease
+from trainer.train.cluster import (
+    Workers,
+    join_workers,
+    report_lost_workers,
+    require_agreement,
+)
 from trainer.train.devices import check_devices, device_names, make_strategy
 from trainer.train.epoch import report_epoch
 from trainer.train.finish import finish
+from trainer.train.initial import (
+    build_initial_learner,
+    keep_initial_encoder,
+    pin_initial_encoder,
+)
 from trainer.train.loop import train_epochs
 from trainer.train.resolve import resolve_config
 from trainer.train.state import Run, start_run
@@ -38,6 +50,8 @@ def train(
     config: TrainConfig,
     terminated: Callable[[], bool],
     on_epoch: OnEpoch = lambda _epoch, _recall_at_1: None,
+    *,
+    may_extend: bool = True,
 ) -> dict[str, Any]:
     """Train, evaluate after each epoch, export; return the content of `metrics.json`.
 
@@ -48,25 +62,34 @@ def train(
         terminated: whether this process has received SIGTERM, and so must save and stop.
         on_epoch: called after each epoch; for one that is complete but not saved, again after a
             restart.
+        may_extend: go on where a finished run had fewer epochs.
 
     Raises:
         InputError: the data are unusable, or the job directory belongs to other settings.
-        DivergedError: the loss is not finite, or the embedding has collapsed.
-        JobError: the disk is full, or another worker is lost.
+        DivergedError: the loss or a weight is not finite, or the embedding has collapsed.
+        JobError: the disk is full, another process trains in the job directory, or another worker
+            is lost.
         Terminated: `terminated()` was true; the state is saved.
     """
     features = open_features(data)
-    resolved = resolve_config(config, features)
-    check_job_dir(job_dir, resolved)
-    metrics_uri = storage.join(job_dir, METRICS)
-    if storage.exists(metrics_uri):
+    resolved = pin_initial_encoder(job_dir, resolve_config(config, features))
+    check_job_dir(job_dir, resolved, may_extend=may_extend)
+    metrics = _finished(job_dir, resolved)
+    if metrics:
         _LOG.info(f"{job_dir} is finished already, nothing to do")
-        return dict(json.loads(storage.read_text(metrics_uri)))
+        return metrics
     cluster = read_cluster()
     if cluster.workers > 1:
         _LOG.info(f"worker {cluster.index} of {cluster.workers}, waiting for the others")
-    with report_lost_workers(cluster, terminated):
-        run = _start(features, job_dir, resolved, cluster, terminated)
+    with report_lost_workers(cluster, terminated), contextlib.ExitStack() as until_end:
+        corrupt = CorruptRecords(resolved.corrupt_records_budget)
+        workers, learner = _build(features, job_dir, resolved, cluster, corrupt)
+        if workers.is_chief:
+            terminated = until_end.enter_context(hold_lease(job_dir, terminated))
+            keep_initial_encoder(job_dir, resolved)
+            claim_job_dir(job_dir, resolved)
+        workers.exchange([0])  # a predecessor may have written checkpoints until now
+        run = _start(features, job_dir, resolved, workers, learner, corrupt, terminated)
         validation = Validation(
             features, resolved, run.learner, run.corrupt, run.stop_if_terminated
         )
@@ -76,35 +99,50 @@ def train(
         return finish(run, validation, job_dir)
 
 
-def _start(
+def _finished(job_dir: str, config: ResolvedConfig) -> dict[str, Any] | None:
+    """The metrics of a run that has all its epochs."""
+    uri = storage.join(job_dir, METRICS)
+    metrics = dict(json.loads(storage.read_text(uri))) if storage.exists(uri) else {}
+    return metrics if metrics.get("epochs") == config.epochs else None
+
+
+def _build(
     features: Features,
     job_dir: str,
     config: ResolvedConfig,
     cluster: Cluster,
-    terminated: Callable[[], bool],
-) -> Run:
-    """Check everything that could fail later, then claim the job directory and build the model."""
+    corrupt: CorruptRecords,
+) -> tuple[Workers, Learner]:
+    """Check everything that could fail later, and build the model."""
     strategy = make_strategy(config.replicas, config.batch_size)  # starts TensorFlow
     keep_watching()
-    corrupt = CorruptRecords(config.corrupt_records_budget)
     _check_data(features, config, strategy.num_replicas_in_sync, corrupt)
     workers = join_workers(cluster, strategy)
     require_agreement(workers.exchange, "settings or data", config)
-    info = features.info
     with strategy.scope():
-        moments = info.moments(config.train_partitions)
-        learner = build_learner(config, info.feature_spec.tile_shape, moments)
+        learner = build_initial_learner(config, features, job_dir)
     for warning in check_devices(config, learner.encoder, strategy):
         workers.log(warning, logging.WARNING)
-    if workers.is_chief:
-        claim_job_dir(job_dir, config)
+    return workers, learner
+
+
+def _start(
+    features: Features,
+    job_dir: str,
+    config: ResolvedConfig,
+    workers: Workers,
+    learner: Learner,
+    corrupt: CorruptRecords,
+    terminated: Callable[[], bool],
+) -> Run:
+    """Start the run in its job directory, or resume it."""
     logs = storage.join(job_dir, LOGS)
     run = start_run(config, features, workers, learner, corrupt, terminated, job_dir, logs=logs)
     if run.progress.step == 0:
         log_settings(run.events, config)
-    hosts = f" of {strategy.num_replicas_in_sync} on {cluster.workers} hosts"
-    devices = ", ".join(device_names(strategy))
-    workers.log(f"training on {devices}{hosts if cluster.workers > 1 else ''}")
+    n_hosts, strategy = workers.cluster.workers, workers.strategy
+    hosts = f" of {strategy.num_replicas_in_sync} on {n_hosts} hosts" if n_hosts > 1 else ""
+    workers.log(f"training on {', '.join(device_names(strategy))}{hosts}")
     return run
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from dem import storage
-from dem.errors import InputError, Terminated
+from dem.errors import DivergedError, InputError, Terminated
 from trainer.config import ResolvedConfig
 from trainer.data.features import Features
 from trainer.data.shards import CorruptRecords
@@ -99,19 +99,44 @@ class Run:
         """The number of steps of the finished run."""
         return self.config.epochs * self.config.steps_per_epoch
 
+    def require_finite(self) -> None:
+        """Refuse a state that cannot be trained further, so that the last checkpoint is kept.
+
+        The loss of a step is that of the weights before it, so the last step of an epoch may leave
+        NaN behind a finite loss.
+
+        Raises:
+            DivergedError: a weight, or a value that the optimizer keeps of it, is NaN or infinite.
+        """
+        names = self.learner.variables_not_finite()
+        if self.workers.exchange([len(names)]).any():  # so that all workers stop here
+            name = names[0] if names else "those of another worker"
+            raise diverged(f"weights are nan or inf ({name})", self.progress.step, self.config)
+
     def stop_if_terminated(self) -> None:
         """Save and stop on all workers, once one of them has received SIGTERM.
 
         Raises:
+            DivergedError: there is no state worth saving; see `require_finite`.
             Terminated: one has.
         """
         exchange = self.workers.exchange
         if not exchange([self.terminated()]).any():
             return
+        self.require_finite()
         self.checkpoints.save()
         self.events.flush()
         wait_for_all(exchange)  # none may exit while another saves
         raise Terminated(f"state saved at step {self.progress.step} of {self.total_steps}")
+
+
+def diverged(what: str, step: int, config: ResolvedConfig) -> DivergedError:
+    """Say what is not finite at which step, and which settings to lower."""
+    overflow = ", precision=mixed_bfloat16" if config.precision == "mixed_float16" else ""
+    return DivergedError(
+        f"{what} at step {step}; choose another --job-dir and a lower learning_rate than "
+        f"{config.learning_rate}, or set clip_norm=1.0{overflow}"
+    )
 
 
 def start_run(

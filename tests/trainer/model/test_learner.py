@@ -58,3 +58,23 @@ def test_a_checkpoint_of_its_state_brings_everything_back(tmp_path: Path, simila
     tf.train.Checkpoint(**other.state).read(prefix).assert_consumed()
     for a, b in zip(values(learner), values(other), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_every_variable_is_looked_at_for_nan(precision: str, value: float) -> None:
+    learner = build(loss="infonce", similarity="bilinear", precision=precision, embedding_size=6)
+    assert learner.variables_not_finite() == []
+    inner = getattr(learner.optimizer, "inner_optimizer", learner.optimizer)
+    statistics = learner.encoder.non_trainable_variables
+    chosen = [
+        next(variable for variable in statistics if "moving_variance" in variable.path),
+        learner.projector.variables[-1],
+        learner.objective.layers[0].variables[0],
+        next(variable for variable in inner.variables if "velocity" in variable.path),
+    ]
+    for variable in chosen:
+        before = variable.numpy()
+        variable.assign(np.full(variable.shape, value))
+        assert learner.variables_not_finite() == [variable.path]
+        variable.assign(before)

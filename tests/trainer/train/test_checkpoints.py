@@ -74,14 +74,49 @@ def test_without_a_readable_one_nothing_is_started_anew(directory: Path) -> None
         restored(directory)
 
 
-def test_a_lost_state_file_does_not_matter(directory: Path) -> None:
-    (directory / "checkpoint").unlink()
+@pytest.mark.parametrize(
+    "name", ["run[lr=0.1]", "a\\b", "[]", "[", "r*n?", "{a,b}", "100% #1 ü", "new\nline"]
+)
+def test_any_name_of_a_directory_will_do(tmp_path: Path, name: str) -> None:
+    """TensorFlow takes it for a pattern; what that matches stays as it is."""
+    parent = tmp_path / name
+    neighbours = [tmp_path / "runl" / "checkpoints", tmp_path / "ran1" / "checkpoints"]
+    for directory in (*neighbours, parent / "checkpoints"):
+        value = tf.Variable(tf.zeros(1000))
+        checkpoints = checkpoints_of(value, directory)
+        assert not checkpoints.restore_newest()
+        for number in VALUES if directory.parent == parent else (1.0,):
+            value.assign(tf.fill([1000], number))
+            checkpoints.save()
+    assert restored(parent / "checkpoints") == VALUES[-1]
+    assert len(list((parent / "checkpoints").iterdir())) == 4
+    for directory in neighbours:
+        assert restored(directory) == 1.0
+
+
+def test_a_save_beside_a_corrupt_one_keeps_two_good_ones(directory: Path) -> None:
+    (directory / "ckpt-3.index").write_bytes(b"")
+    value = tf.Variable(tf.zeros(1000))
+    checkpoints = checkpoints_of(value, directory)
+    assert checkpoints.restore_newest()
+    for number in (8.0, 9.0):
+        value.assign(tf.fill([1000], number))
+        checkpoints.save()
+    assert sorted(path.stem for path in directory.glob("*.index")) == ["ckpt-3", "ckpt-4"]
+    (directory / "ckpt-4.index").write_bytes(b"")
+    assert restored(directory) == 8.0
+
+
+def test_the_state_file_of_version_0_2_is_deleted(directory: Path) -> None:
+    (directory / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\n')
     assert restored(directory) == VALUES[-1]
+    assert not (directory / "checkpoint").exists()
 
 
 def test_leftovers_of_a_kill_are_neither_read_nor_kept(directory: Path) -> None:
     (directory / "ckpt-4_temp").mkdir()
     leftovers = ("ckpt-4_temp/part-0", "ckpt-4.data-00000-of-00001", "checkpoint.tmp0a1b")
+    leftovers = (*leftovers, f"ckpt-3.index.{32 * 'a'}.tmp")
     for name in leftovers:
         (directory / name).write_bytes(b"half")
     (directory / "notes.txt").write_text("not ours")

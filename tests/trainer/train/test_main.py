@@ -1,6 +1,7 @@
 """The training command as a user runs it: in processes that are killed, repeated and misused."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -15,8 +16,11 @@ from tests.trainer.jobs import train_command, train_words, weights
 from tests.trainer.synthetic import SPEC
 from trainer.model.files import load_keras
 from trainer.model.load import open_model
+from trainer.runtime.lease import hold_lease
+from trainer.runtime.tensorboard import read_curves
 from trainer.train.__main__ import main
 
+SMALL = ("encoder=dense", "encoder_width=0.05", "encoder_depth=1", "steps_per_epoch=2")
 FIGURES = {
     f"figures/{name}"
     for name in (
@@ -116,7 +120,12 @@ def test_other_settings_are_refused_and_nothing_is_overwritten(
 
 
 @pytest.mark.parametrize(
-    "how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+    "how",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
     features_dir: Path,
@@ -128,13 +137,14 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
     job = tmp_path / "job"
     process = start(*train_command(features_dir, job))
     deadline = time.monotonic() + 120
-    while not (job / "checkpoints/checkpoint").exists() and time.monotonic() < deadline:
+    while not (job / "checkpoints/ckpt-1.index").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(how)
     _, stderr = process.communicate(timeout=60)
     assert not (job / "metrics.json").exists(), "the run was over before it could be stopped"
-    if how is signal.SIGTERM:
+    if how is not signal.SIGKILL:
         assert process.returncode == 143
+        assert "Traceback" not in stderr
         assert "stopped: state saved at step" in stderr
     capsys.readouterr()
     assert main(train_words(features_dir, job)) == 0
@@ -146,6 +156,57 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
     assert metrics["loss"] == pytest.approx(undisturbed["loss"], abs=1e-3)
     for one, other in zip(weights(job), weights(trained_job), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_a_second_training_is_refused_while_the_first_lives(
+    features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = tmp_path / "job"
+    with hold_lease(str(job), lambda: False):
+        assert main(train_words(features_dir, job, *SMALL)) == 1
+    message = f"{job} is in use by process {os.getpid()} on "
+    assert message in error_in(capsys.readouterr().err)
+    assert list(job.iterdir()) == []
+
+
+@pytest.mark.parametrize("decay", ["none", pytest.param("cosine", marks=pytest.mark.slow)])
+def test_more_epochs_extend_a_finished_training(
+    features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], decay: str
+) -> None:
+    """As if it had had so many from the start, unless the learning rate depends on their number.
+
+    With `cosine`, the rates are those of the new total from then on.
+    """
+    settings = (*SMALL, f"learning_rate_decay={decay}")
+    extended, at_once = tmp_path / "extended", tmp_path / "at once"
+    assert main(train_words(features_dir, extended, *settings, "epochs=1")) == 0
+    stored = extended / "vectors" / "trained" / "train.parquet"
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(b"by the first encoder")
+    first = weights(extended)
+    for job in (extended, at_once):
+        assert main(train_words(features_dir, job, *settings, "epochs=3")) == 0
+    assert "resuming from step 2 of 6" in capsys.readouterr().err
+    assert not stored.exists()
+    metrics, other = (json.loads((job / "metrics.json").read_text()) for job in (extended, at_once))
+    assert (metrics["epochs"], metrics["steps"]) == (other["epochs"], other["steps"]) == (3, 6)
+    assert "epochs: 3\n" in (extended / "config.yaml").read_text()
+    rates, others = (
+        read_curves(str(job / "logs"), ["learning_rate"])["learning_rate"]
+        for job in (extended, at_once)
+    )
+    assert rates[0][-1] == others[0][-1] == 6
+    assert rates[1][-1] == pytest.approx(others[1][-1], rel=1e-6)
+    apart = max(
+        np.abs(one - same).max()
+        for one, same in zip(weights(extended), weights(at_once), strict=True)
+    )
+    assert apart < 1e-5 if decay == "none" else apart > 1e-5
+    assert max(np.abs(a - b).max() for a, b in zip(first, weights(extended), strict=True)) > 1e-4
+    assert main(train_words(features_dir, extended, *settings, "epochs=2")) == 2
+    line = error_in(capsys.readouterr().err)
+    assert "epochs: stored 3, requested 2; epochs can be raised, not lowered" in line
+    assert json.loads((extended / "metrics.json").read_text()) == metrics
 
 
 @pytest.mark.slow
