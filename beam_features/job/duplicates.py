@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from beam_features.datasets.split import draw_partitions
-from beam_features.recording import Outcome, Recording
+from beam_features.recording import Recording
+from beam_features.schema.sources import Source
 from dem import storage
 from dem.errors import InputError, JobError
 from dem.storage import FileVersion
@@ -65,10 +66,11 @@ def share_sessions(
     )
 
 
-def equal_sounds(outcomes: Iterable[Outcome]) -> list[Group]:
-    """Ids of recordings that hold the same samples, in whatever container; silent ones left out."""
-    digests = {o.recording_id: None if o.silent else o.samples_sha256 for o in outcomes}
-    return _split([sorted(digests)], digests)
+def equal_sounds(sources: Iterable[Source]) -> list[list[Source]]:
+    """Groups of recordings that hold the same samples, in whatever container; no silent ones."""
+    by_id = {source.recording: source for source in sources if not source.is_silent}
+    groups = _split([sorted(by_id)], {name: by_id[name].samples_sha256 for name in by_id})
+    return [[by_id[name] for name in group] for group in groups]
 
 
 def _split(groups: Iterable[Sequence[str]], keys: Mapping[str, Hashable | None]) -> list[Group]:

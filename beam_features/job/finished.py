@@ -138,6 +138,7 @@ def _source(finished: FinishedShard, recording: Recording) -> Source:
         sensor=recording.sensor_id,
         label=recording.label,
         shard=finished.shard.name if used else None,
+        cancelled=outcome.cancelled,
     )
 
 

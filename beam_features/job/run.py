@@ -13,7 +13,8 @@ from beam_features.datasets import DATASETS
 from beam_features.datasets.split import sha256_of
 from beam_features.datasets.survey import survey
 from beam_features.job.attempt import Attempt, PlannedShard
-from beam_features.job.finished import FinishedShard
+from beam_features.job.duplicates import equal_files, share_sessions
+from beam_features.job.finished import FinishedShard, sources_of
 from beam_features.job.location import check_apart, check_not_within
 from beam_features.job.options import cause_of, use_one_process
 from beam_features.job.output import Claim, Earlier, Output
@@ -33,6 +34,7 @@ from beam_features.job.update import (
 from beam_features.recording import Listing
 from beam_features.schema.dataset_info import DatasetInfo
 from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.mel_filters import check_no_filter_is_empty
 from beam_features.tiles.read import ReadSettings
 from dem import storage
 from dem.access import is_remote
@@ -88,21 +90,24 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     """
     output = Output(job.output)
     output.check()
-    listing = survey(job.dataset, job.input, job.label_depth)
-    _check_storage(listing)
-    versions = storage.file_versions(recording.uri for recording in listing.recordings)
-    # What changes sessions or partitions belongs here: all that follows depends on the listing.
-    for remark in listing.remarks:
+    found = survey(job.dataset, job.input, job.label_depth)
+    _check_storage(found)
+    versions = storage.file_versions(recording.uri for recording in found.recordings)
+    for remark in found.remarks:
         _LOG.info(remark)
+    listing = _with_shared_sessions(found, versions)
     check_unique(listing.recordings)
     check_contexts(listing.recordings)
     if job.dataset in DATASETS:
         check_not_within(job.output, job.input)
     check_apart(listing.recordings, job.output)
     if job.overwrite:
+        check_no_filter_is_empty(job.spec)
         output.clear()
     earlier = output.earlier(job.arguments)
-    if earlier.info and _is_of_earlier_version(earlier, listing, job.output):
+    if not earlier.info:
+        check_no_filter_is_empty(job.spec)
+    if earlier.info and _is_of_earlier_version(earlier, found, job.output):
         _say_complete(job.output, earlier.info)
         return
     claim = _claim(job, listing, versions, earlier)
@@ -121,6 +126,16 @@ def _check_storage(listing: Listing) -> None:
     remote = [r.uri for r in listing.recordings if is_remote(r.uri)]
     for uri in {uri.partition("://")[0]: uri for uri in remote}.values():  # one of each scheme
         storage.check_uri(uri)
+
+
+def _with_shared_sessions(listing: Listing, versions: Mapping[str, FileVersion]) -> Listing:
+    """Put recordings whose files are equal into one session."""
+    groups = equal_files(versions, _LOG.info)
+    if not groups:
+        return listing
+    copies = sum(len(group) - 1 for group in groups)
+    _LOG.info(f"{copies} of {len(versions)} files are copies of another; copies share a session")
+    return dataclasses.replace(listing, recordings=share_sessions(listing.recordings, groups))
 
 
 def _listing_sha256(listing: Listing) -> str:
@@ -235,7 +250,8 @@ def _finish(
     rejected = [rejection for finished in shards for rejection in finished.summary.rejections]
     unused = sorted([*rejected, *listing.skipped], key=lambda rejection: rejection.uri)
     summaries = {f.shard: f.summary for f in shards if f.is_listed}
-    info = sum_up(summaries, unused, claim.labels, job.spec, _source(job, listing, claim))
+    source = _source(job, listing, claim)
+    info = sum_up(summaries, sources_of(shards), unused, claim.labels, job.spec, source)
     if earlier.info and _is_same(info, earlier.info) and tuple(shards) == earlier.complete:
         output.clean_up(earlier.info)
         _say_complete(job.output, earlier.info)

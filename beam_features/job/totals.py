@@ -5,19 +5,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from beam_features.job.duplicates import equal_sounds
 from beam_features.job.plan import Shard, shard_pattern
+from beam_features.job.remarks import remarks_on
 from beam_features.job.shard_writer import ShardSummary
 from beam_features.recording import Rejection
 from beam_features.schema.dataset_info import DatasetInfo, Moments, Partition
 from beam_features.schema.feature_spec import FeatureSpec
+from beam_features.schema.sources import Source
 from beam_features.schema.strip import SCHEMA_VERSION
 
 _PACKAGES = ("apache-beam", "numpy", "scipy", "soundfile", "soxr")
-_COLUMNS = ("recordings", "silent", "strips", "tiles", "hours")
+_COLUMNS = ("recordings", "silent", "cancelled", "duplicates", "strips", "tiles", "hours")
 
 
 def sum_up(
     summaries: Mapping[Shard, ShardSummary],
+    sources: Sequence[Source],
     unused: Iterable[Rejection],
     labels: Sequence[str],
     spec: FeatureSpec,
@@ -27,25 +31,32 @@ def sum_up(
 
     Args:
         summaries: of every shard.
+        sources: all recordings.
         unused: the rejected recordings and the skipped files.
         labels: names, in the order of their ids.
         spec: of the features.
         arguments: of the job.
     """
     names = sorted({shard.partition for shard in summaries})
+    repeated = Counter(s.partition for group in equal_sounds(sources) for s in group[1:])
     return DatasetInfo(
         schema_version=SCHEMA_VERSION,
         feature_spec=spec,
         fingerprint=spec.fingerprint,
         label_names=tuple(labels),
-        partitions={name: _partition(name, summaries, spec.n_mels) for name in names},
+        partitions={
+            name: _partition(name, summaries, repeated[name], spec.n_mels) for name in names
+        },
         rejected=dict(sorted(Counter(rejection.reason for rejection in unused).items())),
         source=arguments,
         versions={package: version(package) for package in _PACKAGES},
+        remarks=remarks_on(sources),
     )
 
 
-def _partition(name: str, summaries: Mapping[Shard, ShardSummary], n_mels: int) -> Partition:
+def _partition(
+    name: str, summaries: Mapping[Shard, ShardSummary], duplicates: int, n_mels: int
+) -> Partition:
     shards = [shard for shard in summaries if shard.partition == name]
     parts = [summaries[shard] for shard in shards]
     pattern = shard_pattern(name, len(parts))
@@ -57,6 +68,8 @@ def _partition(name: str, summaries: Mapping[Shard, ShardSummary], n_mels: int) 
         tiles=sum(part.tiles for part in parts),
         recordings=sum(part.recordings for part in parts),
         silent=sum(part.silent for part in parts),
+        cancelled=sum(part.cancelled for part in parts),
+        duplicates=duplicates,
         seconds=sum(part.seconds for part in parts),
         moments=Moments.total((part.moments for part in parts), n_mels),
         names=None if of_one_run else tuple(shard.name for shard in shards),
@@ -64,10 +77,10 @@ def _partition(name: str, summaries: Mapping[Shard, ShardSummary], n_mels: int) 
 
 
 def as_table(info: DatasetInfo) -> str:
-    """Format the counts of each partition."""
+    """Format the counts of each partition, and the remarks on recordings."""
     lines = [f"{'partition':<14}" + "".join(f"{word:>11}" for word in _COLUMNS)]
     for name, part in info.partitions.items():
-        counts = (part.recordings, part.silent, part.strips, part.tiles)
-        columns = "".join(f"{count:>11}" for count in counts)
+        found = (part.recordings, part.silent, part.cancelled, part.duplicates)
+        columns = "".join(f"{count:>11}" for count in (*found, part.strips, part.tiles))
         lines.append(f"{name:<14}{columns}{part.seconds / 3600:>11.2f}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *info.remarks])

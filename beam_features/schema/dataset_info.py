@@ -71,7 +71,7 @@ class Partition:
     moments: Moments
     silent: int = 0  # recordings without an audible tile; they are kept, as are the next two
     cancelled: int = 0  # recordings whose channels cancel in their mean
-    duplicates: int = 0  # recordings that hold the same samples as another one
+    duplicates: int = 0  # recordings that hold the samples of another one, which is not counted
     names: tuple[str, ...] | None = None  # of the shards, where an update has left no pattern
 
     def shard_names(self) -> list[str]:

@@ -30,7 +30,7 @@ class Source:
         version: changes when the file does: its size and time of modification, or the generation of
             the object.
         seconds: of audio; 0 if it was rejected.
-        audible_share: share of its tiles that are not silent.
+        audible_share: share of its tiles that are not silent; 0: it holds no sound.
         samples_sha256: digest of the decoded samples; equal sounds in other containers have it.
         rejected: why it could not be used; None if it was used.
         columns: further columns of the dataset's table, such as artist and title.
@@ -40,6 +40,7 @@ class Source:
         sensor: that recorded it.
         label: its name.
         shard: the file that holds its tiles; None if it was rejected.
+        cancelled: whether the mean of its channels is weaker by 20 dB or more than they are.
     """
 
     recording: str
@@ -58,6 +59,12 @@ class Source:
     sensor: str | None = None
     label: str | None = None
     shard: str | None = None
+    cancelled: bool = False
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it was used and holds no sound."""
+        return self.rejected is None and self.audible_share == 0
 
 
 _TYPES = {
@@ -71,6 +78,7 @@ _TYPES = {
     "samples_sha256": pa.string(),
     "rejected": pa.string(),
     **dict.fromkeys(("partition", "context", "session", "sensor", "label", "shard"), pa.string()),
+    "cancelled": pa.bool_(),
 }
 
 RESERVED = frozenset(_TYPES) | {

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from beam_features.job.duplicates import equal_files, equal_sounds, share_sessions
-from beam_features.recording import Outcome, Recording, Rejection
+from beam_features.recording import Recording
+from beam_features.schema.sources import Source
 from dem import storage
 from dem.storage import FileVersion
 
@@ -123,14 +124,17 @@ def test_without_equal_files_nothing_changes():
 
 
 def test_equal_sounds():
-    rejection = Rejection("/r", "decode", "truncated", "")
-    outcomes = [
-        Outcome("c", audible_share=1.0, samples_sha256="1"),
-        Outcome("a", audible_share=0.5, samples_sha256="1"),
-        Outcome("b", audible_share=1.0, samples_sha256="2"),
-        Outcome("r", rejection),
-        Outcome("q", rejection),
-        Outcome("silent", samples_sha256="3"),
-        Outcome("quiet", samples_sha256="3"),
+    def source(name: str, sha256: str | None, audible_share: float = 0.0, **fields: str) -> Source:
+        measured = {"audible_share": audible_share, "samples_sha256": sha256}
+        return Source(name, f"/{name}", 1, 0.0, "", **measured, **fields)
+
+    sources = [
+        source("c", "1", 1.0),
+        source("a", "1", 0.5),
+        source("b", "2", 1.0),
+        source("r", None, rejected="truncated"),
+        source("q", None, rejected="truncated"),
+        source("silent", "3"),
+        source("quiet", "3"),
     ]
-    assert equal_sounds(outcomes) == [("a", "c")]
+    assert [[s.recording for s in group] for group in equal_sounds(sources)] == [["a", "c"]]

@@ -114,10 +114,14 @@ def test_same_input_gives_the_same_bytes_and_progress_is_reported(
     )
     assert last == f"wrote {tmp_path / 'out'}"
     assert stdout == (
-        "partition      recordings     silent     strips      tiles      hours\n"
-        "test                    1          0          1          1       0.00\n"
-        "train                   6          0          7         81       0.02\n"
-        "validation              1          0          1          2       0.00\n"
+        "partition      recordings     silent  cancelled duplicates     strips      tiles"
+        "      hours\n"
+        "test                    1          0          0          0          1          1"
+        "       0.00\n"
+        "train                   6          0          0          0          7         81"
+        "       0.02\n"
+        "validation              1          0          0          0          1          2"
+        "       0.00\n"
         "rejected: none\n"
     )
 
