@@ -18,6 +18,11 @@ COMMANDS = {  # module, and what it does
     "crossval": ("trainer.crossval.__main__", "cross-validate over the folds of a dataset"),
     "embed": ("trainer.embed.__main__", "write a vector per tile of audio or features"),
     "report": ("trainer.report.__main__", "write the results of a training job on one page"),
+    "index": ("similarity.commands.index", "build an index of recordings"),
+    "compare": ("similarity.commands.compare", "say how alike recordings are"),
+    "similar": ("similarity.commands.similar", "list the recordings most like others"),
+    "sort": ("similarity.commands.sort", "order songs so that each is like the next"),
+    "path": ("similarity.commands.path", "list songs that lead from one to another"),
     "tune": ("tuning.__main__", "search for good training settings"),
     "export-onnx": ("trainer.export_onnx", "convert a trained encoder to ONNX"),
 }

@@ -10,12 +10,13 @@ import pytest
 
 from tests.processes import ROOT
 
-PACKAGES = ("dem", "beam_features", "trainer", "tuning")
+PACKAGES = ("dem", "beam_features", "trainer", "tuning", "similarity")
 ALLOWED = {  # what each package may import of the others
     "dem": ("dem",),
     "beam_features": ("beam_features", "dem"),
     "trainer": ("trainer", "beam_features.schema", "dem"),
     "tuning": ("tuning", "trainer", "beam_features.schema", "dem"),
+    "similarity": ("similarity", "trainer", "beam_features.schema", "dem"),
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.processes import ROOT
 
-PACKAGES = ("dem", "beam_features", "trainer", "tuning")
+PACKAGES = ("dem", "beam_features", "trainer", "tuning", "similarity")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
+from beam_features.schema.song_vector import song_vectors
+
 Float32 = npt.NDArray[np.float32]
 
 
@@ -49,19 +51,10 @@ class VectorTable:
 
 
 def recording_table(tiles: VectorTable) -> VectorTable:
-    """One vector per recording ``[n, 2 * size]``: mean and maximum over its audible tiles.
+    """One vector per recording ``[n, 2 * size]``, see `song_vectors`.
 
-    Digital silence has the same vector in all recordings, and how much of it surrounds a sound says
-    little about the sound. A recording without audible tiles has the mean and maximum of all its
-    tiles. Rows are ordered by recording id; the label is that of the first tile.
+    Rows are ordered by recording id; the label is that of the first tile.
     """
     _, first, rows = np.unique(tiles.recording_ids, return_index=True, return_inverse=True)
-    audible = np.bincount(rows, tiles.audible) > 0
-    used = np.flatnonzero(tiles.audible | ~audible[rows])
-    used = used[np.argsort(rows[used], kind="stable")]
-    starts = np.flatnonzero(np.diff(rows[used], prepend=-1))
-    counts = np.bincount(rows[used])[:, None]
-    mean = np.add.reduceat(tiles.vectors[used], starts) / counts
-    peak = np.maximum.reduceat(tiles.vectors[used], starts)
-    vectors = np.concatenate([mean, peak], axis=1).astype(np.float32)
-    return replace(tiles.select(first), vectors=vectors, audible=audible)
+    vectors = song_vectors(tiles.vectors, rows, tiles.audible)
+    return replace(tiles.select(first), vectors=vectors, audible=np.bincount(rows, tiles.audible) > 0)

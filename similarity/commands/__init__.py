@@ -1,0 +1,1 @@
+"""The commands of ``dem`` that read or write an index."""

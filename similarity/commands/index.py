@@ -1,0 +1,77 @@
+"""``dem index``: build an index of recordings, or bring it up to date."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from dem import storage
+from dem.command import Parser, run_command
+from dem.errors import InputError
+from dem.termination import watch_sigterm
+
+_PROG = "python -m similarity.commands.index"
+
+
+def build_parser(prog: str) -> Parser:
+    """Describe the options."""
+    parser = Parser(
+        prog,
+        "Build an index of recordings, or bring it up to date: only what changed is done again.",
+        "--model JOB --input Music --output INDEX",
+    )
+    parser.add_argument("vectors", metavar="VECTORS", nargs="?", help="directory of dem embed")
+    parser.add_argument("--model", metavar="JOB", help="training whose encoder embeds --input")
+    parser.add_argument(
+        "--input", metavar="URI", nargs="+", help="audio files, or directories of them"
+    )
+    parser.add_argument("--output", metavar="INDEX", required=True, help="directory of the index")
+    parser.add_argument(
+        "--prune", action="store_true", help="drop songs that VECTORS does not have any more"
+    )
+    parser.add_argument(
+        "--describe",
+        action="store_true",
+        help="measure tempo, key and loudness of each song, to sort and filter by",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
+    """Run the command; return its exit code."""
+    parsed = build_parser(prog).parse_args(arguments)
+    return run_command(lambda: _run(parsed), debug=parsed.debug)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    watch_sigterm(ctrl_c=True)
+    if bool(parsed.vectors) == bool(parsed.input):
+        raise InputError("give either VECTORS, or --model JOB and --input URI")
+    if bool(parsed.input) != bool(parsed.model):
+        raise InputError("--model and --input belong together; give both")
+    output = parsed.output.rstrip("/") or "/"
+    storage.check_uri(output)
+    vectors = parsed.vectors
+    if parsed.input:
+        vectors = storage.join(output, "vectors")
+        _embed(parsed.model, parsed.input, vectors)
+    from similarity.index.build import build_index
+    from similarity.index.vectors import open_embeddings
+
+    with tempfile.TemporaryDirectory() as scratch:
+        embeddings = open_embeddings(vectors.rstrip("/"), scratch)
+        changes = build_index(embeddings, output, prune=parsed.prune or bool(parsed.input))
+    print(f"{output}: {len(changes.kept) + len(changes.new) + len(changes.changed)} songs")
+    print(changes)
+
+
+def _embed(model: str, inputs: Sequence[str], output: str) -> None:
+    from trainer.embed.run import embed_recordings
+    from trainer.runtime.startup import load_tensorflow
+
+    load_tensorflow()
+    embed_recordings(model, inputs, output, overwrite=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The index: a row per recording, built from the vectors of its tiles."""

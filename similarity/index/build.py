@@ -1,0 +1,319 @@
+"""Build an index from vectors, or bring it up to date: unchanged songs are taken from the old one.
+
+A build writes files of its own name, then `songs.parquet`, then `index_info.json`; only then are
+the files of the build before deleted. A killed build leaves a complete `songs.parquet`, from which
+the next one takes what it can.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_features.schema.song_vector import DEFINITION, song_vectors
+from beam_features.schema.sources import Source
+from dem import storage
+from dem.errors import InputError
+from similarity.index.arrays import ArrayWriter, map_array, save_array
+from similarity.index.library import (
+    BUILD_KEY,
+    INDEX_INFO,
+    SCHEMA_VERSION,
+    SONGS,
+    IndexInfo,
+    file_name,
+    read_info,
+)
+from similarity.index.songs import Song, from_table, to_table
+from similarity.index.tags import Tags, read_tags
+from similarity.index.vectors import Embeddings, SongTiles
+from similarity.measure.hubness import reference_songs, surroundings
+from similarity.measure.scale import largest_distance, unit_rows
+
+_LOG = logging.getLogger(__name__)
+_ARRAYS = ("vectors", "surroundings", "tiles", "starts")
+
+_TAGS = ("title", "artist", "album", "label")
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a build found, by recording."""
+
+    new: tuple[str, ...]
+    changed: tuple[str, ...]
+    kept: tuple[str, ...]
+    gone: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.new)} new, {len(self.changed)} changed, {len(self.kept)} kept, "
+            f"{len(self.gone)} gone"
+        )
+
+
+@dataclass(frozen=True)
+class OldIndex:
+    """What the last build left: songs with their vectors and tiles."""
+
+    songs: Mapping[str, Song]
+    vectors: Float32
+    row_of: Mapping[str, int]
+    tiles: npt.NDArray[np.float16]
+    starts: Float32
+
+
+def build_index(embeddings: Embeddings, output: str, *, prune: bool) -> Changes:
+    """Make `output` the index of the embeddings; return what changed.
+
+    Args:
+        embeddings: vectors of tiles.
+        output: directory of the index, which may hold an older one of the same model.
+        prune: whether songs that the embeddings do not have are dropped; else they are kept.
+
+    Raises:
+        InputError: the index was made by another model, or `output` holds other files.
+    """
+    old_info = read_info(output)
+    if old_info and old_info.model_sha256 != embeddings.model_sha256:
+        raise InputError(
+            f"{output} was made by a model of sha256 {old_info.model_sha256[:12]}, the vectors by "
+            f"{embeddings.model_sha256[:12]}; choose another --output, or delete the index"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        old = _read_old(output, old_info, scratch)
+        changes = compare(old.songs, embeddings.versions(), prune=prune)
+        _LOG.info(f"songs: {changes}")
+        if old_info and not (changes.new or changes.changed or changes.gone):
+            _clean(output, old_info.build)
+            return changes
+        _write(embeddings, output, old, changes, scratch)
+    return changes
+
+
+def compare(old: Mapping[str, Song], versions: Mapping[str, str], *, prune: bool) -> Changes:
+    """Sort recordings by what happened to them since the last build."""
+    kept = [name for name in versions if name in old and old[name].version == versions[name]]
+    changed = [name for name in versions if name in old and old[name].version != versions[name]]
+    missing = sorted(old.keys() - versions.keys())
+    return Changes(
+        tuple(name for name in versions if name not in old),
+        tuple(changed),
+        tuple(kept if prune else [*kept, *missing]),
+        tuple(missing if prune else ()),
+    )
+
+
+def _read_old(output: str, info: IndexInfo | None, scratch: str) -> OldIndex:
+    """Read the last complete build; without one there are no songs."""
+    if info is None:
+        nothing = np.empty((0, 0), np.float32)
+        return OldIndex({}, nothing, {}, nothing.astype(np.float16), np.empty(0, np.float32))
+    table = pq.read_table(io.BytesIO(storage.read_bytes(storage.join(output, SONGS))))
+    if (table.schema.metadata or {}).get(BUILD_KEY, b"").decode() != info.build:
+        return _read_old(output, None, scratch)
+    vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    arrays = []
+    for name in ("tiles", "starts"):
+        file = file_name(name, info.build)
+        local = os.path.join(output, file)
+        if "://" in output:
+            local = os.path.join(scratch, f"old-{file}")
+            storage.copy(storage.join(output, file), local)
+        arrays.append(map_array(local))
+    songs = from_table(table)
+    row_of = {song.recording: row for row, song in enumerate(songs)}
+    return OldIndex({song.recording: song for song in songs}, vectors, row_of, *arrays)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A song of the new build, and where its tiles are: in the old build, or in a scratch file."""
+
+    song: Song
+    vector: Float32
+    is_old: bool
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.song.first_tile, self.song.first_tile + self.song.tiles)
+
+
+def _write(
+    embeddings: Embeddings, output: str, old: OldIndex, changes: Changes, scratch: str
+) -> None:
+    """Write all tiles in the order of the recordings' ids, as a fresh build does."""
+    made = {
+        name: _Made(old.songs[name], old.vectors[old.row_of[name]], is_old=True)
+        for name in changes.kept
+    }
+    made |= _read_new(embeddings, changes, scratch)
+    sources = {
+        True: (old.tiles, old.starts),
+        False: tuple(
+            map_array(os.path.join(scratch, f"new-{name}")) for name in ("tiles", "starts")
+        ),
+    }
+    tiles, starts = _open_arrays(scratch, "", embeddings.size)
+    names = sorted(made)
+    songs = []
+    for name in names:
+        one = made[name]
+        songs.append(replace(one.song, first_tile=tiles.rows))
+        tiles.append(sources[one.is_old][0][one.rows])
+        starts.append(sources[one.is_old][1][one.rows])
+    tiles.close()
+    starts.close()
+    size = 2 * embeddings.size
+    vectors = (
+        np.stack([made[n].vector for n in names]) if names else np.empty((0, size), np.float32)
+    )
+    _publish(embeddings, output, songs, vectors, changes, scratch)
+
+
+def _read_new(embeddings: Embeddings, changes: Changes, scratch: str) -> dict[str, _Made]:
+    """Read the songs that the old build does not have; write their tiles to scratch files."""
+    tiles, starts = _open_arrays(scratch, "new-", embeddings.size)
+    found = {}
+    for part in embeddings.songs({*changes.new, *changes.changed}):
+        audible = part.audible
+        song = song_of(part, embeddings.sources.get(part.recording))
+        song = replace(song, first_tile=tiles.rows, tiles=int(np.count_nonzero(audible)))
+        vector = song_vectors(part.vectors, np.zeros(len(audible), np.int64), audible)[0]
+        found[part.recording] = _Made(song, vector, is_old=False)
+        tiles.append(unit_rows(part.vectors[audible]))
+        starts.append(part.start_s[audible])
+    tiles.close()
+    starts.close()
+    return found
+
+
+def _open_arrays(scratch: str, prefix: str, size: int) -> tuple[ArrayWriter, ArrayWriter]:
+    return (
+        ArrayWriter(os.path.join(scratch, f"{prefix}tiles"), (size,), np.float16),
+        ArrayWriter(os.path.join(scratch, f"{prefix}starts"), (), np.float32),
+    )
+
+
+def _scratch_array(scratch: str, name: str) -> npt.NDArray[Any]:
+    return map_array(os.path.join(scratch, name))
+
+
+def song_of(tiles: SongTiles, source: Source | None) -> Song:
+    """Describe a recording by its rows and its file, without tags."""
+    about = {name: str(cell) for name, cell in tiles.about.items() if cell not in (None, "")}
+    session = about.pop("session", None)
+    title, artist, album, label = (
+        about.pop(n, None) for n in ("title", "artist", "album", "label")
+    )
+    length_s = float(tiles.start_s.max()) if len(tiles.start_s) else 0.0
+    return Song(
+        recording=tiles.recording,
+        uri=source.uri if source else tiles.recording,
+        version=source.version if source else "",
+        bytes=source.bytes if source else 0,
+        modified_s=source.modified_s if source else 0.0,
+        seconds=source.seconds if source and source.seconds else length_s,
+        audible_share=float(tiles.audible.mean()) if len(tiles.audible) else 0.0,
+        samples_sha256=source.samples_sha256 if source else None,
+        title=title,
+        artist=artist,
+        album=album,
+        label=label,
+        session=session,
+        columns=about,
+    )
+
+
+def _publish(
+    embeddings: Embeddings,
+    output: str,
+    songs: Sequence[Song],
+    vectors: Float32,
+    changes: Changes,
+    scratch: str,
+) -> None:
+    """Write the files of the build, the marker last."""
+    versions = embeddings.versions()
+    songs = [replace(song, version=versions.get(song.recording, song.version)) for song in songs]
+    songs = _with_tags(songs, {*changes.new, *changes.changed})
+    names = [song.recording for song in songs]
+    unit = unit_rows(vectors).astype(np.float32)
+    build = _build_id(embeddings, songs, vectors)
+    reference = reference_songs(names)
+    own = np.full(len(names), -1)
+    own[reference] = np.arange(len(reference))
+    around = surroundings(unit, unit[reference], own)
+    save_array(os.path.join(scratch, "vectors"), unit)
+    save_array(os.path.join(scratch, "surroundings"), np.stack(dataclasses.astuple(around), axis=1))
+    for name in _ARRAYS:
+        storage.copy(os.path.join(scratch, name), storage.join(output, file_name(name, build)))
+    table = to_table(songs, vectors).replace_schema_metadata({BUILD_KEY: build})
+    _write_table(storage.join(output, SONGS), table)
+    info = IndexInfo(
+        schema_version=SCHEMA_VERSION,
+        build=build,
+        model_sha256=embeddings.model_sha256,
+        fingerprint=embeddings.fingerprint,
+        definition=DEFINITION,
+        model=embeddings.model,
+        songs=len(songs),
+        tiles=sum(song.tiles for song in songs),
+        size=2 * embeddings.size,
+        largest_distance=largest_distance(unit, reference) if len(songs) > 1 else 1.0,
+        reference=tuple(reference.tolist()),
+    )
+    storage.write_text(storage.join(output, INDEX_INFO), info.dump())
+    _clean(output, build)
+
+
+def _with_tags(songs: Sequence[Song], untagged: set[str]) -> list[Song]:
+    """Add what the files of new songs say, where the dataset's table does not."""
+    uris = [song.uri for song in songs if song.recording in untagged and song.version]
+    tags = dict(zip(uris, read_tags(uris), strict=True))
+    return [_tagged(song, tags.get(song.uri, Tags())) for song in songs]
+
+
+def _tagged(song: Song, tags: Tags) -> Song:
+    return replace(
+        song,
+        title=song.title or tags.title,
+        artist=song.artist or tags.artist,
+        album=song.album or tags.album,
+    )
+
+
+def _build_id(embeddings: Embeddings, songs: Sequence[Song], vectors: Float32) -> str:
+    """Depends only on the content, so equal indexes have equal names."""
+    digest = hashlib.sha256(embeddings.model_sha256.encode())
+    digest.update(np.ascontiguousarray(vectors).tobytes())
+    digest.update(json.dumps([dataclasses.asdict(song) for song in songs]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _write_table(uri: str, table: pa.Table) -> None:
+    with storage.atomic_write(uri) as file:
+        pq.write_table(table, file)
+
+
+def _clean(output: str, build: str) -> None:
+    """Delete the arrays of other builds and leftovers of killed ones."""
+    current = {file_name(name, build) for name in _ARRAYS}
+    for name in storage.list_names(output):
+        intended = storage.intended_name(name) or name
+        ours = intended.endswith(".npy") and intended.partition("-")[0] in _ARRAYS
+        is_leftover = intended != name and intended in (SONGS, INDEX_INFO)
+        if (ours and name not in current) or is_leftover:
+            storage.delete(storage.join(output, name))

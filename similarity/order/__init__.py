@@ -1,0 +1,1 @@
+"""Order: the shortest walk through songs, and a path between two."""
