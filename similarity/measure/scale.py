@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 _EXACT_SONGS = 4096
 _ROWS_PER_BLOCK = 512
-_LEAST = 1e-9  # of the largest distance, where all songs are equal
+_LEAST = 1e-6  # of the largest distance, where all songs are equal
 
 Floats = npt.NDArray[np.floating]
 

@@ -62,7 +62,7 @@ class Spacing:
 
 def length(order: Sequence[int], distances: Floats) -> float:
     """Sum of the distances from each song to the next."""
-    rows = np.asarray(order)
+    rows = np.asarray(order, np.int64)
     return float(distances[rows[:-1], rows[1:]].sum())
 
 
