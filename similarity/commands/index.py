@@ -60,7 +60,8 @@ def _run(parsed: argparse.Namespace) -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         embeddings = open_embeddings(vectors.rstrip("/"), scratch)
-        changes = build_index(embeddings, output, prune=parsed.prune or bool(parsed.input))
+        prune = parsed.prune or bool(parsed.input)
+        changes = build_index(embeddings, output, prune=prune, describe=parsed.describe)
     print(f"{output}: {len(changes.kept) + len(changes.new) + len(changes.changed)} songs")
     print(changes)
 

@@ -76,13 +76,16 @@ class OldIndex:
     starts: Float32
 
 
-def build_index(embeddings: Embeddings, output: str, *, prune: bool) -> Changes:
+def build_index(
+    embeddings: Embeddings, output: str, *, prune: bool, describe: bool = False
+) -> Changes:
     """Make `output` the index of the embeddings; return what changed.
 
     Args:
         embeddings: vectors of tiles.
         output: directory of the index, which may hold an older one of the same model.
         prune: whether songs that the embeddings do not have are dropped; else they are kept.
+        describe: whether tempo, key and loudness are measured where they are unknown.
 
     Raises:
         InputError: the index was made by another model, or `output` holds other files.
@@ -97,10 +100,11 @@ def build_index(embeddings: Embeddings, output: str, *, prune: bool) -> Changes:
         old = _read_old(output, old_info, scratch)
         changes = compare(old.songs, embeddings.versions(), prune=prune)
         _LOG.info(f"songs: {changes}")
-        if old_info and not (changes.new or changes.changed or changes.gone):
+        undescribed = describe and any(song.loudness is None for song in old.songs.values())
+        if old_info and not (changes.new or changes.changed or changes.gone or undescribed):
             _clean(output, old_info.build)
             return changes
-        _write(embeddings, output, old, changes, scratch)
+        _write(embeddings, output, old, changes, scratch, describe=describe)
     return changes
 
 
@@ -153,7 +157,13 @@ class _Made:
 
 
 def _write(
-    embeddings: Embeddings, output: str, old: OldIndex, changes: Changes, scratch: str
+    embeddings: Embeddings,
+    output: str,
+    old: OldIndex,
+    changes: Changes,
+    scratch: str,
+    *,
+    describe: bool,
 ) -> None:
     """Write all tiles in the order of the recordings' ids, as a fresh build does."""
     made = {
@@ -181,7 +191,10 @@ def _write(
     vectors = (
         np.stack([made[n].vector for n in names]) if names else np.empty((0, size), np.float32)
     )
-    _publish(embeddings, output, songs, vectors, changes, scratch)
+    versions = embeddings.versions()
+    songs = [replace(song, version=versions.get(song.recording, song.version)) for song in songs]
+    songs = _with_tags(songs, {*changes.new, *changes.changed})
+    _publish(embeddings, output, _described(songs) if describe else songs, vectors, scratch)
 
 
 def _read_new(embeddings: Embeddings, changes: Changes, scratch: str) -> dict[str, _Made]:
@@ -243,13 +256,9 @@ def _publish(
     output: str,
     songs: Sequence[Song],
     vectors: Float32,
-    changes: Changes,
     scratch: str,
 ) -> None:
     """Write the files of the build, the marker last."""
-    versions = embeddings.versions()
-    songs = [replace(song, version=versions.get(song.recording, song.version)) for song in songs]
-    songs = _with_tags(songs, {*changes.new, *changes.changed})
     names = [song.recording for song in songs]
     unit = unit_rows(vectors).astype(np.float32)
     build = _build_id(embeddings, songs, vectors)
@@ -294,6 +303,18 @@ def _tagged(song: Song, tags: Tags) -> Song:
         artist=song.artist or tags.artist,
         album=song.album or tags.album,
     )
+
+
+def _described(songs: Sequence[Song]) -> list[Song]:
+    """Measure the songs that are not described yet."""
+    from similarity.index.descriptors import describe_files
+
+    rows = [row for row, song in enumerate(songs) if song.loudness is None]
+    found = list(songs)
+    measured = describe_files([(songs[row].uri, songs[row].seconds) for row in rows])
+    for row, values in zip(rows, measured, strict=True):
+        found[row] = replace(songs[row], **dataclasses.asdict(values))
+    return found
 
 
 def _build_id(embeddings: Embeddings, songs: Sequence[Song], vectors: Float32) -> str:

@@ -16,8 +16,8 @@ from similarity.measure.scale import similarity, unit_rows
 from similarity.search.query import Query
 
 _WEIGHT_AGAINST = 0.5  # of songs that results shall not resemble (Rocchio 1971)
-_SAME_SOUND = 1 - 1e-4  # cosine of two encodings of one recording
-_SAME_LENGTH = 0.02  # relative difference of their lengths
+SAME_SOUND = 1 - 1e-4  # cosine of two encodings of one recording
+SAME_LENGTH = 0.02  # relative difference of their lengths
 
 Floats = npt.NDArray[np.floating]
 
@@ -141,7 +141,7 @@ def same_sound(one: Song, other: Song, cosine: float) -> bool:
     if one.samples_sha256 and one.samples_sha256 == other.samples_sha256:
         return True
     shorter, longer = sorted((one.seconds, other.seconds))
-    return cosine > _SAME_SOUND and longer - shorter <= _SAME_LENGTH * longer
+    return cosine > SAME_SOUND and longer - shorter <= SAME_LENGTH * longer
 
 
 def _below(count: int, most: int | None, name: str | None) -> bool:
