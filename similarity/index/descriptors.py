@@ -17,6 +17,7 @@ from beam_features.schema.feature_spec import FeatureSpec
 _LOG = logging.getLogger(__name__)
 
 _SPEC = FeatureSpec()
+RATE_HZ = _SPEC.sample_rate_hz
 _LONGEST_S = 120.0  # from the middle of the recording
 _QUIETEST_DB = -120.0
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -58,7 +59,7 @@ def describe_file(file: tuple[str, float]) -> Descriptors:
     except (RejectedRecording, OSError) as error:
         _LOG.warning(f"cannot describe {uri}: {error}")
         return Descriptors()
-    return describe(samples, _SPEC.sample_rate_hz)
+    return describe(samples, RATE_HZ)
 
 
 def describe(samples: Float32, rate_hz: int) -> Descriptors:
@@ -84,14 +85,14 @@ def key_of(chroma: npt.NDArray[np.floating]) -> str:
     return max(scores, key=scores.__getitem__)
 
 
-def read_middle(uri: str, seconds: float) -> Float32:
-    """Decode at most two minutes from the middle: mono ``[n]`` at 16 kHz.
+def read_middle(uri: str, seconds: float, longest_s: float = _LONGEST_S) -> Float32:
+    """Decode the middle of a recording that lasts `seconds`: mono ``[n]`` at 16 kHz.
 
     Raises:
         RejectedRecording: it cannot be decoded.
     """
-    start = int(max(0.0, (seconds - _LONGEST_S) / 2) * _SPEC.sample_rate_hz)
-    end = start + int(_LONGEST_S * _SPEC.sample_rate_hz)
+    start = int(max(0.0, (seconds - longest_s) / 2) * RATE_HZ)
+    end = start + int(longest_s * RATE_HZ)
 
     def read(decoder: Decoder) -> Iterator[Float32]:
         parts, position = [np.empty(0, np.float32)], 0
