@@ -15,6 +15,7 @@ _LOG = logging.getLogger(__name__)
 _FEWEST_FOR_TSNE = 10
 _MOST_FOR_SKLEARN = 5000  # songs; beyond that its t-SNE takes minutes
 _MOST_CLUSTERS = 20
+_JITTER = 1e-4  # far below the distance of two songs
 _COMPONENTS = 50  # that t-SNE starts from
 
 Floats = npt.NDArray[np.floating]
@@ -33,6 +34,8 @@ def places(unit: Floats, seed: int = 0) -> Floats:
     if len(unit) < 3:
         return np.linspace([-0.5, 0], [0.5, 0], len(unit))
     components = PCA(min(_COMPONENTS, *unit.shape), random_state=seed).fit_transform(unit)
+    # scikit-learn's t-SNE crashes on points that are all equal.
+    components += np.random.default_rng(seed).normal(scale=_JITTER, size=components.shape)
     if len(unit) < _FEWEST_FOR_TSNE:
         return _scaled(_two_columns(components))
     if len(unit) > _MOST_FOR_SKLEARN:

@@ -32,8 +32,25 @@ window.songMap = (() => {
     fill();
   }
 
+  function legend(name) {
+    const counts = new Map();
+    groups[name].forEach((group, row) => {
+      const key = JSON.stringify([colours[name][row], group || "unknown"]);
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    });
+    const common = [...counts].sort((one, other) => other[1] - one[1]).slice(0, 20);
+    byId("legend").replaceChildren(...common.map(([key, count]) => {
+      const [shade, group] = JSON.parse(key);
+      const item = document.createElement("li"), dot = document.createElement("span");
+      dot.style.background = shade;
+      item.append(dot, `${group} (${count})`);
+      return item;
+    }));
+  }
+
   function colour() {
     const name = byId("colour").value;
+    legend(name);
     change("colour", colours[name]);
     change("group", groups[name]);
   }
@@ -87,6 +104,6 @@ window.songMap = (() => {
       if (player.paused) choose(chosen, true); else player.pause();
     }
   });
-  window.Bokeh.embed.embed_item(window.plotItem).then(fill);
+  window.Bokeh.embed.embed_item(window.plotItem).then(() => { fill(); legend(byId("colour").value); });
   return { choose, shown: () => shown, chosen: () => chosen };
 })();

@@ -36,7 +36,11 @@ def direction(angle: float) -> tuple[float, ...]:
 
 
 def write_vectors(
-    folder: Path, songs: Iterable[MadeUp], model: str = MODEL, rows_per_group: int = 4096
+    folder: Path,
+    songs: Iterable[MadeUp],
+    model: str = MODEL,
+    rows_per_group: int = 4096,
+    root: str = "/music",
 ) -> Path:
     """Write a complete output of the embedding."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +68,7 @@ def write_vectors(
         [
             Source(
                 song.recording,
-                f"/music/{song.recording}",
+                f"{root}/{song.recording}",
                 100,
                 1.0,
                 song.version,
