@@ -24,6 +24,7 @@ COMMANDS = {  # module, and what it does
     "sort": ("similarity.commands.sort", "order songs so that each is like the next"),
     "path": ("similarity.commands.path", "list songs that lead from one to another"),
     "map": ("similarity.commands.map", "draw the recordings as points that play"),
+    "evaluate": ("similarity.commands.evaluate", "measure retrieval, hubs and orders of an index"),
     "duplicates": ("similarity.commands.duplicates", "list recordings that are there twice"),
     "tune": ("tuning.__main__", "search for good training settings"),
     "export-onnx": ("trainer.export_onnx", "convert a trained encoder to ONNX"),
