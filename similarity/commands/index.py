@@ -34,6 +34,11 @@ def build_parser(prog: str) -> Parser:
         action="store_true",
         help="measure tempo, key and loudness of each song, to sort and filter by",
     )
+    parser.add_argument(
+        "--approximate",
+        action="store_true",
+        help="also build a graph for dem similar --approximate, for more than a million songs",
+    )
     return parser
 
 
@@ -55,13 +60,17 @@ def _run(parsed: argparse.Namespace) -> None:
     if parsed.input:
         vectors = storage.join(output, "vectors")
         _embed(parsed.model, parsed.input, vectors)
-    from similarity.index.build import build_index
+    from similarity.index.build import Options, build_index
     from similarity.index.vectors import open_embeddings
 
     with tempfile.TemporaryDirectory() as scratch:
         embeddings = open_embeddings(vectors.rstrip("/"), scratch)
-        prune = parsed.prune or bool(parsed.input)
-        changes = build_index(embeddings, output, prune=prune, describe=parsed.describe)
+        options = Options(
+            prune=parsed.prune or bool(parsed.input),
+            describe=parsed.describe,
+            approximate=parsed.approximate,
+        )
+        changes = build_index(embeddings, output, options)
     print(f"{output}: {len(changes.kept) + len(changes.new) + len(changes.changed)} songs")
     print(changes)
 

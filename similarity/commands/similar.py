@@ -50,6 +50,11 @@ def build_parser(prog: str) -> Parser:
         default=[],
         help="only songs with this: label=jazz, artist!=Ada, tempo=90..110",
     )
+    parser.add_argument(
+        "--approximate",
+        action="store_true",
+        help="compare only with songs that the index's graph finds; exact where they are too few",
+    )
     add_model(parser)
     add_format(parser)
     return parser
@@ -79,6 +84,7 @@ def _run(parsed: argparse.Namespace) -> None:
         parsed.no_duplicates,
         tuple(map(parse_condition, parsed.where)),
         parsed.hubs,
+        parsed.approximate,
     )
     with open_library(parsed.index) as library:
         found = find_queries([*parsed.songs, *parsed.against], library, parsed.model)

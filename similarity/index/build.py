@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from similarity.index.library import (
     SONGS,
     IndexInfo,
     file_name,
+    graph_name,
     read_info,
 )
 from similarity.index.songs import Song, from_table, to_table
@@ -44,6 +46,7 @@ from similarity.measure.scale import largest_distance, unit_rows
 _LOG = logging.getLogger(__name__)
 _ARRAYS = ("vectors", "surroundings", "tiles", "starts")
 
+_OURS = re.compile(rf"({'|'.join(_ARRAYS)})-[0-9a-f]{{16}}\.npy|graph-[0-9a-f]{{16}}\.usearch")
 _TAGS = ("title", "artist", "album", "label")
 
 Float32 = npt.NDArray[np.float32]
@@ -58,6 +61,11 @@ class Changes:
     kept: tuple[str, ...]
     gone: tuple[str, ...]
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is not as it was."""
+        return bool(self.new or self.changed or self.gone)
+
     def __str__(self) -> str:
         return (
             f"{len(self.new)} new, {len(self.changed)} changed, {len(self.kept)} kept, "
@@ -67,8 +75,9 @@ class Changes:
 
 @dataclass(frozen=True)
 class OldIndex:
-    """What the last build left: songs with their vectors and tiles."""
+    """What the last build left: songs with their vectors and tiles, and its id, if there is one."""
 
+    build: str | None
     songs: Mapping[str, Song]
     vectors: Float32
     row_of: Mapping[str, int]
@@ -76,16 +85,28 @@ class OldIndex:
     starts: Float32
 
 
-def build_index(
-    embeddings: Embeddings, output: str, *, prune: bool, describe: bool = False
-) -> Changes:
+@dataclass(frozen=True)
+class Options:
+    """How an index is built.
+
+    Attributes:
+        prune: whether songs that the embeddings do not have are dropped; else they are kept.
+        describe: whether tempo, key and loudness are measured where they are unknown.
+        approximate: whether a graph for approximate search is built.
+    """
+
+    prune: bool = False
+    describe: bool = False
+    approximate: bool = False
+
+
+def build_index(embeddings: Embeddings, output: str, options: Options) -> Changes:
     """Make `output` the index of the embeddings; return what changed.
 
     Args:
         embeddings: vectors of tiles.
         output: directory of the index, which may hold an older one of the same model.
-        prune: whether songs that the embeddings do not have are dropped; else they are kept.
-        describe: whether tempo, key and loudness are measured where they are unknown.
+        options: how.
 
     Raises:
         InputError: the index was made by another model, or `output` holds other files.
@@ -98,13 +119,12 @@ def build_index(
         )
     with tempfile.TemporaryDirectory() as scratch:
         old = _read_old(output, old_info, scratch)
-        changes = compare(old.songs, embeddings.versions(), prune=prune)
+        changes = compare(old.songs, embeddings.versions(), prune=options.prune)
         _LOG.info(f"songs: {changes}")
-        undescribed = describe and any(song.loudness is None for song in old.songs.values())
-        if old_info and not (changes.new or changes.changed or changes.gone or undescribed):
+        if old_info and not (changes.any or _lacks(output, old_info.build, old, options)):
             _clean(output, old_info.build)
             return changes
-        _write(embeddings, output, old, changes, scratch, describe=describe)
+        _write(embeddings, output, old, changes, scratch, options)
     return changes
 
 
@@ -125,7 +145,7 @@ def _read_old(output: str, info: IndexInfo | None, scratch: str) -> OldIndex:
     """Read the last complete build; without one there are no songs."""
     if info is None:
         nothing = np.empty((0, 0), np.float32)
-        return OldIndex({}, nothing, {}, nothing.astype(np.float16), np.empty(0, np.float32))
+        return OldIndex(None, {}, nothing, {}, nothing.astype(np.float16), np.empty(0, np.float32))
     table = pq.read_table(io.BytesIO(storage.read_bytes(storage.join(output, SONGS))))
     if (table.schema.metadata or {}).get(BUILD_KEY, b"").decode() != info.build:
         return _read_old(output, None, scratch)
@@ -140,7 +160,8 @@ def _read_old(output: str, info: IndexInfo | None, scratch: str) -> OldIndex:
         arrays.append(map_array(local))
     songs = from_table(table)
     row_of = {song.recording: row for row, song in enumerate(songs)}
-    return OldIndex({song.recording: song for song in songs}, vectors, row_of, *arrays)
+    by_name = {song.recording: song for song in songs}
+    return OldIndex(info.build, by_name, vectors, row_of, *arrays)
 
 
 @dataclass(frozen=True)
@@ -162,8 +183,7 @@ def _write(
     old: OldIndex,
     changes: Changes,
     scratch: str,
-    *,
-    describe: bool,
+    options: Options,
 ) -> None:
     """Write all tiles in the order of the recordings' ids, as a fresh build does."""
     made = {
@@ -194,7 +214,49 @@ def _write(
     versions = embeddings.versions()
     songs = [replace(song, version=versions.get(song.recording, song.version)) for song in songs]
     songs = _with_tags(songs, {*changes.new, *changes.changed})
-    _publish(embeddings, output, _described(songs) if describe else songs, vectors, scratch)
+    if options.describe:
+        songs = _described(songs)
+    build = _build_id(embeddings, songs, vectors)
+    unit = unit_rows(vectors).astype(np.float32)
+    if options.approximate:
+        _write_graph(output, build, unit, names, old, changes, scratch)
+    _publish(embeddings, output, songs, vectors, unit, build, scratch)
+
+
+def _lacks(output: str, build: str, old: OldIndex, options: Options) -> bool:
+    """Whether the last build was made without something that is wanted now."""
+    undescribed = any(song.loudness is None for song in old.songs.values())
+    no_graph = not storage.is_file(storage.join(output, graph_name(build)))
+    return (options.describe and undescribed) or (options.approximate and no_graph)
+
+
+def _write_graph(
+    output: str,
+    build: str,
+    unit: Float32,
+    names: Sequence[str],
+    old: OldIndex,
+    changes: Changes,
+    scratch: str,
+) -> None:
+    """Bring the last build's graph up to date, or make one."""
+    from similarity.index.graph import keys_of, update_graph
+
+    fresh = {*changes.new, *changes.changed}
+    before = None
+    if old.build and storage.is_file(storage.join(output, graph_name(old.build))):
+        before = os.path.join(scratch, "old-graph")
+        storage.copy(storage.join(output, graph_name(old.build)), before)
+    path = os.path.join(scratch, "graph")
+    update_graph(
+        path,
+        unit,
+        keys_of(names),
+        keys_of([*changes.gone, *changes.changed]),
+        np.array([name in fresh for name in names], np.bool_),
+        before,
+    )
+    storage.copy(path, storage.join(output, graph_name(build)))
 
 
 def _read_new(embeddings: Embeddings, changes: Changes, scratch: str) -> dict[str, _Made]:
@@ -256,12 +318,12 @@ def _publish(
     output: str,
     songs: Sequence[Song],
     vectors: Float32,
+    unit: Float32,
+    build: str,
     scratch: str,
 ) -> None:
     """Write the files of the build, the marker last."""
     names = [song.recording for song in songs]
-    unit = unit_rows(vectors).astype(np.float32)
-    build = _build_id(embeddings, songs, vectors)
     reference = reference_songs(names)
     own = np.full(len(names), -1)
     own[reference] = np.arange(len(reference))
@@ -332,10 +394,10 @@ def _write_table(uri: str, table: pa.Table) -> None:
 
 def _clean(output: str, build: str) -> None:
     """Delete the arrays of other builds and leftovers of killed ones."""
-    current = {file_name(name, build) for name in _ARRAYS}
+    current = {graph_name(build), *(file_name(name, build) for name in _ARRAYS)}
     for name in storage.list_names(output):
         intended = storage.intended_name(name) or name
-        ours = intended.endswith(".npy") and intended.partition("-")[0] in _ARRAYS
+        ours = _OURS.fullmatch(intended) is not None
         is_leftover = intended != name and intended in (SONGS, INDEX_INFO)
         if (ours and name not in current) or is_leftover:
             storage.delete(storage.join(output, name))

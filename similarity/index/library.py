@@ -173,17 +173,41 @@ class Library:
         rows = slice(song.first_tile, song.first_tile + song.tiles)
         return self._mapped("tiles")[rows], self._mapped("starts")[rows]
 
+    @property
+    def graph(self) -> str:
+        """Local file of the graph for approximate search.
+
+        Raises:
+            InputError: the index was built without one.
+        """
+        try:
+            return self._local_file(graph_name(self.info.build))
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.uri} has no graph; build it with dem index --approximate"
+            ) from error
+
     def _mapped(self, name: str) -> Any:
-        file = file_name(name, self.info.build)
-        path = os.path.join(self.local, file)
-        if not os.path.exists(path):  # of a remote index, fetched when it is needed
-            storage.copy(storage.join(self.uri, file), path)
-        return map_array(path)
+        return map_array(self._local_file(file_name(name, self.info.build)))
+
+    def _local_file(self, name: str) -> str:
+        """A file of the index on this machine; that of a remote index is fetched when needed."""
+        path = os.path.join(self.local, name)
+        if not os.path.exists(path):
+            if not is_remote(self.uri):
+                raise FileNotFoundError(path)
+            storage.copy(storage.join(self.uri, name), path)
+        return path
 
 
 def file_name(name: str, build: str) -> str:
     """Name of the file of a build's array, such as ``vectors``."""
     return f"{name}-{build}.npy"
+
+
+def graph_name(build: str) -> str:
+    """Name of the file of a build's graph for approximate search."""
+    return f"graph-{build}.usearch"
 
 
 def read_info(uri: str) -> IndexInfo | None:

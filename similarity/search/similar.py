@@ -10,11 +10,12 @@ import numpy.typing as npt
 from dem.errors import InputError
 from similarity.index.library import Library
 from similarity.index.songs import Song
-from similarity.measure.hubness import Reduction, reduced, surroundings
+from similarity.measure.hubness import Reduction, Surroundings, reduced, surroundings
 from similarity.measure.nearest import best_first, cosines_with
 from similarity.measure.scale import similarity, unit_rows
 from similarity.search.query import Query
 
+_CANDIDATES, _FEWEST_CANDIDATES = 20, 200  # that a graph finds, for each result
 _WEIGHT_AGAINST = 0.5  # of songs that results shall not resemble (Rocchio 1971)
 SAME_SOUND = 1 - 1e-4  # cosine of two encodings of one recording
 SAME_LENGTH = 0.02  # relative difference of their lengths
@@ -41,6 +42,7 @@ class Wish:
         no_duplicates: whether a recording is left out that sounds as another result or the query.
         where: conditions on columns, all of which must hold.
         reduction: how hubs are reduced.
+        approximate: whether only songs that a graph finds are compared, if they are enough.
     """
 
     count: int = 10
@@ -49,6 +51,7 @@ class Wish:
     no_duplicates: bool = False
     where: tuple[Condition, ...] = ()
     reduction: Reduction = "mutual-proximity"
+    approximate: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,22 +82,46 @@ def find_similar(
     The queries themselves are never results.
     """
     vector = query_vector(queries, against)
-    cosines = cosines_with(library.unit, vector)
+    allowed = rows_where(library, wish.where)
+    allowed[[query.row for query in (*queries, *against) if query.row is not None]] = False
+    asked = [query.row for query in queries if query.row is not None]
+    if wish.approximate:
+        rows = _near_rows(library, vector, wish.count)
+        found = _best(rows[allowed[rows]], vector, library, wish, asked)
+        if len(found) == wish.count:
+            return found
+    return _best(np.flatnonzero(allowed), vector, library, wish, asked)
+
+
+def _near_rows(library: Library, vector: Floats, count: int) -> npt.NDArray[np.int64]:
+    from similarity.index.graph import keys_of, near_rows
+
+    wanted = max(_FEWEST_CANDIDATES, _CANDIDATES * count)
+    return np.unique(near_rows(library.graph, vector, wanted, keys_of(library.recordings)))
+
+
+def _best(
+    rows: npt.NDArray[np.int64], vector: Floats, library: Library, wish: Wish, asked: list[int]
+) -> list[Result]:
+    """Compare the rows with a vector of length one, and choose."""
+    unit = library.unit if len(rows) == len(library) else library.unit[rows]
+    cosines = cosines_with(unit, vector)
+    around = library.surroundings
     scores = reduced(
         cosines,
         surroundings(vector[None], library.reference),
-        library.surroundings,
+        Surroundings(around.mean[rows], around.deviation[rows], around.nearest[rows]),
         wish.reduction,
     )
-    allowed = rows_where(library, wish.where)
-    allowed[[query.row for query in (*queries, *against) if query.row is not None]] = False
-    chosen = _Choice(wish, library, [query.row for query in queries if query.row is not None])
-    for row in best_first(np.where(allowed, scores, -np.inf))[: np.count_nonzero(allowed)].tolist():
-        if chosen.takes(row):
-            chosen.add(row)
-            if len(chosen.songs) == wish.count:
+    chosen = _Choice(wish, library, asked)
+    taken = []
+    for place in best_first(scores).tolist():
+        if chosen.takes(int(rows[place])):
+            chosen.add(int(rows[place]))
+            taken.append(place)
+            if len(taken) == wish.count:
                 break
-    alike = similarity(cosines[chosen.rows], library.info.largest_distance)
+    alike = similarity(cosines[taken], library.info.largest_distance)
     return [
         Result(song, row, float(value))
         for song, row, value in zip(chosen.songs, chosen.rows, alike, strict=True)
