@@ -8,7 +8,6 @@ the next one takes what it can.
 import dataclasses
 import hashlib
 import io
-import json
 import logging
 import os
 import re
@@ -383,7 +382,7 @@ def _build_id(embeddings: Embeddings, songs: Sequence[Song], vectors: Float32) -
     """Depends only on the content, so equal indexes have equal names."""
     digest = hashlib.sha256(embeddings.model_sha256.encode())
     digest.update(np.ascontiguousarray(vectors).tobytes())
-    digest.update(json.dumps([dataclasses.asdict(song) for song in songs]).encode())
+    digest.update(repr(list(songs)).encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
 

@@ -4,7 +4,7 @@ In spaces of many dimensions a few songs become neighbours of many. Both measure
 by one that is high only where each song is near to the other, compared with how near others are.
 Schnitzer, Flexer, Schedl and Widmer, "Local and global scaling reduce hubs in space", JMLR 13
 (2012): mutual proximity. Conneau et al., "Word translation without parallel data" (arXiv
-1710.04087): CSLS. Here the others are the reference songs, all of a library of up to 10,000.
+1710.04087): CSLS. Here the others are the reference songs, all of a library of up to 4,096.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 Reduction = Literal["mutual-proximity", "csls", "none"]
 
-_MOST_REFERENCE_SONGS = 10_000
+_MOST_REFERENCE_SONGS = 4096
 _NEIGHBOURS = 10  # as in the papers' experiments
 _ROWS_PER_BLOCK = 512
 
@@ -40,7 +40,7 @@ class Surroundings:
 
 
 def reference_songs(recordings: list[str]) -> Ints:
-    """Choose at most 10,000 songs by the hash of their ids: an added song moves at most one."""
+    """Choose at most 4,096 songs by the hash of their ids: an added song moves at most one."""
     if len(recordings) <= _MOST_REFERENCE_SONGS:
         return np.arange(len(recordings))
     keys = [hashlib.sha256(name.encode(errors="surrogateescape")).digest() for name in recordings]
@@ -67,16 +67,20 @@ def surroundings(unit: Floats, reference: Floats, own: Ints | None = None) -> Su
 
 
 def _of_block(unit: Floats, reference: Floats, own: Ints) -> tuple[Floats, Floats, Floats]:
-    cosines = (unit @ reference.T).astype(np.float64)
-    is_own = np.zeros(cosines.shape, np.bool_)
+    cosines = unit @ reference.T
     rows = np.flatnonzero(own >= 0)
-    is_own[rows, own[rows]] = True
-    others = np.maximum(np.count_nonzero(~is_own, axis=1), 1)
-    mean = np.where(is_own, 0, cosines).sum(axis=1) / others
-    variance = np.where(is_own, 0, np.square(cosines - mean[:, None])).sum(axis=1) / others
+    others = np.full(len(unit), cosines.shape[1])
+    others[rows] -= 1
+    itself = np.zeros(len(unit))
+    itself[rows] = cosines[rows, own[rows]]
+    n = np.maximum(others, 1)
+    mean = (cosines.sum(axis=1, dtype=np.float64) - itself) / n
+    centred = cosines - mean[:, None].astype(cosines.dtype)
+    centred[rows, own[rows]] = 0
+    variance = np.square(centred).sum(axis=1, dtype=np.float64) / n
+    cosines[rows, own[rows]] = -np.inf
     k = min(_NEIGHBOURS, cosines.shape[1])
-    ranked = np.where(is_own, -np.inf, cosines)
-    highest = np.partition(ranked, cosines.shape[1] - k, axis=1)[:, -k:]
+    highest = np.partition(cosines, cosines.shape[1] - k, axis=1)[:, -k:]
     found = np.isfinite(highest)
     nearest = np.where(found, highest, 0).sum(axis=1) / np.maximum(found.sum(axis=1), 1)
     return mean, np.sqrt(variance), nearest

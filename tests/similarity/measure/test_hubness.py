@@ -75,8 +75,8 @@ def test_a_small_library_is_compared_with_all_of_itself():
 
 
 def test_an_added_song_moves_at_most_one_reference_song():
-    names = [f"song {number}" for number in range(10_050)]
+    names = [f"song {number}" for number in range(4_150)]
     before = {names[row] for row in reference_songs(names[:-1])}
     after = {names[row] for row in reference_songs(names)}
-    assert len(before) == len(after) == 10_000
+    assert len(before) == len(after) == 4_096
     assert len(before - after) <= 1
