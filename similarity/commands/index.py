@@ -76,11 +76,9 @@ def _run(parsed: argparse.Namespace) -> None:
 
 
 def _embed(model: str, inputs: Sequence[str], output: str) -> None:
-    from trainer.embed.run import embed_recordings
-    from trainer.runtime.startup import load_tensorflow
+    from trainer.embed.__main__ import parse_arguments, run  # loads TensorFlow
 
-    load_tensorflow()
-    embed_recordings(model, inputs, output, overwrite=False)
+    run(parse_arguments(["--model", model, "--output", output, "--input", *inputs]))
 
 
 if __name__ == "__main__":

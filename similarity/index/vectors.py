@@ -111,10 +111,7 @@ def open_embeddings(uri: str, scratch: str) -> Embeddings:
         for name in names:
             storage.copy(storage.join(uri, name), os.path.join(local, name))
     arguments = info["arguments"]
-    try:
-        sources = read_sources(storage.join(uri, f"_{SOURCES}"))
-    except FileNotFoundError:
-        sources = []
+    sources = _sources(storage.join(uri, f"_{SOURCES}"))
     return Embeddings(
         local,
         arguments["model_sha256"],
@@ -124,6 +121,14 @@ def open_embeddings(uri: str, scratch: str) -> Embeddings:
         names,
         {source.recording: source for source in sources},
     )
+
+
+def _sources(uri: str) -> list[Source]:
+    """The table of audio files; empty where vectors were made without one."""
+    try:
+        return read_sources(uri)
+    except FileNotFoundError:
+        return []
 
 
 def _digest_of_metadata(file: pq.ParquetFile) -> str:

@@ -110,17 +110,15 @@ def embed_files(words: Sequence[str], library: Library, model: str | None) -> di
     Raises:
         InputError: the model is not known, is another one, or a file cannot be read.
     """
-    from trainer.embed.run import embed_recordings  # loads TensorFlow
-    from trainer.runtime.startup import load_tensorflow
+    from trainer.embed.__main__ import parse_arguments, run
 
     model = model or library.info.model
     if model is None:
         raise InputError(
             f"{words[0]!r} is not in {library.uri}; to embed it, give the training with --model"
         )
-    load_tensorflow()
     with tempfile.TemporaryDirectory() as directory:
-        embed_recordings(model, words, directory, overwrite=True)
+        run(parse_arguments(["--model", model, "--output", directory, "--input", *words]))
         embeddings = open_embeddings(directory, directory)
         if embeddings.model_sha256 != library.info.model_sha256:
             raise InputError(

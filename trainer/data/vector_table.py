@@ -57,4 +57,6 @@ def recording_table(tiles: VectorTable) -> VectorTable:
     """
     _, first, rows = np.unique(tiles.recording_ids, return_index=True, return_inverse=True)
     vectors = song_vectors(tiles.vectors, rows, tiles.audible)
-    return replace(tiles.select(first), vectors=vectors, audible=np.bincount(rows, tiles.audible) > 0)
+    return replace(
+        tiles.select(first), vectors=vectors, audible=np.bincount(rows, tiles.audible) > 0
+    )

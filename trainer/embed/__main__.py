@@ -48,10 +48,11 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
 def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments, prog)
-    return run_command(lambda: _run(parsed), debug=parsed.debug)
+    return run_command(lambda: run(parsed), debug=parsed.debug)
 
 
-def _run(parsed: argparse.Namespace) -> None:
+def run(parsed: argparse.Namespace) -> None:
+    """Run the command, for programs that go on after it; errors are raised."""
     if parsed.input and parsed.partitions:
         raise InputError("--partitions are those of --data; remove them, or give --data")
     if not 0 <= parsed.max_failure_rate <= 1:

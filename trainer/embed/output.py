@@ -27,6 +27,7 @@ class Output:
     """An output directory."""
 
     uri: str
+    model: str | None = None  # where the model is; not part of what decides about a rerun
 
     def at(self, *names: str) -> str:
         """URI of a file in it."""
@@ -87,7 +88,12 @@ class Output:
         """
         for name in self._files() - {*rows, EMBEDDED_SOURCES}:
             storage.delete(self.at(name))
-        info = {"arguments": arguments, "files": rows, "rejected": rejected}
+        info = {
+            "arguments": arguments,
+            "model": self.model,
+            "files": rows,
+            "rejected": rejected,
+        }
         storage.write_text(self.at(EMBEDDINGS_INFO), json.dumps(info, indent=2) + "\n")
         self.end()
 

@@ -49,7 +49,7 @@ def embed_features(
     source = {"data": features.uri, "content_sha256": features.info.content_sha256}
     chosen = {"partitions": names} if partitions else {}
     arguments = arguments_of(model, source | chosen)
-    directory = Output(output)
+    directory = Output(output, model_uri)
     directory.check(arguments, overwrite=overwrite)
     files = [f"{name}.parquet" for name in names]
     sources = _read_sources(features)

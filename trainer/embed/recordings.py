@@ -62,7 +62,7 @@ def embed_recordings(
         _LOG.info(line)
     _check_apart(output, inputs, found.recordings.values())
     model = open_model(model_uri)
-    directory = Output(output)
+    directory = Output(output, model_uri)
     arguments = arguments_of(model, {"input": list(inputs)})
     directory.check(arguments, overwrite=overwrite)
     listed = _list_sources(found.recordings)
