@@ -118,7 +118,7 @@ def test_unusable_recordings_are_reported_and_the_others_remain(
     assert [strip.context_id for strip in read_strips(shard_path, SPEC)] == ["7.wav"]
     assert (summary.recordings, summary.tiles, summary.seconds) == (1, 2, 2.0)
     # Half of 64,044 bytes, less the header of 44.
-    cut = "the data chunk should have 64000 bytes, the file holds 31978"
+    cut = "the header says 64000 bytes of audio, 31978 follow"
     assert summary.rejections == (
         Rejection(f"{damaged_songs}/rain/cut.wav", "decode", "truncated", cut),
         Rejection(f"{damaged_songs}/dog/empty.wav", "decode", "empty", "the file has 0 bytes"),
