@@ -22,7 +22,7 @@ class _Signal:
     received = False
     unsaved = 0  # depth of `unsaved_state`
     ctrl_c_at = math.inf  # when the first came, in monotonic seconds
-    before_exit: ClassVar[list[Callable[[], None]]] = []
+    before_exit: ClassVar[list[Callable[[], object]]] = []
 
 
 def watch_sigterm(*, ctrl_c: bool = False) -> Callable[[], bool]:
@@ -65,7 +65,7 @@ def unsaved_state() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def before_exit(clean_up: Callable[[], None]) -> Iterator[None]:
+def before_exit(clean_up: Callable[[], object]) -> Iterator[None]:
     """Call `clean_up` where a signal ends the process in the body; it must not block for long."""
     _Signal.before_exit.append(clean_up)
     try:
@@ -91,7 +91,7 @@ def _end_if_received() -> None:
 
 def _end(line: str) -> None:
     # No exception: a callback may drop it, and Beam's shutdown would wait for its workers.
-    write_last_line(line, ExitCode.TERMINATED)
     for clean_up in _Signal.before_exit:
         clean_up()
+    write_last_line(line, ExitCode.TERMINATED)
     os._exit(ExitCode.TERMINATED)

@@ -5,6 +5,7 @@ import sys
 import tempfile
 
 from dem.errors import InputError
+from dem.termination import before_exit
 
 REQUIRED_GPUS = "DEM_REQUIRED_GPUS"
 """Environment variable: number of GPUs that TensorFlow must see."""
@@ -53,7 +54,8 @@ def _import_quietly() -> None:
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
+            with before_exit(lambda: os.dup2(stderr, 2)):  # for the line of a signal
+                import tensorflow  # noqa: F401
         except BaseException:
             messages.seek(0)
             os.write(stderr, messages.read())

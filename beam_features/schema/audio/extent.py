@@ -72,12 +72,12 @@ def measured(extent: Extent, n_bytes: int, follows: Callable[[int], bool]) -> Ex
     if extent.said <= rest and follows(extent.start + extent.said):
         said = max(extent.said, extent.frames_said * extent.frame_bytes)
         return replace(extent, said=said, held=extent.said)
-    for wrapped in range(extent.said + (1 << 32), rest + 1, 1 << 32):
-        if follows(extent.start + wrapped):
-            return _mended(extent, wrapped)
     if extent.said == 0 or is_placeholder(extent.said):
         whole = rest - rest % (extent.frame_bytes or 1)
         return _mended(extent, whole)
+    for wrapped in range(extent.said + (1 << 32), rest + 1, 1 << 32):
+        if follows(extent.start + wrapped):
+            return _mended(extent, wrapped)
     return replace(extent, held=rest)
 
 

@@ -3,7 +3,7 @@
 from typing import BinaryIO
 
 _LONGEST_TAGS = 1 << 24  # bytes; a picture is in them
-_LONGEST_PADDING = 1 << 16  # bytes of zeros; more may be silence that was recorded
+_LONGEST_PADDING = 1 << 12  # bytes of zeros; more may be silence that was recorded
 _APE = b"APETAGEX"
 _TAIL_BYTES = 227  # in which the last tag shows what it is
 

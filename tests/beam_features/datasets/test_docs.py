@@ -32,7 +32,7 @@ def trees(tmp_path_factory, make_songs, write_development_set, write_evaluation_
     """A directory that holds all inputs under the names that the page gives them."""
     home = tmp_path_factory.mktemp("docs")
     make_songs(home / "Music")
-    (home / "Music" / "dog" / "song.m4a").write_bytes(b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom")
+    (home / "Music" / "dog" / "song.m4a").write_bytes(b"\0\0\0\x1cftypM4A \0\0\0\0M4A mp42isom")
     (home / "Music" / ".Trash").mkdir()
     (home / "Music" / ".Trash" / "old.wav").write_bytes(b"RIFF")
     write_lines(home / "songs.csv", *(TABLE.splitlines()[:4]))

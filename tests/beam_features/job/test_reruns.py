@@ -121,6 +121,26 @@ def test_an_update_holds_the_tiles_of_a_fresh_run(
     assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == again
 
 
+def test_a_copy_that_names_the_session_changes_the_original_too(
+    library, output, run_job, tmp_path, capsys
+):
+    """Equal files have the session of the first name; with the copy gone all is as before."""
+    tiles = tiles_in(output)
+    shutil.copy(library / "rain/5.wav", library / "dog/0.wav")
+    capsys.readouterr()
+    assert run_job(library, output) == 0
+    copies, changes, *_ = messages(capsys.readouterr().err)
+    assert copies == "1 of 9 files are copies of another; copies share a session"
+    assert changes.startswith("1 new, ")
+    assert run_job(library, tmp_path / "fresh") == 0
+    assert tiles_in(output) == tiles_in(tmp_path / "fresh")
+    assert read_info(output).remarks == read_info(tmp_path / "fresh").remarks
+    (library / "dog/0.wav").unlink()
+    assert run_job(library, output) == 0
+    assert tiles_in(output) == tiles
+    assert read_info(output).remarks == ()
+
+
 def test_labels_keep_their_ids_and_new_ones_follow(library, output, run_job):
     before = read_info(output).label_names
     remove_a_label(library)

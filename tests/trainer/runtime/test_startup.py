@@ -1,12 +1,14 @@
 """TensorFlow sees the GPUs that the environment requires, or nothing starts."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from dem.errors import InputError
-from tests.processes import error_in
+from tests.processes import ROOT, error_in
 from trainer.runtime.startup import REQUIRED_GPUS, require_gpus
 from trainer.train.__main__ import main as train
 from tuning.__main__ import main as tune
@@ -43,3 +45,16 @@ def test_no_command_begins_on_the_cpu_where_a_gpu_is_required(
     line = error_in(capsys.readouterr().err)
     assert "DEM_REQUIRED_GPUS=1, but TensorFlow sees 0 GPUs" in line
     assert not job.exists()
+
+
+def test_a_signal_during_the_import_is_answered_by_a_line() -> None:
+    """The import takes seconds, in which the messages of TensorFlow are held back."""
+    code = (
+        "import os, signal, threading; from dem.termination import watch_sigterm; "
+        "from trainer.runtime.startup import load_tensorflow; watch_sigterm(ctrl_c=True); "
+        "threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGINT]).start(); load_tensorflow()"
+    )
+    words = [sys.executable, "-c", code]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 143
+    assert ended.stderr.startswith("stopped: what is finished is saved")

@@ -1,14 +1,19 @@
 """Files whose header, bytes and decoder disagree: read whole, or rejected with both numbers."""
 
+import io
 import re
 import struct
 import zlib
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from beam_features.schema.audio import ffmpeg as ffmpeg_decoder
+from beam_features.schema.audio import libsndfile
 from beam_features.schema.audio.decode import Decoder, by_any_decoder, open_recording
 from beam_features.schema.audio.files import AUDIO_SUFFIXES, RejectedRecording
+from dem.errors import JobError
 from tests.beam_features.encoded import RATE_HZ, encode, noisy_tone, tone
 
 TAG = b"TAG" + b"a" * 125
@@ -69,8 +74,13 @@ def test_an_empty_wav_is_empty(write, no_ffmpeg):
 
 @pytest.mark.parametrize(
     ("behind", "follow"),
-    [(b"", 64_000), (b"LIST\4\0\0\0INFO", 64_012), (encode(tone()), 128_044)],
-    ids=["nothing", "a chunk", "a file"],
+    [
+        (b"", 64_000),
+        (b"LIST\4\0\0\0INFO", 64_012),
+        (encode(tone()), 128_044),
+        (bytes(8000), 72_000),
+    ],
+    ids=["nothing", "a chunk", "a file", "silence"],
 )
 def test_a_wav_longer_than_its_header_says(write, ffmpeg, behind, follow):
     why = rejected(write("a.wav", wav_with_size(tone(), 16_000, behind)))
@@ -217,3 +227,40 @@ def test_every_suffix_is_read_whole(convert, write, suffix):
     kept = len(data) - 8 if suffix == ".ape" else len(data) // 2 - 1
     half = write(f"half{suffix}", data[:kept])
     assert rejected(half)[0] in ("truncated", "undecodable")
+
+
+# What is no fault of the file
+
+
+class FailingFile(io.BytesIO):
+    """A storage that fails half way."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() > len(self.getvalue()) // 2:
+            raise ConnectionResetError(104, "reset by peer")
+        return super().read(size)
+
+
+@pytest.mark.parametrize("decoder", [libsndfile.open_audio, ffmpeg_decoder.open_audio])
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3"])
+def test_a_failure_of_the_storage_is_raised(ffmpeg, decoder, form):
+    """libsndfile calls back for bytes, and would take an exception for the end of the file."""
+    file = FailingFile(encode(noisy_tone(20.0), form, None))
+    with pytest.raises(ConnectionResetError), decoder(file) as sound:
+        list(sound.blocks)
+
+
+def test_an_ffmpeg_that_cannot_be_started(write, monkeypatch, tmp_path):
+    program = tmp_path / "ffmpeg"
+    program.write_text("no program")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(JobError, match=r"cannot run .*ffmpeg: Exec format error"):
+        length(write("a.flac", b"fLaC" + bytes(100)))
+
+
+def test_the_program_of_imageio_ffmpeg(convert, write, monkeypatch, tmp_path):
+    path = write("a.m4a", convert(tone(), "a.m4a"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ffmpeg_decoder.find_program() == imageio_ffmpeg.get_ffmpeg_exe()
+    assert length(path) == 2 * RATE_HZ
