@@ -117,6 +117,10 @@ class TrainConfig:
     """Null: `validation`; of a dataset with n folds, the last but one."""
     test_partitions: tuple[str, ...] | None = None
     """Null: `test`; of a dataset with n folds, the last."""
+    retrieval_gap_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    """Of recall_at_1 and other measures of retrieval by context: a tile does not count as found if
+    it starts less than this many seconds from the query in the same context; in a short context,
+    less than half of the time between its first and its last tile."""
     label_use: Literal["none"] = "none"
     """Training never reads labels."""
     init: str | None = None

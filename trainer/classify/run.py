@@ -107,7 +107,7 @@ def evaluate(
         **_described(resolved),
         "label_names": list(names),
         "unseen_labels": unseen,
-        **_measure(predictions, test, names, resolved.seed),
+        **_measure(predictions, test, names, resolved.seed, job.retrieval_gap_s),
     }
     labeller = Labeller(model.model, features.info.feature_spec, classifiers, head, names)
     if directory is None:
@@ -252,7 +252,11 @@ def _described(config: ResolvedClassifyConfig) -> dict[str, Any]:
 
 
 def _measure(
-    predictions: _Predictions, test: VectorTable, label_names: tuple[str, ...], seed: int
+    predictions: _Predictions,
+    test: VectorTable,
+    label_names: tuple[str, ...],
+    seed: int,
+    gap_s: float,
 ) -> dict[str, Any]:
     """Scores of tiles and recordings, and the quality of the vectors."""
     knn_accuracy = float(np.mean(predictions.nearest == predictions.vectors.labels))
@@ -261,8 +265,8 @@ def _measure(
         "tile": _scores(predictions.tiles, label_names, seed),
         "recording": recording,
         "quality": {
-            "tile": measure_quality(test.select(test.audible), seed),
-            "recording": measure_quality(predictions.vectors, seed),
+            "tile": measure_quality(test.select(test.audible), seed, gap_s),
+            "recording": measure_quality(predictions.vectors, seed, gap_s),
         },
     }
 

@@ -159,7 +159,8 @@ def _label_head(
 
 def _digest(config: ResolvedConfig) -> str:
     values = as_yaml_values(dataclasses.asdict(config))
-    del values["init"], values["init_sha256"]  # not there in version 0.2, and never used here
+    for key in ("init", "init_sha256", "retrieval_gap_s"):
+        del values[key]  # not there in version 0.2, and never used here
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

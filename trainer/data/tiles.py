@@ -68,13 +68,15 @@ def _tile_batch(strips: Sequence[Strip], spec: FeatureSpec) -> TileBatch:
 
 @dataclass(frozen=True)
 class RetrievalPool:
-    """Tiles ``[n, tile_frames, n_mels]`` for nearest-neighbour search, and their contexts.
+    """Tiles ``[n, tile_frames, n_mels]`` for nearest-neighbour search, and where they are from.
 
+    `start_ms` says where each starts in its context.
     Labels and recordings are only displayed: nothing is learned or measured with them.
     """
 
     log_mel: npt.NDArray[np.float16]
     contexts: npt.NDArray[np.object_]
+    start_ms: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     recordings: npt.NDArray[np.object_]
 
@@ -102,6 +104,7 @@ def retrieval_pool(
     """
     tiles = [np.empty((0, *features.info.feature_spec.tile_shape), np.float16)]
     contexts: list[str] = []
+    places: list[int] = []
     labels: list[int] = []
     recordings: list[str] = []
     for strip in all_strips(features, partitions, corrupt or CorruptRecords(budget=0)):
@@ -112,11 +115,13 @@ def retrieval_pool(
         labels += [strip.labels[tile] for tile in chosen]
         recordings += [strip.recording_ids[tile] for tile in chosen]
         contexts += [strip.context_id] * len(spread)
+        places += (strip.first_tile + chosen).tolist()
         if len(contexts) >= size:
             break
     return RetrievalPool(
         np.concatenate(tiles),
         np.array(contexts, object),
+        np.rint(np.array(places) * features.info.feature_spec.tile_s * 1000).astype(np.int64),
         np.array(labels, np.int64),
         np.array(recordings, object),
     )

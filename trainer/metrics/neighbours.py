@@ -1,6 +1,6 @@
 """Nearest rows by cosine: for retrieval, hubs, votes and the report alike."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,8 @@ import numpy.typing as npt
 _ROWS_PER_BLOCK = 256  # each with all n others, in several arrays of 8 bytes a number
 _RESOLUTION = 1e-9  # of cosines in a ranking; those of equal rows differ by up to 1e-15
 _INDEX_BITS = 32
+NO_CANDIDATE = -2.0
+"""Instead of a cosine: of a row that is never found; below every cosine."""
 
 Vectors = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -69,21 +71,30 @@ def knn_labels(
     return winners
 
 
-def rankings(vectors: Vectors, queries: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """Yield blocks of queries and the numbers of all others, nearest first: ``[block, n - 1]``."""
+def rankings(
+    vectors: Vectors, queries: Ints, candidates: Callable[[Ints], npt.NDArray[np.bool_]]
+) -> Iterator[tuple[Ints, Ints]]:
+    """Yield blocks of queries and the numbers of all others, nearest first: ``[block, n - 1]``.
+
+    Those that `candidates`, see `trainer.metrics.candidates`, leaves out come last.
+    """
     for rows, cosines in other_cosines(vectors.astype(np.float64), queries, _ROWS_PER_BLOCK):
+        cosines[~candidates(rows)] = NO_CANDIDATE
         yield rows, _nearest(cosines, len(vectors) - 1).rows
 
 
 def other_cosines(
     vectors: Vectors, queries: Ints, rows_per_block: int
 ) -> Iterator[tuple[Ints, Vectors]]:
-    """Yield blocks of queries and their cosines with all rows, -2 with itself: ``[block, n]``."""
+    """Yield blocks of queries and their cosines with all rows: ``[block, n]``.
+
+    With itself it is `NO_CANDIDATE`.
+    """
     unit = unit_rows(vectors)
     for first in range(0, len(queries), rows_per_block):
         rows = queries[first : first + rows_per_block]
         cosines = unit[rows] @ unit.T
-        cosines[np.arange(len(rows)), rows] = -2
+        cosines[np.arange(len(rows)), rows] = NO_CANDIDATE
         yield rows, cosines
 
 

@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score, v_measure_score
 
 from trainer.data.vector_table import VectorTable
+from trainer.metrics.candidates import apart_in_time, of_other_sessions, starts_in_context
 from trainer.metrics.collapse import effective_rank, relative_std
 from trainer.metrics.neighbours import Ints, Vectors, nearest_others, unit_rows
 from trainer.metrics.retrieval import retrieval_scores
@@ -16,19 +17,22 @@ _MOST_ROWS = 4096  # silhouette, hubness and retrieval compare each row with eac
 _STARTS = 10  # of k-means; the tightest clusters win
 
 
-def measure_quality(table: VectorTable, seed: int) -> dict[str, Any]:
+def measure_quality(table: VectorTable, seed: int, gap_s: float) -> dict[str, Any]:
     """Measure vectors by label, by context and without either; ready for JSON.
+
+    By label, a query cannot find rows of its session; by context, it cannot find tiles of its
+    context that start less than `gap_s` away, see `trainer.metrics.candidates`. (Of recordings that
+    share a context it is not known when they were made, so none is left out.)
 
     From more than 4096 rows, 4096 are drawn; the measures by label draw from the labelled rows.
     Tables of different sizes then compare only roughly, since fewer rows of a context are drawn
-    from a larger table. In a table of tiles, the nearest tiles of the same label are mostly of the
-    same recording; in a table of recordings they cannot be. Digital silence has the same vector
-    everywhere: exclude it beforehand, by the column `audible`, or it counts as hubs and as tiles of
-    the wrong context.
+    from a larger table. Digital silence has the same vector everywhere: exclude it beforehand, by
+    the column `audible`, or it counts as hubs and as tiles of the wrong context.
 
     Args:
         table: of tiles or of recordings; vectors are finite.
         seed: for the drawn rows and for k-means.
+        gap_s: see above.
 
     Returns:
         ``rows`` and ``labelled_rows``, how many were measured; ``recall_at_1``, ``recall_at_5``,
@@ -39,8 +43,10 @@ def measure_quality(table: VectorTable, seed: int) -> dict[str, Any]:
     """
     drawn = _draw(table, seed)
     named = _draw(table.labelled, seed)
-    by_label = retrieval_scores(named.vectors, named.labels)
-    by_context = retrieval_scores(drawn.vectors, drawn.context_ids)
+    by_label = retrieval_scores(named.vectors, named.labels, of_other_sessions(named.session_ids))
+    starts_ms = starts_in_context(drawn.context_ids, drawn.recording_ids, drawn.start_ms)
+    apart = apart_in_time(drawn.context_ids, starts_ms, gap_s)
+    by_context = retrieval_scores(drawn.vectors, drawn.context_ids, apart)
     return {
         "rows": len(drawn.labels),
         "labelled_rows": len(named.labels),

@@ -3,13 +3,17 @@
 With labels as groups, the same measures show how well labels are retrieved.
 """
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 
-from trainer.metrics.neighbours import Ints, Vectors, other_cosines, rankings
+from trainer.metrics.candidates import Candidates, Flags, Groups, every_row
+from trainer.metrics.neighbours import NO_CANDIDATE, Ints, Vectors, other_cosines, rankings
 
 _ROWS_PER_BLOCK = 1024
-_LEAST_OTHERS = {  # a measure is not defined where a row has fewer others
+_LEAST_CANDIDATES = {  # a measure is not defined where a query has fewer
     "recall_at_1": 1,
     "recall_at_5": 5,
     "recall_at_10": 10,
@@ -17,59 +21,65 @@ _LEAST_OTHERS = {  # a measure is not defined where a row has fewer others
     "r_precision": 1,
 }
 
-Groups = npt.NDArray[np.generic]
 Scores = npt.NDArray[np.float64]
 
 
-def recall_at_1(embeddings: Vectors, contexts: Groups) -> float:
-    """Share of tiles whose nearest other tile, by cosine, is of the same context.
+def recall_at_1(
+    embeddings: Vectors, contexts: Groups, candidates: Candidates | None = None
+) -> float:
+    """Share of tiles whose nearest candidate, by cosine, is of the same context.
 
-    A tile that is the only one of its context is no query, but it remains a candidate.
+    A tile without a candidate of its context is no query, but it remains a candidate of others.
 
     Args:
         embeddings: ``[n, size]``, rows of any length.
         contexts: ``[n]``.
+        candidates: see `trainer.metrics.candidates`; None: every other row.
 
     Returns:
-        0 to 1; NaN where no context has two tiles.
+        0 to 1; NaN where there is no query.
     """
-    context_ids, relevant = _relevant(contexts)
-    queries = np.flatnonzero(relevant)
-    if not len(queries):
+    asked = _Queries.of(contexts, candidates or every_row(len(contexts)))
+    if not len(asked.rows):
         return float("nan")
     hits = 0
-    for rows, cosines in other_cosines(embeddings, queries, _ROWS_PER_BLOCK):
+    for rows, cosines in other_cosines(embeddings, asked.rows, _ROWS_PER_BLOCK):
+        cosines[~asked.candidates(rows)] = NO_CANDIDATE
         nearest = cosines.argmax(axis=1)
-        hits += int(np.count_nonzero(context_ids[nearest] == context_ids[rows]))
-    return hits / len(queries)
+        hits += int(np.count_nonzero(asked.groups[nearest] == asked.groups[rows]))
+    return hits / len(asked.rows)
 
 
-def retrieval_scores(embeddings: Vectors, groups: Groups) -> dict[str, float | None]:
+def retrieval_scores(
+    embeddings: Vectors, groups: Groups, candidates: Candidates | None = None
+) -> dict[str, float | None]:
     """Score how each row retrieves the others of its group, nearest first by cosine.
 
-    Rows that are alone in their group are no queries, but they remain candidates. All queries count
-    equally, so large groups count more. Cosines within 1e-9 of each other tie, and the lower row
-    comes first.
+    Rows without a candidate of their group are no queries, but they remain candidates of others.
+    All queries count equally, so large groups count more. Cosines within 1e-9 of each other tie,
+    and the lower row comes first.
 
     Args:
         embeddings: ``[n, size]``, finite, rows of any length.
         groups: ``[n]``, such as contexts or labels.
+        candidates: see `trainer.metrics.candidates`; None: every other row.
 
     Returns:
         Means over the queries, 0 to 1: ``recall_at_1``, ``recall_at_5`` and ``recall_at_10``,
-        the share with at least one of the group among the k nearest others; ``map_at_10``, see
+        the share with at least one of the group among the k nearest candidates; ``map_at_10``, see
         `average_precision`; ``r_precision``, see `r_precision`. None where there is no query, or
-        where there are fewer than k others.
+        where one has fewer than k candidates.
     """
-    group_ids, relevant = _relevant(groups)
-    queries = np.flatnonzero(relevant)
-    totals = dict.fromkeys(_LEAST_OTHERS, 0.0)
-    for rows, ranking in rankings(embeddings, queries):
-        hits = group_ids[ranking] == group_ids[rows][:, None]  # [block, n - 1]
-        for name, scores in _score(hits, relevant[rows]).items():
+    asked = _Queries.of(groups, candidates or every_row(len(groups)))
+    totals = dict.fromkeys(_LEAST_CANDIDATES, 0.0)
+    for rows, ranking in rankings(embeddings, asked.rows, asked.candidates):
+        hits = asked.relevant(rows)[np.arange(len(rows))[:, None], ranking]  # [block, n - 1]
+        for name, scores in _score(hits, asked.n_relevant[rows]).items():
             totals[name] += float(scores.sum())
     return {
-        name: total / len(queries) if len(queries) and len(groups) > _LEAST_OTHERS[name] else None
+        name: total / len(asked.rows)
+        if len(asked.rows) and asked.fewest >= _LEAST_CANDIDATES[name]
+        else None
         for name, total in totals.items()
     }
 
@@ -107,10 +117,41 @@ def r_precision(hits: npt.NDArray[np.bool_], relevant: Ints) -> Scores:
     return share
 
 
-def _relevant(groups: Groups) -> tuple[Ints, Ints]:
-    """Number the groups; return each row's group and how many others are in it."""
-    _, group_ids, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    return group_ids, sizes[group_ids] - 1
+@dataclass(frozen=True)
+class _Queries:
+    """Which rows are asked for, and what counts as found.
+
+    Attributes:
+        groups: number of each row's group ``[n]``.
+        candidates: what each row may find.
+        n_relevant: how many candidates of its group each row has ``[n]``.
+        rows: those that have any.
+        fewest: the lowest number of candidates of a query.
+    """
+
+    groups: Ints
+    candidates: Candidates
+    n_relevant: Ints
+    rows: Ints
+    fewest: int
+
+    @classmethod
+    def of(cls, groups: Groups, candidates: Candidates) -> Self:
+        """Count the candidates of each row."""
+        ids, n = np.unique(groups, return_inverse=True)[1], len(groups)
+        counts = np.zeros((2, n), np.int64)
+        for first in range(0, n, _ROWS_PER_BLOCK):
+            rows = np.arange(first, min(first + _ROWS_PER_BLOCK, n))
+            found = candidates(rows)
+            counts[0, rows] = np.count_nonzero(found, axis=1)
+            counts[1, rows] = np.count_nonzero(found & (ids[rows][:, None] == ids), axis=1)
+        asked = np.flatnonzero(counts[1])
+        return cls(ids, candidates, counts[1], asked, int(counts[0, asked].min(initial=n)))
+
+    def relevant(self, rows: Ints) -> Flags:
+        """Which rows are candidates of the same group: ``[rows, n]``."""
+        same: Flags = self.groups[rows][:, None] == self.groups
+        return self.candidates(rows) & same
 
 
 def _score(hits: npt.NDArray[np.bool_], relevant: Ints) -> dict[str, npt.NDArray[np.generic]]:

@@ -144,7 +144,8 @@ def _headline(report: Report) -> list[Number]:
             numbers.append(Number(name, _format_number(scores[key]), remark))
     if training.get("recall_at_1") is not None:
         recall = _format_number(training["recall_at_1"])
-        numbers.append(Number("recall_at_1", recall, "of the validation tiles"))
+        what = "of the validation tiles; those near in time do not count"
+        numbers.append(Number("recall_at_1", recall, what))
     if not numbers:
         numbers.append(Number("loss", _format_number(training["loss"]), "mean of the last epoch"))
     time = _duration(float(training["seconds"]))

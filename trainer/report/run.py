@@ -101,7 +101,7 @@ def _collect(
         mistakes=[] if confusion is None else frequent_mistakes(confusion, classes),
         sample=_describe_sample(features, partitions, tiles, recordings),
         pictures=_pictures(tiles, recordings, names, job.seed),
-        quality=_quality(tiles, recordings, runs, job.seed),
+        quality=_quality(tiles, recordings, runs, job),
         neighbours=_neighbours(recordings, names, job.seed),
         data=_data_facts(features),
         partitions=_describe_partitions(features, job),
@@ -182,24 +182,27 @@ def _pictures(
 
 
 def _quality(
-    tiles: VectorTable, recordings: VectorTable, runs: Mapping[str, Mapping[str, Any]], seed: int
+    tiles: VectorTable,
+    recordings: VectorTable,
+    runs: Mapping[str, Mapping[str, Any]],
+    job: ResolvedConfig,
 ) -> dict[str, dict[str, float | None]]:
     """Quality of these vectors, and of those of recordings by other encoders."""
     tables = {"recordings": recordings, "tiles": tiles}
     audible = {name: table.select(table.audible) for name, table in tables.items()}
     others = {run["encoder"]: run["quality"] for run in runs.values() if "quality" in run}
-    return {name: _meaningful_quality(table, seed) for name, table in audible.items()} | {
+    return {name: _meaningful_quality(table, job) for name, table in audible.items()} | {
         f"recordings, {encoder}": measures["recording"]
         for encoder, measures in others.items()
         if encoder != "trained"
     }
 
 
-def _meaningful_quality(table: VectorTable, seed: int) -> dict[str, float | None]:
+def _meaningful_quality(table: VectorTable, job: ResolvedConfig) -> dict[str, float | None]:
     """Quality without the measures in which rows of a single label or context are all right."""
     groups = {"_by_label": table.labelled.labels, "_by_context": table.context_ids}
     alike = tuple(suffix for suffix, ids in groups.items() if len(np.unique(ids)) < 2)
-    measures = measure_quality(table, seed)
+    measures = measure_quality(table, job.seed, job.retrieval_gap_s)
     return {name: value for name, value in measures.items() if not name.endswith(alike)}
 
 

@@ -8,6 +8,7 @@ from trainer.config import ResolvedConfig
 from trainer.data.features import Features
 from trainer.data.shards import CorruptRecords
 from trainer.data.tiles import RetrievalPool, retrieval_pool
+from trainer.metrics.candidates import apart_in_time
 from trainer.metrics.collapse import measure_spread
 from trainer.metrics.retrieval import recall_at_1
 from trainer.model.learner import Learner
@@ -56,7 +57,9 @@ class Validation:
         """Recall on the validation partitions; None where they hold nothing to confuse or find."""
         if not self._config.validation_partitions or self._contexts < 2:
             return None
-        recall = recall_at_1(embeddings, self.pool.contexts)
+        pool = self.pool
+        apart = apart_in_time(pool.contexts, pool.start_ms, self._config.retrieval_gap_s)
+        recall = recall_at_1(embeddings, pool.contexts, apart)
         return None if math.isnan(recall) else recall
 
     def limits(self) -> str | None:

@@ -1,6 +1,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from sklearn.metrics import silhouette_score
 
 from trainer.data.vector_table import VectorTable
 from trainer.metrics import quality
+from trainer.metrics.candidates import apart_in_time, of_other_sessions
 from trainer.metrics.collapse import effective_rank, relative_std
 from trainer.metrics.quality import hubness, measure_quality, silhouette, v_measure
 from trainer.metrics.retrieval import retrieval_scores
@@ -16,13 +18,14 @@ RETRIEVAL = ("recall_at_1", "recall_at_5", "recall_at_10", "map_at_10", "r_preci
 
 
 def table_of(vectors: np.ndarray, labels: np.ndarray, contexts: np.ndarray) -> VectorTable:
+    """Each row starts a second after the one before and is a session of its own."""
     rows = np.arange(len(vectors))
     names = np.char.mod("%d", contexts)
     return VectorTable(
         vectors=vectors.astype(np.float32),
-        recording_ids=np.char.mod("%d", rows),
+        recording_ids=names,
         context_ids=names,
-        session_ids=names,
+        session_ids=np.char.mod("%d", rows),
         start_ms=rows * 1000,
         labels=labels,
         audible=np.ones(len(rows), bool),
@@ -79,7 +82,7 @@ def test_two_tight_clusters_are_perfect() -> None:
     """Noise of 0.01 around two axes: distances of 1e-4 inside a label, of 1 to the other."""
     kinds = np.arange(40) % 2
     vectors = np.eye(2, 8)[kinds] + np.random.default_rng(0).normal(0, 0.01, (40, 8))
-    measured = measure_quality(table_of(vectors, kinds, kinds), seed=0)
+    measured = measure_quality(table_of(vectors, kinds, kinds), seed=0, gap_s=10)
     for name in RETRIEVAL:
         assert measured[f"{name}_by_label"] == 1
         assert measured[f"{name}_by_context"] == 1
@@ -90,12 +93,15 @@ def test_two_tight_clusters_are_perfect() -> None:
 
 def test_quality_consists_of_the_single_measures() -> None:
     table = random_table(80)
+    table = replace(table, session_ids=table.context_ids)
     named = table.labels >= 0
     vectors, labels = table.vectors[named], table.labels[named]
-    by_label = retrieval_scores(vectors, labels)
-    by_context = retrieval_scores(table.vectors, table.context_ids)
+    sessions = of_other_sessions(table.session_ids[named])
+    by_label = retrieval_scores(vectors, labels, sessions)
+    apart = apart_in_time(table.context_ids, table.start_ms, 10)
+    by_context = retrieval_scores(table.vectors, table.context_ids, apart)
     assert 40 < len(labels) < 70
-    assert measure_quality(table, seed=3) == {
+    assert measure_quality(table, seed=3, gap_s=10) == {
         "rows": 80,
         "labelled_rows": len(labels),
         **{f"{name}_by_label": by_label[name] for name in RETRIEVAL},
@@ -108,8 +114,40 @@ def test_quality_consists_of_the_single_measures() -> None:
     }
 
 
+def test_neither_the_session_nor_neighbours_in_time_count_as_found() -> None:
+    """Three songs of 40 tiles of 1 s each walk over the sphere; songs 0 and 1 have one label.
+
+    The nearest tile is the next one, which shows nothing. By loops: the nearest of the label in
+    another session, and the nearest at least 10 s away or in another song.
+    """
+    rng = np.random.default_rng(4)
+    songs, seconds = np.repeat([0, 1, 2], 40), np.tile(np.arange(40), 3)
+    steps = rng.normal(size=(120, 5))
+    for row in np.flatnonzero(seconds):
+        steps[row] = 0.5 * steps[row] + 0.9 * steps[row - 1]
+    vectors = steps.astype(np.float32)
+    names = np.char.mod("%d", songs)
+    table = replace(
+        table_of(vectors, np.array([0, 0, 1])[songs], songs),
+        session_ids=names,
+        start_ms=seconds * 1000,
+    )
+    by_label, by_context = [], []
+    for i in range(120):
+        order = sorted(range(120), key=lambda j: distance(vectors[i], vectors[j]))
+        other = next(j for j in order if songs[j] != songs[i])
+        by_label += [table.labels[other] == 0] if songs[i] < 2 else []
+        far = [j for j in order if songs[j] != songs[i] or abs(seconds[j] - seconds[i]) >= 10]
+        by_context.append(songs[far[0]] == songs[i])
+    measured = measure_quality(table, seed=0, gap_s=10)
+    assert measured["recall_at_1_by_label"] == pytest.approx(np.mean(by_label))
+    assert measured["recall_at_1_by_context"] == pytest.approx(np.mean(by_context))
+    assert 0.2 < np.mean(by_context) < 0.8
+    assert measure_quality(table, seed=0, gap_s=0)["recall_at_1_by_context"] > 0.9
+
+
 def undefined(table: VectorTable) -> set[str]:
-    measured = measure_quality(table, seed=0)
+    measured = measure_quality(table, seed=0, gap_s=0)
     json.dumps(measured, allow_nan=False)
     return {name for name, value in measured.items() if value is None}
 
@@ -159,7 +197,7 @@ def test_what_goes_by_label_draws_from_the_labelled_rows(monkeypatch: pytest.Mon
     """Of 400 rows about 280 have a label: 200 rows of both kinds would hold 140."""
     monkeypatch.setattr(quality, "_MOST_ROWS", 200)
     table = random_table(400)
-    first, again, other = (measure_quality(table, seed) for seed in (1, 1, 2))
+    first, again, other = (measure_quality(table, seed, 10) for seed in (1, 1, 2))
     assert first == again
     assert (first["rows"], first["labelled_rows"]) == (200, 200)
     assert first["hubness"] != other["hubness"]
@@ -171,7 +209,7 @@ def test_what_goes_by_label_draws_from_the_labelled_rows(monkeypatch: pytest.Mon
 def test_one_point_is_no_quality() -> None:
     """All rows tie, so each asks the first others; of ten labels in turn a tenth is right."""
     kinds = np.arange(100) % 10
-    measured = measure_quality(table_of(np.ones((100, 4)), kinds, kinds), seed=0)
+    measured = measure_quality(table_of(np.ones((100, 4)), kinds, kinds), seed=0, gap_s=10)
     assert measured["recall_at_1_by_label"] == pytest.approx(0.1, abs=0.02)
     assert measured["silhouette"] == pytest.approx(0, abs=0.01)
     assert measured["v_measure"] == pytest.approx(0)

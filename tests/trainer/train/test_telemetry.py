@@ -54,6 +54,7 @@ def test_the_projector_finds_vectors_and_what_they_are(tmp_path: Path) -> None:
     pool = RetrievalPool(
         log_mel=np.zeros((3, 1, 1), np.float16),
         contexts=np.array(["a\tb", "c", "c"], object),
+        start_ms=np.array([0, 0, 1000]),
         labels=np.array([1, 0, NO_LABEL]),
         recordings=np.array(["x.wav", "y\nz.wav", "y.wav"], object),
     )
