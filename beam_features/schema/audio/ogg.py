@@ -101,7 +101,11 @@ def _is_intact(page: bytes) -> bool:
 
 
 def streams(walk: Iterable[Page]) -> list[Stream]:
-    """Give the first audio stream of each link: more than one in a chained file."""
+    """Give the first audio stream of each link: more than one in a chained file.
+
+    Raises:
+        BrokenFile: the position of a page is before that of the one before, or not said at the end.
+    """
     links: list[Stream] = []
     in_header = False  # of a link: the first pages of all its streams
     for page in walk:
@@ -119,6 +123,9 @@ def streams(walk: Iterable[Page]) -> list[Stream]:
 
 
 def _with_page(stream: Stream, page: Page) -> Stream:
+    if page.granule < stream.end and (page.granule >= 0 or page.is_last):
+        detail = f"an Ogg page says that it ends at {page.granule}, the one before at {stream.end}"
+        raise BrokenFile("undecodable", detail)
     stream = replace(stream, is_complete=page.is_last)
     if page.granule <= 0:  # headers, or a packet goes on
         return stream
