@@ -123,7 +123,8 @@ def streams(walk: Iterable[Page]) -> list[Stream]:
 
 
 def _with_page(stream: Stream, page: Page) -> Stream:
-    if page.granule < stream.end and (page.granule >= 0 or page.is_last):
+    is_untold = page.granule < 0 and not (page.is_last and page.beginning)
+    if page.granule < stream.end and not is_untold:
         detail = f"an Ogg page says that it ends at {page.granule}, the one before at {stream.end}"
         raise BrokenFile("undecodable", detail)
     stream = replace(stream, is_complete=page.is_last)
