@@ -14,6 +14,7 @@ _LINEAR_AIFF = (
     *(bytes(4), b"NONE", b"sowt", b"twos", b"raw ", b"in24", b"in32", b"42ni", b"23ni"),
     *(b"fl32", b"FL32", b"fl64", b"FL64", b"ulaw", b"ULAW", b"alaw", b"ALAW"),
 )
+_PACKETS_AIFF = {b"GSM ": (33, 160), b"ima4": (34, 64)}  # bytes and frames of a packet, per channel
 _LINEAR_CAF = (b"lpcm", b"ulaw", b"alaw")
 _FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff", b"caff")  # another file follows
 _COMMON = (  # chunks behind the audio, which may lack their own end
@@ -178,6 +179,9 @@ def _aiff(file: BinaryIO, found: _Chunks) -> Extent:
     content = _content(file, found[b"COMM"], 22)
     channels, frames, bits, exponent, mantissa = struct.unpack(">HIHHQ", content[:18])
     frame_bytes = channels * -(-bits // 8) if content[18:] in _LINEAR_AIFF else 0
+    if packet := _PACKETS_AIFF.get(content[18:]):  # of which the last may be padded
+        n_packets = extent.said // (packet[0] * max(1, channels))
+        frames = max(0, (n_packets - 1) * packet[1])
     rate_hz = math.ldexp(mantissa, min(exponent & 0x7FFF, 16446 + 64) - 16446)
     return replace(extent, frame_bytes=frame_bytes, rate_hz=rate_hz, frames_said=frames)
 

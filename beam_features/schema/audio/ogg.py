@@ -101,7 +101,11 @@ def _is_intact(page: bytes) -> bool:
 
 
 def streams(walk: Iterable[Page]) -> list[Stream]:
-    """Give the first audio stream of each link: more than one in a chained file."""
+    """Give the first audio stream of each link: more than one in a chained file.
+
+    Raises:
+        BrokenFile: the position of a page is before that of the one before, or not said at the end.
+    """
     links: list[Stream] = []
     in_header = False  # of a link: the first pages of all its streams
     for page in walk:
@@ -119,6 +123,10 @@ def streams(walk: Iterable[Page]) -> list[Stream]:
 
 
 def _with_page(stream: Stream, page: Page) -> Stream:
+    is_untold = page.granule < 0 and not (page.is_last and page.beginning)
+    if page.granule < stream.end and not is_untold:
+        detail = f"an Ogg page says that it ends at {page.granule}, the one before at {stream.end}"
+        raise BrokenFile("undecodable", detail)
     stream = replace(stream, is_complete=page.is_last)
     if page.granule <= 0:  # headers, or a packet goes on
         return stream

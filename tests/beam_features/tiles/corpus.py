@@ -26,7 +26,7 @@ from tests.beam_features.tiles.mutations import Mutant, Original, mutants
 
 SECONDS = 2.25  # 36,000 frames: no two letters have that value as a number
 SHORTER_S = 0.075  # a packet of the longest that are written here: 1152 frames at 16 kHz
-LONGER_S = 0.3  # and add several to each of three files
+LONGER_S = 0.4  # and add several to each of three files
 FAULTS = ("shortened", "lengthened", "refused", "not finite", "crash")
 _JUDGE_HZ = 8_000
 _WROTE_NOTHING = (soundfile.LibsndfileError, subprocess.CalledProcessError)

@@ -26,7 +26,7 @@ def judged(home: Path, every_form: int, every_change: int) -> list[Verdict]:
 
 @pytest.mark.parametrize(
     ("every_form", "every_change", "at_least"),
-    [(11, 11, 250), pytest.param(1, 4, 5000, marks=pytest.mark.slow)],
+    [(11, 11, 200), pytest.param(1, 4, 5000, marks=pytest.mark.slow)],
 )
 def test_no_bad_file_is_shortened(ffmpeg, tmp_path, capfd, every_form, every_change, at_least):
     verdicts = judged(tmp_path, every_form, every_change)

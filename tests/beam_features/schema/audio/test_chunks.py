@@ -65,6 +65,14 @@ def test_frames_of_aiff_are_promised_twice():
     assert (found.said, found.held) == (80_000, 64_000)
 
 
+@pytest.mark.parametrize(("subtype", "frames"), [("GSM610", 160), ("IMA_ADPCM", 64)])
+def test_packets_of_aiff_count_and_not_what_its_header_says(subtype, frames):
+    whole = encode(noisy_tone(2.0), "AIFF", subtype)
+    count = whole.index(b"COMM") + 10
+    found = extent(whole[:count] + bytes(4) + whole[count + 4 :])
+    assert 2 * RATE_HZ - 2 * frames < found.seconds * RATE_HZ <= 2 * RATE_HZ
+
+
 def test_noise_behind_the_audio_is_no_chunk():
     """Its first four bytes are letters, and it does not end with a chunk."""
     noise = b"abcd" + (noisy_tone(1.0) * 20_000).astype("<i2").tobytes()

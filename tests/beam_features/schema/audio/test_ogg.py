@@ -2,12 +2,14 @@
 
 import io
 import re
+import struct
 
 import pytest
 
 from beam_features.schema.audio import ogg
 from beam_features.schema.audio.files import BrokenFile
 from tests.beam_features.encoded import RATE_HZ, encode, noisy_tone
+from tests.beam_features.tiles.mutations import with_checksums
 
 WHOLE = encode(noisy_tone(), "OGG", "VORBIS")
 STARTS = [found.start() for found in re.finditer(b"OggS", WHOLE)]
@@ -35,6 +37,15 @@ def test_a_part_without_its_end():
 
 def test_tags_may_follow():
     assert len(streams(WHOLE + b"TAG" + bytes(125))) == 1
+
+
+@pytest.mark.parametrize("granule", [-1, 0, 3 * RATE_HZ])
+def test_positions_that_go_back(granule):
+    """libsndfile would leave out what is behind the position of the last page."""
+    data = WHOLE[: STARTS[-1] + 6] + struct.pack("<q", granule) + WHOLE[STARTS[-1] + 14 :]
+    why = rf"undecodable: an Ogg page says that it ends at {granule}, the one before at \d+"
+    with pytest.raises(BrokenFile, match=why):
+        streams(with_checksums(data))
 
 
 @pytest.mark.parametrize(
