@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import fast_tsp
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_features.schema.sources import Source, write_sources
+from similarity.evaluate.orders import oracle_order
 from similarity.index.graph import keys_of, near_rows, update_graph
 from similarity.measure.nearest import best_first, cosines_with
 from similarity.measure.scale import unit_rows
@@ -154,22 +154,12 @@ def order(n: int) -> None:
     begin = time.perf_counter()
     ours = length(shortest_order(distances), distances)
     took = time.perf_counter() - begin
-    best = length(oracle(distances), distances)
+    best = length(oracle_order(distances, 5), distances)
     leaves = length(leaf_order(distances), distances)
     print(
         f"order of {n} songs: {ours / greedy:.3f} of greedy, {ours / best:.3f} of fast-tsp, "
         f"{ours / leaves:.3f} of the leaves' order, in {took:.1f} s"
     )
-
-
-def oracle(distances: Floats) -> list[int]:
-    """Open path of fast-tsp: a tour through one more stop that is near to all."""
-    whole = np.zeros((len(distances) + 1,) * 2)
-    whole[1:, 1:] = distances
-    steps = (whole * (60_000 / whole.max())).astype(int).tolist()
-    tour = fast_tsp.find_tour(steps, duration_seconds=5)
-    start = tour.index(0)
-    return [stop - 1 for stop in tour[start + 1 :] + tour[:start]]
 
 
 def dem(*words: str) -> None:

@@ -12,7 +12,6 @@ from dem.errors import InputError
 from similarity.commands.options import add_index
 
 _PROG = "python -m similarity.commands.evaluate"
-_K = 10
 EVALUATION = "evaluation.json"
 
 
@@ -43,6 +42,7 @@ def build_parser(prog: str) -> Parser:
         default=[],
         help="other indexes of the same songs, to compare with",
     )
+    parser.add_argument("-k", metavar="N", type=int, default=10, help="how many (default 10)")
     parser.add_argument("--output", metavar="DIR", required=True, help="gets evaluation.json")
     return parser
 
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
+    if parsed.k < 1:
+        raise InputError(f"-k must be at least 1, not {parsed.k}")
     indexes = {"index": parsed.index} | dict(_named(word) for word in parsed.rival)
     results = {name: _evaluate(uri, parsed) for name, uri in indexes.items()}
     uri = storage.join(parsed.output, EVALUATION)
@@ -76,7 +78,7 @@ def _evaluate(uri: str, parsed: argparse.Namespace) -> dict[str, Any]:
     with open_library(uri) as library:
         known = [name for name in ("label", "artist") if any(library.column(name))]
         groups = parsed.groups.split(",") if parsed.groups else known
-        return evaluate(library, groups, parsed.exclude_same, _K)
+        return evaluate(library, groups, parsed.exclude_same, parsed.k)
 
 
 def _table(results: dict[str, Any]) -> str:

@@ -40,6 +40,12 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
         default=0.1,
         help="of --input: exit 1 if more than this share of the files is rejected (default: 0.1)",
     )
+    parser.add_argument(
+        "--encoder",
+        choices=("trained", "random", "none"),
+        default="trained",
+        help="of --model JOB: random: the same untrained; none: log-mel mean and deviation",
+    )
     parser.add_argument("--output", metavar="DIR", required=True, help="directory for the files")
     parser.add_argument("--overwrite", action="store_true", help="embed all of it anew")
     return parser.parse_args(arguments)
@@ -68,7 +74,11 @@ def run(parsed: argparse.Namespace) -> None:
         if terminated():
             raise Terminated(f"what is embedded is saved in {output}; the same command resumes")
 
-    how = {"overwrite": parsed.overwrite, "stop_if_terminated": stop_if_terminated}
+    how = {
+        "encoder": parsed.encoder,
+        "overwrite": parsed.overwrite,
+        "stop_if_terminated": stop_if_terminated,
+    }
     with unsaved_state():
         if parsed.input:
             rate = parsed.max_failure_rate

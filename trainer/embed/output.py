@@ -12,7 +12,7 @@ from typing import Any
 from dem import storage
 from dem.errors import InputError
 from dem.settings import describe_differences
-from trainer.model.load import ExportedModel, model_sha256
+from trainer.model.load import ExportedModel
 
 EMBEDDINGS_INFO = "_embeddings_info.json"
 EMBEDDED_SOURCES = "_sources.parquet"  # a row per audio file: beam_features.schema.sources
@@ -117,7 +117,7 @@ class Output:
 def arguments_of(model: ExportedModel, source: Mapping[str, Any]) -> dict[str, Any]:
     """All that determines the content of an output."""
     return {
-        "model_sha256": model_sha256(model.uri),
+        "model_sha256": model.sha256,
         "fingerprint": model.spec.fingerprint,
         "embedding_size": model.embedding_size,
         "source": dict(source),

@@ -15,7 +15,7 @@ from trainer.data.shards import CorruptRecords
 from trainer.embed.output import EMBEDDED_SOURCES, Output, arguments_of
 from trainer.embed.parquet import FIXED_COLUMNS, FurtherColumns, open_parquet, summary_of
 from trainer.embed.stored import data_sha256, recall_corrupt, write_partition
-from trainer.model.load import open_model
+from trainer.embed.untrained import Kind, open_encoder
 from trainer.runtime.job_dir import CONFIG, read_job_config
 
 _LOG = logging.getLogger(__name__)
@@ -27,13 +27,14 @@ def embed_features(
     partitions: Sequence[str] | None,
     output: str,
     *,
+    encoder: Kind = "trained",
     overwrite: bool,
     stop_if_terminated: Callable[[], None],
 ) -> None:
     """Embed every tile of the partitions, by default of all: a Parquet file for each.
 
-    Corrupt records are skipped up to the number that the training of the model tolerates; where
-    only a model is given, up to the training's default.
+    `encoder` is the kind of `open_encoder`. Corrupt records are skipped up to the number that the
+    training of the model tolerates; where only a model is given, up to the training's default.
 
     Raises:
         InputError: there is no such model, data or partition; the model is for features of another
@@ -41,7 +42,7 @@ def embed_features(
         JobError: too many records are corrupt.
         Terminated: from `stop_if_terminated`; finished partitions are kept.
     """
-    model = open_model(model_uri)
+    model = open_encoder(model_uri, encoder)
     features = open_features(data)
     check_fingerprint(model.spec.fingerprint, features)
     names = list(partitions or features.info.partitions)

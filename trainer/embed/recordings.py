@@ -28,7 +28,8 @@ from trainer.embed.increments import (
 )
 from trainer.embed.output import EMBEDDED_SOURCES, INCOMPLETE, RECORDINGS_FILE, Output, arguments_of
 from trainer.embed.parquet import table_schema, to_batch
-from trainer.model.load import ExportedModel, open_model
+from trainer.embed.untrained import Kind, open_encoder
+from trainer.model.load import ExportedModel
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def embed_recordings(
     inputs: Sequence[str],
     output: str,
     *,
+    encoder: Kind = "trained",
     overwrite: bool,
     max_failure_rate: float,
     stop_if_terminated: Callable[[], None],
@@ -48,6 +50,7 @@ def embed_recordings(
         model_uri: of the model.
         inputs: files and directories.
         output: directory; what an earlier run embedded there is kept where the files are the same.
+        encoder: see `open_encoder`.
         overwrite: whether to keep nothing of a run that has finished.
         max_failure_rate: share of the recordings that may be rejected.
         stop_if_terminated: called often; raises `Terminated` where the process has to stop.
@@ -61,7 +64,7 @@ def embed_recordings(
     for line in found.left_out:
         _LOG.info(line)
     _check_apart(output, inputs, found.recordings.values())
-    model = open_model(model_uri)
+    model = open_encoder(model_uri, encoder)
     directory = Output(output, model_uri)
     arguments = arguments_of(model, {"input": list(inputs)})
     directory.check(arguments, overwrite=overwrite)

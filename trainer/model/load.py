@@ -31,6 +31,7 @@ class ExportedModel:
     spec: FeatureSpec
     embedding_size: int
     _functions: WaveformEncoder  # or what TensorFlow made of a saved one
+    sha256: str
 
     def embed_waveform(
         self, waveform: npt.NDArray[np.generic], sample_rate_hz: int
@@ -100,7 +101,7 @@ def open_model(uri: str) -> ExportedModel:
         with local_copy(uri, files) as path:
             functions = tf.saved_model.load(path)
     one_tile = functions.tiles(tf.zeros([1, *spec.tile_shape]))
-    return ExportedModel(uri, spec, one_tile["embeddings"].shape[1], functions)
+    return ExportedModel(uri, spec, one_tile["embeddings"].shape[1], functions, model_sha256(uri))
 
 
 def model_uri(uri: str) -> str:

@@ -254,3 +254,29 @@ def test_bad_input_is_exit_2(
     assert embed(job, tmp_path / "out", *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_rivals_of_the_encoder_have_a_digest_of_their_own(
+    features: Features, job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The encoder of this job was never trained: its random rival is the same with its seed, 0."""
+    digests = set()
+    for kind in ("trained", "random", "none"):
+        words = ("--data", features.uri, "--partitions", "test", "--encoder", kind)
+        assert embed(job, tmp_path / kind, *words) == 0
+        info = json.loads((tmp_path / kind / "_embeddings_info.json").read_text())
+        digests.add(info["arguments"]["model_sha256"])
+    assert len(digests) == 3
+    trained, random, none = (
+        vectors(pd.read_parquet(tmp_path / kind / "test.parquet"))
+        for kind in ("trained", "random", "none")
+    )
+    np.testing.assert_allclose(random, trained, atol=1e-4)
+    assert none.shape == (len(trained), 2 * SPEC.n_mels)
+    (tile, *_) = tile_table(features, ["test"], lambda tiles: tiles.mean(axis=1)).vectors
+    np.testing.assert_allclose(none[0, : SPEC.n_mels], tile, atol=5e-3)
+    assert embed(job, tmp_path / "random", "--data", features.uri, "--encoder", "none") == 2
+    keras_file = job / "export/encoder.keras"
+    words = ("--data", features.uri, "--encoder", "random")
+    assert embed(keras_file, tmp_path / "new", *words) == 2
+    assert "is not the job directory of a finished training" in capsys.readouterr().err
