@@ -22,7 +22,7 @@ from trainer.data.vector_table import recording_table
 from trainer.model.vectors import as_representation, log_mel_statistics
 from trainer.plots.heat_map import confusion_png
 from trainer.report.__main__ import main
-from trainer.report.page import Report, choose_run, render
+from trainer.report.page import Library, Report, choose_run, render
 from trainer.report.run import _neighbours, frequent_mistakes, write_report
 from trainer.train.run import train
 
@@ -266,8 +266,10 @@ def made_report(**more: object) -> Report:
         mistakes=[],
         sample="",
         pictures={},
+        recalls=None,
         quality={},
         neighbours=[],
+        library=Library(),
         data={},
         partitions=[],
         settings="",
