@@ -49,7 +49,15 @@ demo: .venv/installed
 	  done; \
 	  cat "$(OUT)/table.txt"; \
 	fi
-	@$(PY) -m trainer.report --data "$(FEATURES)" --job-dir "$(JOB)" > /dev/null
+	@echo "== library: vectors, index and map in $(OUT)"
+	@$(PY) -m dem embed --model "$(JOB)" --data "$(FEATURES)" --output "$(OUT)/vectors"
+	@$(PY) -m dem index "$(OUT)/vectors" --output "$(INDEX)" --prune
+	@$(PY) -m dem map --index "$(INDEX)" --output "$(OUT)/map.html" > /dev/null
+	@$(PY) -m trainer.report --data "$(FEATURES)" --job-dir "$(JOB)" --index "$(INDEX)" \
+	  --map "$(OUT)/map.html" > /dev/null
+	@song=$$($(PY) -m dem similar --help > /dev/null; $(FIRST_SONG)); \
+	echo "== dem similar '$$song' --index $(INDEX) -k 3"; \
+	$(PY) -m dem similar "$$song" --index "$(INDEX)" -k 3
 	@echo "features:    $(FEATURES)"
 	@echo "encoder:     $(JOB)/export/encoder.keras"
 	@if [ -d "$(JOB)/classifier" ]; then echo "classifiers: $(JOB)/classifier"; fi
