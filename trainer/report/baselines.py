@@ -57,7 +57,7 @@ def measure_recalls(tiles: Mapping[str, VectorTable]) -> Recalls | None:
 
 
 def _recall(tiles: VectorTable, gap_s: float) -> float:
-    """Recall at 1 of audible tiles by context; NaN of a single context, where every rank is right."""
+    """Recall at 1 of audible tiles by context; NaN where all are of one context."""
     tiles = tiles.select(tiles.audible)
     if len(np.unique(tiles.context_ids)) < 2:
         return math.nan

@@ -177,7 +177,7 @@ def _recall_number(recalls: Recalls) -> Number:
     """The label-free score, and what it is worth: bad if it is not above the untrained encoder."""
     first, *_ = verdicts(recalls)
     value = _format_number(recalls.by_kind["trained"])
-    return Number("recall of the song", value, first.text, first.is_bad)
+    return Number("recall by song", value, first.text, first.is_bad)
 
 
 def _recalls(recalls: Recalls) -> Table:

@@ -215,8 +215,8 @@ def _describe_sample(
     of_all = f" of {there}" if n < there else ""
     return (
         f"Embedded: {whole} {total} tiles of {', '.join(partitions)}, from "
-        f"{n}{of_all} recording{'' if n == 1 else 's'}. The vector of a recording is the mean and the "
-        f"maximum over its audible tiles. A picture shows {MOST_POINTS} points at most."
+        f"{n}{of_all} recording{'' if n == 1 else 's'}. The vector of a recording is the mean and "
+        f"the maximum over its audible tiles. A picture shows {MOST_POINTS} points at most."
     )
 
 
