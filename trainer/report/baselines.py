@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.data.vector_table import VectorTable
+from trainer.metrics.candidates import apart_in_time, starts_in_context
 from trainer.metrics.retrieval import recall_at_1
 
-GAP_S = 10.0  # tiles nearer in time than this are alike whatever the encoder
 RIVALS = {"random": "untrained", "none": "log-mel statistics"}
 """What the trained encoder is compared with: kinds of encoders, and what the page calls them."""
 
@@ -20,7 +20,8 @@ class Recalls:
 
     Attributes:
         by_kind: 0 to 1 by kind of encoder, all of the same tiles.
-        gap_s: tiles of a song within this time of the query are left out.
+        gap_s: tiles of the query's song that start within this time of it are left out; in a short
+            song, within half of its length.
         songs: how many there are.
     """
 
@@ -37,31 +38,27 @@ class Verdict:
     is_bad: bool
 
 
-def measure_recalls(tiles: Mapping[str, VectorTable]) -> Recalls | None:
+def measure_recalls(tiles: Mapping[str, VectorTable], gap_s: float) -> Recalls | None:
     """Compare encoders by the songs of nearest tiles, without labels.
-
-    Songs that are too short to have tiles 10 s apart are compared by all of their tiles.
 
     Args:
         tiles: of each kind of encoder, the same rows.
+        gap_s: see `trainer.metrics.candidates.apart_in_time`.
 
     Returns:
-        None where fewer than two songs have tiles to compare.
+        None where there are no two songs with audible tiles, or none has tiles to find.
     """
-    for gap_s in (GAP_S, 0.0):
-        found = {kind: _recall(table, gap_s) for kind, table in tiles.items()}
-        if not any(map(math.isnan, found.values())):
-            songs = len(np.unique(next(iter(tiles.values())).context_ids))
-            return Recalls(found, gap_s, songs)
-    return None
+    audible = {kind: table.select(table.audible) for kind, table in tiles.items()}
+    songs = len(np.unique(audible["trained"].context_ids))
+    found = {kind: _recall(table, gap_s) for kind, table in audible.items()}
+    is_defined = songs > 1 and not any(map(math.isnan, found.values()))
+    return Recalls(found, gap_s, songs) if is_defined else None
 
 
 def _recall(tiles: VectorTable, gap_s: float) -> float:
-    """Recall at 1 of audible tiles by context; NaN where all are of one context."""
-    tiles = tiles.select(tiles.audible)
-    if len(np.unique(tiles.context_ids)) < 2:
-        return math.nan
-    return recall_at_1(tiles.vectors, tiles.context_ids)
+    starts_ms = starts_in_context(tiles.context_ids, tiles.recording_ids, tiles.start_ms)
+    apart = apart_in_time(tiles.context_ids, starts_ms, gap_s)
+    return recall_at_1(tiles.vectors, tiles.context_ids, apart)
 
 
 def verdicts(recalls: Recalls) -> list[Verdict]:

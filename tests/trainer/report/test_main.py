@@ -269,7 +269,7 @@ def test_an_encoder_below_the_untrained_one_is_red() -> None:
         "bad",
         "good",
     ]
-    assert [a.get("class") for tag, a in page.tags if tag == "div"][0] == "bad"
+    assert next(a.get("class") for tag, a in page.tags if tag == "div") == "bad"
     assert "is below untrained by 10.0 points and ahead of log-mel statistics by 10.0" in page.text
     assert page.row("untrained") == ["untrained", "0.500"]
     assert "less than 10 s apart" in page.text
