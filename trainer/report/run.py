@@ -195,7 +195,7 @@ def _partitions_to_show(features: Features, job: ResolvedConfig) -> tuple[str, .
     Without labels nothing is tested, so all partitions are shown: the whole library.
     """
     info = features.info
-    roles = [getattr(job, f"{role}_partitions") for role in reversed(_ROLES)]
+    roles: list[tuple[str, ...]] = [getattr(job, f"{role}_partitions") for role in reversed(_ROLES)]
     if not info.label_names:
         roles = [tuple(info.partitions)]
     for least in (2, 1):
