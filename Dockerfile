@@ -116,7 +116,7 @@ COPY . .
 ENV PYTHONSAFEPATH=""
 # make looks for the installation in .venv.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    pip install --no-cache-dir -c requirements.lock --editable '.[features,train,dev]' \
+    pip install --no-cache-dir -c requirements.lock --editable '.[features,train,library,dev]' \
     && ln -s /opt/venv .venv \
     && touch .venv/installed \
     && chown -R 10001:10001 .

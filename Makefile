@@ -19,6 +19,15 @@ LADDER_OPTIONS ?=
 PY := .venv/bin/python
 FEATURES = $(OUT)/features
 JOB = $(OUT)/job
+VECTORS = $(OUT)/vectors
+INDEX = $(OUT)/index
+MAP = $(OUT)/map.html
+
+define FIRST_SONG
+import sys, pyarrow.parquet
+print(pyarrow.parquet.read_table(f"{sys.argv[1]}/songs.parquet")["recording"][0])
+endef
+export FIRST_SONG
 
 .PHONY: demo demo-tune ladder test test-all lint settings lock image-check pin-base clean
 
@@ -26,7 +35,7 @@ JOB = $(OUT)/job
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
 	  echo "error: $$($(PYTHON) --version) is not 3.11 to 3.13; set PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install -q --disable-pip-version-check -c requirements.lock -e '.[features,train,dev]'
+	.venv/bin/pip install -q --disable-pip-version-check -c requirements.lock -e '.[features,train,library,dev]'
 	touch $@
 
 demo: .venv/installed
@@ -49,10 +58,22 @@ demo: .venv/installed
 	  done; \
 	  cat "$(OUT)/table.txt"; \
 	fi
-	@$(PY) -m trainer.report --data "$(FEATURES)" --job-dir "$(JOB)" > /dev/null
+	@echo "== library: vectors, index and map in $(OUT)"
+	@[ "$(VECTORS)/_embeddings_info.json" -nt "$(JOB)/export/encoder.keras" ] || \
+	  rm -rf "$(VECTORS)" "$(INDEX)"
+	@$(PY) -m trainer.embed --model "$(JOB)" --data "$(FEATURES)" --output "$(VECTORS)"
+	@$(PY) -m dem index "$(VECTORS)" --output "$(INDEX)"
+	@$(PY) -m dem map --index "$(INDEX)" --output "$(MAP)" > /dev/null
+	@$(PY) -m trainer.report --data "$(FEATURES)" --job-dir "$(JOB)" --index "$(INDEX)" \
+	  --map "$(MAP)" > /dev/null
+	@song=$$($(PY) -c "$$FIRST_SONG" "$(INDEX)") && \
+	  echo "== dem similar --index $(INDEX) -k 3 '$$song'" && \
+	  $(PY) -m dem similar --index "$(INDEX)" -k 3 -- "$$song"
 	@echo "features:    $(FEATURES)"
 	@echo "encoder:     $(JOB)/export/encoder.keras"
 	@if [ -d "$(JOB)/classifier" ]; then echo "classifiers: $(JOB)/classifier"; fi
+	@echo "index:       $(INDEX)"
+	@echo "map:         $(MAP)"
 	@echo "report:      $(JOB)/report.html"
 	@echo "TensorBoard: .venv/bin/tensorboard --logdir $(JOB)/logs"
 

@@ -65,7 +65,14 @@ def test_demo_without_labels_trains_and_says_so(tmp_path: Path, config: Path) ->
     printed = make_demo(tmp_path / "out", *variables)
     assert "no labels, so nothing to classify" in printed
     assert (tmp_path / "out" / "job" / "export" / "encoder.keras").exists()
-    assert "<h2>The embedding</h2>" in (tmp_path / "out" / "job" / "report.html").read_text()
+    page = (tmp_path / "out" / "job" / "report.html").read_text()
+    assert "from 30 recordings" in page
+    assert "Was the training worth it?" in page
+    assert 'href="../map.html"' in page
+    similar = printed.split("== dem similar ")[1].splitlines()
+    assert similar[1].split() == ["similarity", "length", "recording"]
+    assert [line.split()[1] for line in similar[2:5]] == ["0:03"] * 3
+    assert "../flat/take%200.wav" in (tmp_path / "out" / "map.html").read_text()
 
 
 def write_few(directory: Path) -> None:
@@ -95,6 +102,7 @@ def test_demo_on_few_odd_files_ends_with_the_report(tmp_path: Path, *, labelled:
     assert "classifiers: " not in printed
     page = (tmp_path / "out" / "job" / "report.html").read_text()
     assert "<h2>Nearest neighbours</h2>" in page
+    assert "== dem similar " in printed
 
 
 @pytest.mark.slow

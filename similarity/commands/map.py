@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -57,31 +58,47 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     from similarity.index.library import open_library
-    from similarity.map.layout import places
-    from similarity.map.nearby import nearest_rows
-    from similarity.map.page import MapSong, render_map
-    from similarity.playlists.m3u import title_of
-    from similarity.playlists.output import minutes
 
     if parsed.play is not None and not 0 < parsed.play <= 60:
         raise InputError(f"--play takes 0 to 60 seconds, not {parsed.play}")
     with open_library(parsed.index) as library:
-        songs = library.songs()
-        points = places(library.unit, parsed.seed)
-        near = nearest_rows(library, _NEAREST)
-        sounds = _sounds(songs, parsed.output, parsed.play)
-        drawn = [
-            MapSong(title_of(song), song.recording, minutes(song.seconds), sound, nearest)
-            for song, sound, nearest in zip(songs, sounds, near, strict=True)
-        ]
-        page = render_map(_title(library), drawn, points, _columns(songs, library, parsed.seed))
-        storage.write_text(parsed.output, page)
-        print(parsed.output)
-        if parsed.atlas:
-            from similarity.map.atlas import write_atlas
+        _draw(library, parsed)
 
-            write_atlas(parsed.atlas, songs, points, near, parsed.play)
-            print(parsed.atlas)
+
+def _draw(library: "Library", parsed: argparse.Namespace) -> None:
+    from similarity.map.layout import places
+    from similarity.map.nearby import nearest_rows
+    from similarity.map.page import MapSong, render_map
+    from similarity.playlists.output import minutes
+
+    songs = library.songs()
+    points = places(library.unit, parsed.seed)
+    near = nearest_rows(library, _NEAREST)
+    sounds = _sounds(songs, parsed.output, parsed.play)
+    drawn = [
+        MapSong(name, song.recording, minutes(song.seconds), sound, nearest)
+        for song, name, sound, nearest in zip(songs, _names(songs), sounds, near, strict=True)
+    ]
+    page = render_map(_title(library), drawn, points, _columns(songs, library, parsed.seed))
+    storage.write_text(parsed.output, page)
+    print(parsed.output)
+    if parsed.atlas:
+        from similarity.map.atlas import write_atlas
+
+        write_atlas(parsed.atlas, songs, points, near, parsed.play)
+        print(parsed.atlas)
+
+
+def _names(songs: "Sequence[Song]") -> list[str]:
+    """Artist and title; the id of songs that share them, as 01.ogg of several directories do."""
+    from similarity.playlists.m3u import title_of
+
+    titles = [title_of(song) for song in songs]
+    counts = Counter(titles)
+    return [
+        title if counts[title] == 1 else song.recording
+        for title, song in zip(titles, songs, strict=True)
+    ]
 
 
 def _title(library: "Library") -> str:
@@ -123,7 +140,8 @@ def _sounds(songs: "Sequence[Song]", output: str, seconds: float | None) -> list
 
 
 def _link(uri: str, output: str) -> str | None:
-    if is_remote(uri):
+    """The path of a file as the page has it; None where there is no such file on this machine."""
+    if is_remote(uri) or not os.path.isfile(uri):
         return None
     directory = os.path.dirname(os.path.abspath(output)) if not is_remote(output) else None
     path = os.path.abspath(uri) if directory is None else os.path.relpath(uri, directory)

@@ -293,14 +293,13 @@ def song_of(tiles: SongTiles, source: Source | None) -> Song:
     title, artist, album, label = (
         about.pop(n, None) for n in ("title", "artist", "album", "label")
     )
-    length_s = float(tiles.start_s.max()) if len(tiles.start_s) else 0.0
     return Song(
         recording=tiles.recording,
         uri=source.uri if source else tiles.recording,
         version=source.version if source else "",
         bytes=source.bytes if source else 0,
         modified_s=source.modified_s if source else 0.0,
-        seconds=source.seconds if source and source.seconds else length_s,
+        seconds=source.seconds if source and source.seconds else _length_s(tiles),
         audible_share=float(tiles.audible.mean()) if len(tiles.audible) else 0.0,
         samples_sha256=source.samples_sha256 if source else None,
         title=title,
@@ -310,6 +309,12 @@ def song_of(tiles: SongTiles, source: Source | None) -> Song:
         session=session,
         columns=about,
     )
+
+
+def _length_s(tiles: SongTiles) -> float:
+    """Where the last tile ends, if tiles follow each other; 0 where a single one does not tell."""
+    starts = np.unique(tiles.start_s)
+    return float(starts[-1] + np.diff(starts).min()) if len(starts) > 1 else 0.0
 
 
 def _publish(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ def places(unit: Floats, seed: int = 0) -> Floats:
         return _scaled(_place_many(components, seed))
     perplexity = min(30.0, (len(unit) - 1) / 3)
     tsne = TSNE(init="pca", perplexity=perplexity, random_state=seed)
-    return _scaled(tsne.fit_transform(components))
+    with threadpool_limits(1, "openmp"):  # on a busy machine, 2 take 5 times as long
+        return _scaled(tsne.fit_transform(components))
 
 
 def _place_many(components: Floats, seed: int) -> Floats:

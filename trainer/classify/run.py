@@ -31,12 +31,18 @@ from trainer.data.checks import check_fingerprint
 from trainer.data.features import Features, open_features
 from trainer.data.shards import CorruptRecords
 from trainer.data.vector_table import VectorTable, recording_table
-from trainer.embed.stored import Encoder, built_encoder, stored_vectors, trained_encoder
+from trainer.embed.stored import (
+    Encoder,
+    built_encoder,
+    encoder_settings,
+    statistics_encoder,
+    stored_vectors,
+    trained_encoder,
+    untrained_encoder,
+)
 from trainer.metrics.neighbours import knn_labels
 from trainer.metrics.quality import measure_quality
 from trainer.metrics.scores import score
-from trainer.model.encoders import build_encoder
-from trainer.model.vectors import log_mel_statistics
 from trainer.runtime.job_dir import CLASSIFIER, read_job_config
 from trainer.runtime.training_recordings import require_not_trained_on
 
@@ -193,18 +199,15 @@ def _encoder(
     config: ResolvedClassifyConfig,
 ) -> Encoder:
     """Build or load what turns tiles into vectors."""
-    tile_shape = features.info.feature_spec.tile_shape
     if kind == "trained":
         return trained_encoder(job_dir)
     if kind == "none":
-        return built_encoder(kind, log_mel_statistics(tile_shape), {"tile_shape": tile_shape})
-    moments = features.info.moments(config.train_partitions)
-    if kind == "supervised":
-        home = storage.join(job_dir, CLASSIFIER, kind)
-        model = train_supervised(features, config.train_partitions, job, home, sigterm_received)
-    else:
-        model = build_encoder(job.architecture, tile_shape, job.embedding_size, moments, job.seed)
-    settings = dataclasses.asdict(job.architecture) | dataclasses.asdict(moments)
+        return statistics_encoder(features)
+    if kind == "random":
+        return untrained_encoder(features, job, config.train_partitions)
+    home = storage.join(job_dir, CLASSIFIER, kind)
+    model = train_supervised(features, config.train_partitions, job, home, sigterm_received)
+    settings = encoder_settings(job, features.info.moments(config.train_partitions))
     return built_encoder(kind, model, settings)
 
 

@@ -4,6 +4,7 @@
 of the encoder and of the data that it was made from.
 """
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -14,8 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from beam_features.schema.dataset_info import Moments
 from dem import storage
 from dem.errors import InputError
+from trainer.config import ResolvedConfig
 from trainer.data.checks import require_shards
 from trainer.data.features import Features
 from trainer.data.shards import CorruptRecords
@@ -29,9 +32,10 @@ from trainer.embed.parquet import (
     read_rows,
     write_rows,
 )
+from trainer.model.encoders import build_encoder
 from trainer.model.files import load_keras
 from trainer.model.load import model_sha256
-from trainer.model.vectors import Representation, as_representation
+from trainer.model.vectors import Representation, as_representation, log_mel_statistics
 from trainer.runtime.job_dir import ENCODER, VECTORS
 
 _LOG = logging.getLogger(__name__)
@@ -77,6 +81,33 @@ def built_encoder(kind: str, model: keras.Model, settings: Mapping[str, Any]) ->
     return Encoder(kind, model, digest.hexdigest())
 
 
+def statistics_encoder(features: Features) -> Encoder:
+    """The baseline ``none``: mean and standard deviation of each mel bin."""
+    shape = features.info.feature_spec.tile_shape
+    return built_encoder("none", log_mel_statistics(shape), {"tile_shape": shape})
+
+
+def untrained_encoder(
+    features: Features, job: ResolvedConfig, train_partitions: Sequence[str]
+) -> Encoder:
+    """The baseline ``random``: the encoder of a job as it was before the first step.
+
+    Args:
+        features: that it takes.
+        job: settings of the training.
+        train_partitions: whose moments normalise its input.
+    """
+    moments = features.info.moments(train_partitions)
+    shape = features.info.feature_spec.tile_shape
+    model = build_encoder(job.architecture, shape, job.embedding_size, moments, job.seed)
+    return built_encoder("random", model, encoder_settings(job, moments))
+
+
+def encoder_settings(job: ResolvedConfig, moments: Moments) -> dict[str, Any]:
+    """What determines an encoder that is built in this process, beside its weights."""
+    return dataclasses.asdict(job.architecture) | dataclasses.asdict(moments)
+
+
 def stored_vectors(
     encoder: Encoder,
     features: Features,
@@ -93,8 +124,8 @@ def stored_vectors(
         partitions: names.
         home: directory that has or gets ``vectors/``, such as a job directory.
         corrupt: records that are skipped.
-        most_tiles: of all partitions together; each gives its first ones. Shards hold their
-            contexts in the order of a hash, so these are a fair sample.
+        most_tiles: of all partitions together; each gives the same share of its tiles, its first
+            ones. Shards hold their contexts in the order of a hash, so these are a fair sample.
 
     Raises:
         InputError: a shard is missing, or the vectors are those of another encoder of the job.
@@ -103,10 +134,15 @@ def stored_vectors(
     require_shards(features, partitions)
     represent = as_representation(encoder.model)
     tables = [VectorTable.empty(encoder.model.output_shape[1])]
+    tiles = {name: features.info.partitions[name].tiles for name in partitions}
     for name in partitions:
         uri = storage.join(home, VECTORS, encoder.kind, f"{name}.parquet")
         batches = _batches(encoder, represent, features, name, uri, corrupt)
-        tables += batches if most_tiles is None else _first(batches, most_tiles // len(partitions))
+        total = sum(tiles.values())
+        if most_tiles is None or total <= most_tiles:
+            tables += batches
+        else:
+            tables += _first(batches, most_tiles * tiles[name] // total)
     return VectorTable.concatenate(tables)
 
 

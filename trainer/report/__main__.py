@@ -19,6 +19,8 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
         "--data FEATURES --job-dir JOB",
     )
     add_job_arguments(parser, "directory of the training")
+    parser.add_argument("--index", metavar="INDEX", help="index of dem index that the page names")
+    parser.add_argument("--map", metavar="FILE.html", help="page of dem map that the page links to")
     return parser.parse_args(arguments)
 
 
@@ -33,7 +35,8 @@ def _run(parsed: argparse.Namespace) -> None:
     load_tensorflow()
     from trainer.report.run import write_report
 
-    print(write_report(parsed.data, parsed.job_dir.rstrip("/")), flush=True)
+    job_dir = parsed.job_dir.rstrip("/")
+    print(write_report(parsed.data, job_dir, parsed.index, parsed.map), flush=True)
 
 
 if __name__ == "__main__":

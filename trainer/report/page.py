@@ -5,6 +5,7 @@ Python prepares tables and numbers; the templates beside this module hold text a
 
 import base64
 import math
+import shlex
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import jinja2
 
 from trainer.classify.coverage import quote_labels
 from trainer.metrics.scores import LEAST_RECORDINGS
+from trainer.report.baselines import RIVALS, Recalls, verdicts
 
 _MOST_MISTAKES = 10
 
@@ -43,6 +45,18 @@ class Partition:
 
 
 @dataclass(frozen=True)
+class Library:
+    """Where the index and the map of these recordings are, relative to the page; None: unknown.
+
+    Only a map on the same machine has a link: browsers do not open URIs of buckets.
+    """
+
+    index: str | None = None
+    map: str | None = None
+    map_link: str | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that the page shows. Pictures are PNG files by name."""
 
@@ -55,8 +69,10 @@ class Report:
     mistakes: Sequence[tuple[str, str, int]]  # true label, predicted label, how often
     sample: str  # which vectors the pictures show
     pictures: Pictures
+    recalls: Recalls | None  # of this encoder and of its rivals
     quality: Mapping[str, Mapping[str, float | None]]  # measures without a classifier, by table
     neighbours: Sequence[tuple[Neighbour, Sequence[Neighbour]]]  # a query, its nearest others
+    library: Library
     data: Mapping[str, str]  # facts about the features
     partitions: Sequence[Partition]
     settings: str  # JOB/config.yaml
@@ -74,11 +90,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Number:
-    """A number at the top of the page."""
+    """A number at the top of the page; a bad one is red."""
 
     name: str
     value: str
     remark: str
+    is_bad: bool = False
 
 
 def choose_run(runs: Mapping[str, Results]) -> str | None:
@@ -111,6 +128,8 @@ def render(report: Report) -> str:
             least_recordings=LEAST_RECORDINGS,
             classes=_classes(report),
             mistakes=Table(["true", "predicted", "recordings"], report.mistakes[:_MOST_MISTAKES]),
+            recalls=_recalls(report.recalls) if report.recalls else None,
+            verdicts=verdicts(report.recalls) if report.recalls else [],
             quality=_quality(report),
             partitions=_partitions(report),
             versions=Table(
@@ -129,7 +148,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _format_number, "image": _image}
+    environment.filters |= {"number": _format_number, "image": _image, "quote": shlex.quote}
     return environment
 
 
@@ -142,6 +161,8 @@ def _headline(report: Report) -> list[Number]:
             interval = f"95 %: {_interval(scores, key)}, " if scores[f"{key}_ci95"] else ""
             remark = f"{interval}{report.shown_run}, per recording"
             numbers.append(Number(name, _format_number(scores[key]), remark))
+    if report.recalls:
+        numbers.append(_recall_number(report.recalls))
     if training.get("recall_at_1") is not None:
         recall = _format_number(training["recall_at_1"])
         what = "of the validation tiles; those near in time do not count"
@@ -150,6 +171,20 @@ def _headline(report: Report) -> list[Number]:
         numbers.append(Number("loss", _format_number(training["loss"]), "mean of the last epoch"))
     time = _duration(float(training["seconds"]))
     return [*numbers, Number("training", time, f"{training['steps']} steps")]
+
+
+def _recall_number(recalls: Recalls) -> Number:
+    """The label-free score, and what it is worth: bad if it is not above the untrained encoder."""
+    first, *_ = verdicts(recalls)
+    value = _format_number(recalls.by_kind["trained"])
+    return Number("recall by song", value, first.text, first.is_bad)
+
+
+def _recalls(recalls: Recalls) -> Table:
+    kinds = [kind for kind in ("none", "random", "trained") if kind in recalls.by_kind]
+    names = RIVALS | {"trained": "this training"}
+    rows = [(names[kind], recalls.by_kind[kind]) for kind in kinds]
+    return Table(["vectors of", "recall at 1"], rows, best=len(rows) - 1)
 
 
 def _training(metrics: Results) -> Table:

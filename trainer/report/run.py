@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from dem import storage
+from dem.access import is_remote
 from dem.errors import InputError
 from trainer.classify.outputs import read_runs
 from trainer.config import ResolvedConfig
@@ -19,18 +22,25 @@ from trainer.data.checks import check_fingerprint
 from trainer.data.features import Features, open_features
 from trainer.data.shards import CorruptRecords
 from trainer.data.vector_table import VectorTable, recording_table
-from trainer.embed.stored import stored_vectors, trained_encoder
+from trainer.embed.stored import (
+    statistics_encoder,
+    stored_vectors,
+    trained_encoder,
+    untrained_encoder,
+)
 from trainer.metrics.neighbours import nearest_others
 from trainer.metrics.quality import measure_quality
 from trainer.plots.curve import curve_png
 from trainer.plots.embedding import MOST_POINTS, pictures_by_context, pictures_by_label, place
 from trainer.plots.heat_map import confusion_png
 from trainer.plots.projection import spread_over_labels
-from trainer.report.page import Neighbour, Partition, Report, choose_run, render
+from trainer.report.baselines import measure_recalls
+from trainer.report.page import Library, Neighbour, Partition, Report, choose_run, render
 from trainer.runtime.job_dir import CLASSIFIER, CONFIG, LOGS, METRICS, read_job_config
 from trainer.runtime.tensorboard import read_curves
 
 REPORT = "report.html"
+_INDEX_INFO = "index_info.json"  # in every complete index
 _MOST_TILES = 20_000  # on the page; embedding them takes the largest encoders minutes on a CPU
 _QUERIES = 6
 _NEIGHBOURS = 5
@@ -38,22 +48,44 @@ _PACKAGES = ("numpy", "scikit-learn", "tensorflow", "keras", "matplotlib", "seab
 _ROLES = ("train", "validation", "test")
 
 
-def write_report(data: str, job_dir: str) -> str:
+def write_report(
+    data: str, job_dir: str, index: str | None = None, map_page: str | None = None
+) -> str:
     """Write the page of a finished training; return its URI.
+
+    Args:
+        data: features of the training.
+        job_dir: of the training.
+        index: of the library, which the page names.
+        map_page: of the library, to which the page links.
 
     Raises:
         InputError: there is no such training, it is not finished, or it is of other data, also of
-            data that were updated since.
+            data that were updated since; or index or map do not exist.
     """
+    library = _find_library(job_dir, index, map_page)
     features = open_features(data)
     job = read_job_config(job_dir)
     check_fingerprint(job.fingerprint, features)
     training = _read_metrics(job_dir)
     _check_content(features, job_dir, job)
-    report = _collect(features, job_dir, job, training)
+    report = _collect(features, job_dir, job, training, library)
     uri = storage.join(job_dir, REPORT)
     storage.write_text(uri, render(report))
     return uri
+
+
+def _find_library(job_dir: str, index: str | None, map_page: str | None) -> Library:
+    """Check that index and map exist, and link to the map from the page."""
+    if index is not None and not storage.exists(storage.join(index, _INDEX_INFO)):
+        raise InputError(f"--index {index!r} holds no index; build one with dem index")
+    if map_page is None:
+        return Library(index)
+    if not storage.is_file(map_page):
+        raise InputError(f"--map {map_page!r} does not exist; write it with dem map")
+    is_near = not is_remote(map_page) and not is_remote(job_dir)
+    link = quote(os.fsencode(os.path.relpath(map_page, job_dir))) if is_near else None
+    return Library(index, map_page, link)
 
 
 def _read_metrics(job_dir: str) -> dict[str, Any]:
@@ -76,7 +108,11 @@ def _check_content(features: Features, job_dir: str, job: ResolvedConfig) -> Non
 
 
 def _collect(
-    features: Features, job_dir: str, job: ResolvedConfig, training: dict[str, Any]
+    features: Features,
+    job_dir: str,
+    job: ResolvedConfig,
+    training: dict[str, Any],
+    library: Library,
 ) -> Report:
     """Read, embed and draw everything on the page."""
     names = features.info.label_names
@@ -86,9 +122,16 @@ def _collect(
     confusion = _confusion(job_dir, shown_run, names, classes) if shown_run else None
     partitions = _partitions_to_show(features, job)
     corrupt = CorruptRecords(job.corrupt_records_budget, f"the training of {job_dir}")
-    encoder = trained_encoder(job_dir)
-    tiles = stored_vectors(encoder, features, partitions, job_dir, corrupt, _MOST_TILES)
+    by_kind = {
+        encoder.kind: stored_vectors(encoder, features, partitions, job_dir, corrupt, _MOST_TILES)
+        for encoder in (
+            trained_encoder(job_dir),
+            untrained_encoder(features, job, job.train_partitions),
+            statistics_encoder(features),
+        )
+    }
     corrupt.log_skipped()
+    tiles = by_kind["trained"]
     recordings = recording_table(tiles)
     curves = read_curves(storage.join(job_dir, LOGS), ("loss", "recall_at_1"))
     return Report(
@@ -101,8 +144,10 @@ def _collect(
         mistakes=[] if confusion is None else frequent_mistakes(confusion, classes),
         sample=_describe_sample(features, partitions, tiles, recordings),
         pictures=_pictures(tiles, recordings, names, job.seed),
+        recalls=measure_recalls(by_kind, job.retrieval_gap_s),
         quality=_quality(tiles, recordings, runs, job),
         neighbours=_neighbours(recordings, names, job.seed),
+        library=library,
         data=_data_facts(features),
         partitions=_describe_partitions(features, job),
         settings=storage.read_text(storage.join(job_dir, CONFIG)),
@@ -147,11 +192,15 @@ def _partitions_to_show(features: Features, job: ResolvedConfig) -> tuple[str, .
     """Partitions of test, or else validation, or else training, that hold recordings to compare.
 
     Of one recording there is nothing to compare, so it is shown only if there are no others.
+    Without labels nothing is tested, so all partitions are shown: the whole library.
     """
+    info = features.info
     roles: list[tuple[str, ...]] = [getattr(job, f"{role}_partitions") for role in reversed(_ROLES)]
+    if not info.label_names:
+        roles = [tuple(info.partitions)]
     for least in (2, 1):
         for names in roles:
-            if sum(features.info.partitions[name].recordings for name in names) >= least:
+            if sum(info.partitions[name].recordings for name in names) >= least:
                 return names
     raise InputError(f"the partitions of this training hold no tiles in {features.uri}")
 
@@ -159,13 +208,15 @@ def _partitions_to_show(features: Features, job: ResolvedConfig) -> tuple[str, .
 def _describe_sample(
     features: Features, partitions: Sequence[str], tiles: VectorTable, recordings: VectorTable
 ) -> str:
-    total = sum(features.info.partitions[name].tiles for name in partitions)
+    parts = [features.info.partitions[name] for name in partitions]
+    total, there = (sum(getattr(part, name) for part in parts) for name in ("tiles", "recordings"))
     whole = "all" if len(tiles.labels) == total else f"the first {len(tiles.labels)} of"
     n = len(recordings.labels)
+    of_all = f" of {there}" if n < there else ""
     return (
         f"Embedded: {whole} {total} tiles of {', '.join(partitions)}, from "
-        f"{n} recording{'' if n == 1 else 's'}. The vector of a recording is the mean and the "
-        f"maximum over its audible tiles. A picture shows {MOST_POINTS} points at most."
+        f"{n}{of_all} recording{'' if n == 1 else 's'}. The vector of a recording is the mean and "
+        f"the maximum over its audible tiles. A picture shows {MOST_POINTS} points at most."
     )
 
 

@@ -141,3 +141,12 @@ def test_killed_at_any_moment_the_next_run_completes_it(tmp_path):
         process.wait()
     assert index(tmp_path / "v", tmp_path / "i", "--prune") == fresh
     assert json.loads((tmp_path / "i" / "index_info.json").read_text())["songs"] == 400
+
+
+def test_without_a_table_of_files_the_length_is_that_of_the_tiles(tmp_path):
+    songs = [MadeUp("long", direction(0), tiles=12), MadeUp("one tile", direction(1), tiles=1)]
+    vectors = write_vectors(tmp_path / "v", songs)
+    (vectors / "_sources.parquet").unlink()
+    assert main([str(vectors), "--output", str(tmp_path / "i")]) == 0
+    with open_library(str(tmp_path / "i")) as library:
+        assert library.column("seconds") == [12.0, 0.0]

@@ -40,6 +40,10 @@ def test_colours():
 
 def test_links_are_relative_to_the_page(tmp_path):
     songs = [MadeUp("A/one #1.ogg", direction(0)), MadeUp("two%.ogg", direction(1))]
+    for song in songs:
+        path = tmp_path / "music" / song.recording
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
     vectors = write_vectors(tmp_path / "v", songs, root=str(tmp_path / "music"))
     assert main(["index", str(vectors), "--output", str(tmp_path / "i")]) == 0
     page = tmp_path / "pages" / "map.html"
@@ -60,3 +64,15 @@ def test_links_are_relative_to_the_page(tmp_path):
 def test_seconds_to_play(tmp_path, capsys, play):
     assert main(["map", "--index", "i", "--output", "m.html", "--play", play]) == 2
     assert "--play takes 0 to 60 seconds" in capsys.readouterr().err
+
+
+def test_songs_without_files_have_no_link_and_equal_names_become_ids(tmp_path):
+    names = ["0/bell/00", "0/reed/00", "0/reed/01"]
+    songs = [MadeUp(name, direction(angle)) for angle, name in enumerate(names)]
+    vectors = write_vectors(tmp_path / "v", songs, root="sample:")
+    assert main(["index", str(vectors), "--output", str(tmp_path / "i")]) == 0
+    page = tmp_path / "map.html"
+    assert main(["map", "--index", str(tmp_path / "i"), "--output", str(page)]) == 0
+    found = data_of(page.read_text())["songs"]
+    assert [song["name"] for song in found] == ["0/bell/00", "0/reed/00", "01"]
+    assert [song["sound"] for song in found] == [None] * 3

@@ -110,16 +110,19 @@ def test_other_labels_make_the_vectors_anew(
 
 
 def test_the_first_tiles_of_each_partition_are_enough(tmp_path: Path) -> None:
-    """Of 360 and 54 tiles; what was not embedded completely is not kept."""
+    """The same share of 360 and 54 tiles; what was not embedded completely is not kept."""
     data = write_features(tmp_path / "features", {"train": 60, "test": 9})
     features = open_features(str(data))
-    whole = expected_vectors(features, "train").select(np.arange(100))
-    both = VectorTable.concatenate([whole, expected_vectors(features)])
+    parts = [
+        expected_vectors(features, name).select(np.arange(tiles))
+        for name, tiles in (("train", 360 * 200 // 414), ("test", 54 * 200 // 414))
+    ]
+    both = VectorTable.concatenate(parts)
     for _ in range(2):
         first = vectors(features, tmp_path, partitions=("train", "test"), most_tiles=200)
         assert_equal(first, both)
         assert "vectors/none/train.parquet" not in files(tmp_path)
-    vectors(features, tmp_path, partitions=("train",))
+    vectors(features, tmp_path, partitions=("train", "test"))
     first = vectors(features, tmp_path, NEGATED, ("train", "test"), most_tiles=200)
     assert_equal(first, both)
 

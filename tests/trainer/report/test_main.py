@@ -22,8 +22,9 @@ from trainer.data.vector_table import recording_table
 from trainer.model.vectors import as_representation, log_mel_statistics
 from trainer.plots.heat_map import confusion_png
 from trainer.report.__main__ import main
-from trainer.report.page import Report, choose_run, render
-from trainer.report.run import _neighbours, frequent_mistakes, write_report
+from trainer.report.baselines import RIVALS, Recalls
+from trainer.report.page import Library, Neighbour, Report, choose_run, render
+from trainer.report.run import _find_library, _neighbours, frequent_mistakes, write_report
 from trainer.train.run import train
 
 NASTY = '<b>&"x"</b>'
@@ -177,7 +178,15 @@ def test_unlabelled_features_without_validation_are_reported(tmp_path: Path) -> 
     assert n_images(page) == 3  # loss; contexts by PCA and by t-SNE
     assert "Classifiers" not in page.text
     assert "✓" not in page.text
-    assert "job: loss " in page.text
+    assert "job: recall by song " in page.text
+    assert "tiles of train, test, from 29 recordings" in page.text
+    assert [tag for tag, _ in page.tags].count("article") == 6
+    assert [row[0] for row in page.rows if row[0] in (*RIVALS.values(), "this training")] == [
+        "log-mel statistics",
+        "untrained",
+        "this training",
+    ]
+    assert "dem index --model" in page.text
 
 
 def test_of_one_test_song_other_partitions_are_shown(tmp_path: Path) -> None:
@@ -193,7 +202,7 @@ def test_of_one_test_song_other_partitions_are_shown(tmp_path: Path) -> None:
     assert n_images(page) == 3  # loss; contexts by PCA and by t-SNE; a single label has no picture
     assert "recall_at_1_by_context" in page.text
     assert "by_label" not in page.text
-    assert "job: loss " in page.text
+    assert "job: recall by song " in page.text
 
 
 def test_silence_is_no_neighbour(features: Features) -> None:
@@ -225,6 +234,45 @@ def test_predictions_of_other_labels_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=r"has label '<b>.*run python -m trainer.classify again"):
         write_report(str(features_dir), str(job))
+
+
+def test_index_and_map_are_linked(nasty_features: Path, job: Path, tmp_path: Path) -> None:
+    for words, message in (
+        (["--map", str(tmp_path / "no.html")], "write it with dem map"),
+        (["--index", str(tmp_path)], "holds no index; build one with dem index"),
+    ):
+        with contextlib.redirect_stderr(io.StringIO()) as stderr:
+            assert main(["--data", str(nasty_features), "--job-dir", str(job), *words]) == 2
+        assert message in stderr.getvalue()
+    library = Library("my index", "a/map #1.html", "../map%20%231.html")
+    query = Neighbour("it's.ogg", None)
+    page = Page(render(made_report(library=library, neighbours=[(query, [])])))
+    assert ("a", {"href": "../map%20%231.html"}) in page.tags
+    assert """dem similar 'it'"'"'s.ogg' --index 'my index' -k 3""" in page.text
+    assert "dem index --model" not in page.text
+    remote = Page(render(made_report(library=Library(None, "gs://bucket/map.html"))))
+    assert "a" not in {tag for tag, _ in remote.tags}
+    assert "gs://bucket/map.html" in remote.text
+
+
+def test_the_link_is_relative_to_the_page(tmp_path: Path) -> None:
+    (tmp_path / "map #1.html").write_text("")
+    library = _find_library(str(tmp_path / "job"), None, str(tmp_path / "map #1.html"))
+    assert library.map_link == "../map%20%231.html"
+    assert _find_library("gs://bucket/job", None, library.map).map_link is None
+
+
+def test_an_encoder_below_the_untrained_one_is_red() -> None:
+    recalls = Recalls({"trained": 0.4, "random": 0.5, "none": 0.3}, 10.0, 7)
+    page = Page(render(made_report(recalls=recalls)))
+    assert [attributes["class"] for tag, attributes in page.tags if tag == "strong"] == [
+        "bad",
+        "good",
+    ]
+    assert next(a.get("class") for tag, a in page.tags if tag == "div") == "bad"
+    assert "is below untrained by 10.0 points and ahead of log-mel statistics by 10.0" in page.text
+    assert page.row("untrained") == ["untrained", "0.500"]
+    assert "less than 10 s apart" in page.text
 
 
 def scores(value: float) -> dict:
@@ -266,8 +314,10 @@ def made_report(**more: object) -> Report:
         mistakes=[],
         sample="",
         pictures={},
+        recalls=None,
         quality={},
         neighbours=[],
+        library=Library(),
         data={},
         partitions=[],
         settings="",
