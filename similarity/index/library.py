@@ -298,7 +298,7 @@ def _naming_corrupt(path: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, OSError) and error.errno is not None:  # not of Parquet
             raise
         raise InputError(
             f"{path} is corrupt ({error}); delete the index and build it again"

@@ -101,14 +101,16 @@ def open_embeddings(uri: str, scratch: str) -> Embeddings:
     """
     marker = storage.join(uri, EMBEDDINGS_INFO)
     try:
-        info = json.loads(storage.read_text(marker))
-        names, arguments = tuple(info["files"]), info["arguments"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{marker} is corrupt; make the vectors again with dem embed") from error
+        text = storage.read_text(marker)
     except FileNotFoundError as error:
         raise InputError(
             f"{uri!r} holds no vectors ({EMBEDDINGS_INFO} is missing); make them with dem embed"
         ) from error
+    try:
+        info = json.loads(text)
+        names, arguments = tuple(info["files"]), info["arguments"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{marker} is corrupt; make the vectors again with dem embed") from error
     local = scratch if is_remote(uri) else uri
     for name in names:
         _require_local(storage.join(uri, name), os.path.join(local, name))

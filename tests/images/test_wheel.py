@@ -17,9 +17,7 @@ def test_the_wheel_has_all_modules_and_the_files_beside_them(tmp_path: Path) -> 
     source = tmp_path / "source"
     for package in PACKAGES:
         shutil.copytree(ROOT / package, source / package, ignore=NOT_SOURCES)
-    expected = {
-        path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()
-    }
+    expected = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
     for name in BUILT_FROM:
         shutil.copy(ROOT / name, source)
     program = "from setuptools.build_meta import build_wheel; build_wheel('wheel')"
