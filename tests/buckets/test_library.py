@@ -65,6 +65,7 @@ def test_built_updated_and_asked(gcs: StorageService, bucket: str, tmp_path: Pat
     assert gcs.names(bucket, "index/") == files_of(second)
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_the_index_as_it_was_or_as_it_will_be(
     gcs: StorageService, bucket: str, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_killed_build_leaves_the_index_as_it_was_or_as_it_will_be(
     assert gcs.names(bucket, "index/") == files_of(build_of(gcs, bucket))
 
 
+@pytest.mark.slow
 def test_two_builds_at_the_same_time_leave_one_of_them(
     gcs: StorageService, bucket: str, tmp_path: Path
 ) -> None:
