@@ -33,11 +33,11 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     && ln -s "$(python -c 'import imageio_ffmpeg as f; print(f.get_ffmpeg_exe())')" /opt/venv/bin/ffmpeg
 
 FROM packages AS trainer-packages
-# Without a GPU: --build-arg TRAINER_EXTRAS=train,library
-ARG TRAINER_EXTRAS=train,library,gpu
+# Without a GPU: --build-arg TRAINER_EXTRAS=train
+ARG TRAINER_EXTRAS=train,gpu
 # hadolint ignore=DL3013 # as above
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    pip install ".[${TRAINER_EXTRAS},ffmpeg]" \
+    pip install ".[${TRAINER_EXTRAS},library,ffmpeg]" \
     && pip uninstall --yes deep-embedded-music \
     && ln -s "$(python -c 'import imageio_ffmpeg as f; print(f.get_ffmpeg_exe())')" /opt/venv/bin/ffmpeg
 

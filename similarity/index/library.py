@@ -298,8 +298,8 @@ def _naming_corrupt(path: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # not of Parquet
-            raise
+        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None) is not None:
+            raise  # of the storage; Parquet's have no number
         raise InputError(
             f"{path} is corrupt ({error}); delete the index and build it again"
         ) from error

@@ -75,7 +75,7 @@ def main() -> None:
     buildah = Buildah(directory)
     arguments = _base_arguments(buildah, directory, stand_ins_only=parsed.stand_ins)
     if not parsed.gpu:
-        arguments["TRAINER_EXTRAS"] = "train,library"
+        arguments["TRAINER_EXTRAS"] = "train"
     volume = directory / "volume"
     shutil.rmtree(volume, ignore_errors=True)
     volume.mkdir()

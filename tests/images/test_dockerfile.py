@@ -84,9 +84,9 @@ def test_no_image_is_named_latest_or_without_a_tag() -> None:
 def test_extras_that_are_installed_are_those_of_the_project_and_locked() -> None:
     """Names of extras are words or come from the one argument."""
     defaults = DOCKERFILE.stages["trainer-packages"].values("ARG")
-    assert defaults == ["TRAINER_EXTRAS=train,library,gpu"]
+    assert defaults == ["TRAINER_EXTRAS=train,gpu"]
     listed = ",".join(re.findall(r"\.\[([^\]]+)\]", "\n".join(run_lines())))
-    extras = set(listed.replace("${TRAINER_EXTRAS}", "train,library,gpu").split(","))
+    extras = set(listed.replace("${TRAINER_EXTRAS}", "train,gpu").split(","))
     assert extras == {"features", "train", "library", "gpu", "ffmpeg", "dev"}
     known = PROJECT["optional-dependencies"]
     for extra in extras:
