@@ -37,7 +37,7 @@ FROM packages AS trainer-packages
 ARG TRAINER_EXTRAS=train,gpu
 # hadolint ignore=DL3013 # as above
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    pip install ".[${TRAINER_EXTRAS},ffmpeg]" \
+    pip install ".[${TRAINER_EXTRAS},library,ffmpeg]" \
     && pip uninstall --yes deep-embedded-music \
     && ln -s "$(python -c 'import imageio_ffmpeg as f; print(f.get_ffmpeg_exe())')" /opt/venv/bin/ffmpeg
 
@@ -45,6 +45,7 @@ FROM packages AS project
 COPY setup.py README.md LICENSE ./
 COPY beam_features beam_features
 COPY dem dem
+COPY similarity similarity
 COPY trainer trainer
 COPY tuning tuning
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -95,7 +96,7 @@ ARG REVISION=""
 ARG SOURCE=""
 ARG VERSION=""
 LABEL org.opencontainers.image.title=deep-embedded-music-trainer \
-      org.opencontainers.image.description="Training, classifiers, search, TensorBoard" \
+      org.opencontainers.image.description="Training, classifiers, library, search, TensorBoard" \
       org.opencontainers.image.created=${CREATED} \
       org.opencontainers.image.licenses=Apache-2.0 \
       org.opencontainers.image.revision=${REVISION} \

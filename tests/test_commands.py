@@ -21,11 +21,20 @@ FORMS = {
     "crossval": "trainer.crossval",
     "embed": "trainer.embed",
     "report": "trainer.report",
+    "index": "similarity.commands.index",
+    "compare": "similarity.commands.compare",
+    "similar": "similarity.commands.similar",
+    "sort": "similarity.commands.sort",
+    "path": "similarity.commands.path",
+    "map": "similarity.commands.map",
+    "evaluate": "similarity.commands.evaluate",
+    "duplicates": "similarity.commands.duplicates",
     "tune": "tuning",
     "export-onnx": "trainer.export_onnx",
 }
 COMMANDS = ("dem", *FORMS.values())  # after ``python -m``
 HEAVY = {"apache_beam", "tensorflow", "keras", "librosa", "scipy", "soundfile", "sklearn", "pandas"}
+HEAVY |= {"bokeh", "usearch"}
 
 
 def ended(main, *words: str) -> int:
@@ -106,7 +115,8 @@ def test_an_unknown_command_is_explained(capsys) -> None:
     assert capsys.readouterr() == (
         "",
         "error: unknown command 'trian'; choose one of: download, features, train, classify, "
-        "crossval, embed, report, tune, export-onnx; did you mean 'train'? "
+        "crossval, embed, report, index, compare, similar, sort, path, map, evaluate, duplicates, "
+        "tune, export-onnx; did you mean 'train'? "
         "(dem --help lists all)\n",
     )
     assert dem.main([]) == 2

@@ -1,18 +1,16 @@
 """Build an index from vectors, or bring it up to date: unchanged songs are taken from the old one.
 
 A build writes files of its own name, then `songs.parquet`, then `index_info.json`; only then are
-the files of the build before deleted. A killed build leaves a complete `songs.parquet`, from which
-the next one takes what it can.
+the files of the build before deleted. A build that is killed leaves the one before, or its own.
 """
 
 import dataclasses
 import hashlib
-import io
 import logging
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,17 +22,20 @@ import pyarrow.parquet as pq
 from beam_features.schema.song_vector import DEFINITION, song_vectors
 from beam_features.schema.sources import Source
 from dem import storage
-from dem.errors import InputError
+from dem.access import is_remote
+from dem.errors import InputError, JobError
 from similarity.index.arrays import ArrayWriter, map_array, save_array
 from similarity.index.library import (
-    BUILD_KEY,
     INDEX_INFO,
+    INFO_KEY,
     SCHEMA_VERSION,
     SONGS,
     IndexInfo,
+    current_build,
     file_name,
     graph_name,
     read_info,
+    read_songs,
 )
 from similarity.index.songs import Song, from_table, to_table
 from similarity.index.tags import Tags, read_tags
@@ -74,14 +75,20 @@ class Changes:
 
 @dataclass(frozen=True)
 class OldIndex:
-    """What the last build left: songs with their vectors and tiles, and its id, if there is one."""
+    """What the last build left: songs with their vectors and tiles; without one there are none."""
 
-    build: str | None
+    info: IndexInfo | None
     songs: Mapping[str, Song]
     vectors: Float32
     row_of: Mapping[str, int]
     tiles: npt.NDArray[np.float16]
     starts: Float32
+
+
+_NOTHING = OldIndex(
+    *(None, {}, np.empty((0, 0), np.float32), {}),
+    *(np.empty((0, 0), np.float16), np.empty(0, np.float32)),
+)
 
 
 @dataclass(frozen=True)
@@ -108,22 +115,23 @@ def build_index(embeddings: Embeddings, output: str, options: Options) -> Change
         options: how.
 
     Raises:
-        InputError: the index was made by another model, or `output` holds other files.
+        InputError: the index was made by another model.
+        JobError: another build wrote to `output` at the same time.
     """
-    old_info = read_info(output)
-    if old_info and old_info.model_sha256 != embeddings.model_sha256:
-        raise InputError(
-            f"{output} was made by a model of sha256 {old_info.model_sha256[:12]}, the vectors by "
-            f"{embeddings.model_sha256[:12]}; choose another --output, or delete the index"
-        )
     with tempfile.TemporaryDirectory() as scratch:
-        old = _read_old(output, old_info, scratch)
+        before = current_build(output)
+        old = _read_old(output, scratch) if before else _NOTHING
+        if old.info and old.info.model_sha256 != embeddings.model_sha256:
+            raise InputError(
+                f"{output} was made by a model of sha256 {old.info.model_sha256[:12]}, the vectors "
+                f"by {embeddings.model_sha256[:12]}; choose another --output, or delete the index"
+            )
         changes = compare(old.songs, embeddings.versions(), prune=options.prune)
         _LOG.info(f"songs: {changes}")
-        if old_info and not (changes.any or _lacks(output, old_info.build, old, options)):
-            _clean(output, old_info.build)
-            return changes
-        _write(embeddings, output, old, changes, scratch, options)
+        if old.info and not (changes.any or _lacks(output, old.info.build, old, options)):
+            _finish(output, old.info)
+        else:
+            _write(embeddings, output, old, before, changes, scratch, options)
     return changes
 
 
@@ -140,27 +148,35 @@ def compare(old: Mapping[str, Song], versions: Mapping[str, str], *, prune: bool
     )
 
 
-def _read_old(output: str, info: IndexInfo | None, scratch: str) -> OldIndex:
-    """Read the last complete build; without one there are no songs."""
-    if info is None:
-        nothing = np.empty((0, 0), np.float32)
-        return OldIndex(None, {}, nothing, {}, nothing.astype(np.float16), np.empty(0, np.float32))
-    table = pq.read_table(io.BytesIO(storage.read_bytes(storage.join(output, SONGS))))
-    if (table.schema.metadata or {}).get(BUILD_KEY, b"").decode() != info.build:
-        return _read_old(output, None, scratch)
+def _read_old(output: str, scratch: str) -> OldIndex:
+    """Read the last build; one that has lost files counts as none.
+
+    Raises:
+        JobError: another build replaced it meanwhile.
+    """
+    try:
+        info, table = read_songs(output, with_vectors=True)
+        if missing := _missing_arrays(output, info.build):
+            file = storage.join(output, file_name(missing[0], info.build))
+            _LOG.warning(f"{file} is missing; the index is built anew, from these vectors alone")
+            return _NOTHING
+        files = [file_name(name, info.build) for name in ("tiles", "starts")]
+        tiles, starts = (_old_array(output, file, scratch) for file in files)
+    except FileNotFoundError as error:
+        raise _changed(output) from error
     vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-    arrays = []
-    for name in ("tiles", "starts"):
-        file = file_name(name, info.build)
-        local = os.path.join(output, file)
-        if "://" in output:
-            local = os.path.join(scratch, f"old-{file}")
-            storage.copy(storage.join(output, file), local)
-        arrays.append(map_array(local))
     songs = from_table(table)
     row_of = {song.recording: row for row, song in enumerate(songs)}
     by_name = {song.recording: song for song in songs}
-    return OldIndex(info.build, by_name, vectors, row_of, *arrays)
+    return OldIndex(info, by_name, vectors, row_of, tiles, starts)
+
+
+def _old_array(output: str, file: str, scratch: str) -> npt.NDArray[Any]:
+    if not is_remote(output):
+        return map_array(os.path.join(output, file))
+    local = os.path.join(scratch, f"old-{file}")
+    storage.copy(storage.join(output, file), local)
+    return map_array(local)
 
 
 @dataclass(frozen=True)
@@ -180,6 +196,7 @@ def _write(
     embeddings: Embeddings,
     output: str,
     old: OldIndex,
+    before: str | None,
     changes: Changes,
     scratch: str,
     options: Options,
@@ -211,15 +228,15 @@ def _write(
         np.stack([made[n].vector for n in names]) if names else np.empty((0, size), np.float32)
     )
     versions = embeddings.versions()
-    songs = [replace(song, version=versions.get(song.recording, song.version)) for song in songs]
     songs = _with_tags(songs, {*changes.new, *changes.changed})
+    songs = [replace(song, version=versions.get(song.recording, song.version)) for song in songs]
     if options.describe:
         songs = _described(songs)
     build = _build_id(embeddings, songs, vectors)
     unit = unit_rows(vectors).astype(np.float32)
     if options.approximate:
         _write_graph(output, build, unit, names, old, changes, scratch)
-    _publish(embeddings, output, songs, vectors, unit, build, scratch)
+    _publish(embeddings, output, songs, vectors, unit, build, scratch, before)
 
 
 def _lacks(output: str, build: str, old: OldIndex, options: Options) -> bool:
@@ -243,9 +260,10 @@ def _write_graph(
 
     fresh = {*changes.new, *changes.changed}
     before = None
-    if old.build and storage.is_file(storage.join(output, graph_name(old.build))):
+    last = old.info and storage.join(output, graph_name(old.info.build))
+    if last and storage.is_file(last):
         before = os.path.join(scratch, "old-graph")
-        storage.copy(storage.join(output, graph_name(old.build)), before)
+        storage.copy(last, before)
     path = os.path.join(scratch, "graph")
     update_graph(
         path,
@@ -325,8 +343,13 @@ def _publish(
     unit: Float32,
     build: str,
     scratch: str,
+    before: str | None,
 ) -> None:
-    """Write the files of the build, the marker last."""
+    """Write the arrays of the build, then the songs, whose appearance makes it the current one.
+
+    Raises:
+        JobError: another build did so since this one began.
+    """
     names = [song.recording for song in songs]
     reference = reference_songs(names)
     own = np.full(len(names), -1)
@@ -334,10 +357,7 @@ def _publish(
     around = surroundings(unit, unit[reference], own)
     save_array(os.path.join(scratch, "vectors"), unit)
     save_array(os.path.join(scratch, "surroundings"), np.stack(dataclasses.astuple(around), axis=1))
-    for name in _ARRAYS:
-        storage.copy(os.path.join(scratch, name), storage.join(output, file_name(name, build)))
-    table = to_table(songs, vectors).replace_schema_metadata({BUILD_KEY: build})
-    _write_table(storage.join(output, SONGS), table)
+    _write_arrays(output, build, scratch, _ARRAYS)
     info = IndexInfo(
         schema_version=SCHEMA_VERSION,
         build=build,
@@ -351,8 +371,34 @@ def _publish(
         largest_distance=largest_distance(unit, reference) if len(songs) > 1 else 1.0,
         reference=tuple(reference.tolist()),
     )
-    storage.write_text(storage.join(output, INDEX_INFO), info.dump())
-    _clean(output, build)
+    if current_build(output) not in (before, build):
+        raise _changed(output)
+    table = to_table(songs, vectors).replace_schema_metadata({INFO_KEY: info.dump()})
+    _write_table(storage.join(output, SONGS), table)
+    # a build that ended between the check and here has deleted them
+    _write_arrays(output, build, scratch, _missing_arrays(output, build))
+    _finish(output, info)
+
+
+def _changed(output: str) -> JobError:
+    return JobError(f"another dem index has changed {output} meanwhile; run the same command again")
+
+
+def _write_arrays(output: str, build: str, scratch: str, names: Iterable[str]) -> None:
+    for name in names:
+        storage.copy(os.path.join(scratch, name), storage.join(output, file_name(name, build)))
+
+
+def _missing_arrays(output: str, build: str) -> list[str]:
+    there = set(storage.list_names(output))
+    return [name for name in _ARRAYS if file_name(name, build) not in there]
+
+
+def _finish(output: str, info: IndexInfo) -> None:
+    """Write the marker and delete the files of other builds."""
+    if read_info(output) != info:
+        storage.write_text(storage.join(output, INDEX_INFO), info.dump())
+    _clean(output, info.build)
 
 
 def _with_tags(songs: Sequence[Song], untagged: set[str]) -> list[Song]:
@@ -398,7 +444,9 @@ def _write_table(uri: str, table: pa.Table) -> None:
 
 def _clean(output: str, build: str) -> None:
     """Delete the arrays of other builds and leftovers of killed ones."""
-    current = {graph_name(build), *(file_name(name, build) for name in _ARRAYS)}
+    builds = {build, current_build(output) or build}  # another may have ended since
+    current = {file_name(name, build) for name in _ARRAYS for build in builds}
+    current |= set(map(graph_name, builds))
     for name in storage.list_names(output):
         intended = storage.intended_name(name) or name
         ours = _OURS.fullmatch(intended) is not None

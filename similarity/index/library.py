@@ -1,7 +1,8 @@
 """An index opened for reading: rows of songs, unit vectors mapped into memory, its definition.
 
-``INDEX/index_info.json`` is written last. It names the files of one build, so a reader never mixes
-two: ``songs.parquet`` holds the build's id as well.
+``songs.parquet`` decides: it appears at once, when all arrays of its build are there, and holds a
+copy of ``index_info.json`` that names them. So a reader never mixes two builds, and a build that is
+killed leaves the index before it. ``index_info.json`` itself is written last and marks an index.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -28,8 +29,9 @@ from similarity.measure.hubness import Surroundings
 
 INDEX_INFO = "index_info.json"
 SONGS = "songs.parquet"
-BUILD_KEY = b"build"  # in the metadata of SONGS
+INFO_KEY = b"index_info"  # in the metadata of SONGS
 SCHEMA_VERSION = 1
+_TRIES = 3
 
 Float32 = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
@@ -73,7 +75,7 @@ class IndexInfo:
         return f'{text[:-2]},\n  "reference": {reference}\n}}\n'
 
     @classmethod
-    def parse(cls, text: str, origin: str) -> "IndexInfo":
+    def parse(cls, text: str | bytes, origin: str) -> "IndexInfo":
         """Parse what `dump` returned.
 
         Raises:
@@ -83,11 +85,13 @@ class IndexInfo:
             values = json.loads(text)
             info = cls(**values | {"reference": tuple(values["reference"])})
         except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{origin} is not an {INDEX_INFO}; build the index again") from error
+            raise InputError(
+                f"{origin} is not of an index; choose another directory, or delete the index"
+            ) from error
         if info.schema_version != SCHEMA_VERSION:
             raise InputError(
                 f"{origin} has schema version {info.schema_version}, expected {SCHEMA_VERSION}; "
-                "build the index again"
+                "delete the index and build it again"
             )
         return info
 
@@ -188,7 +192,13 @@ class Library:
             ) from error
 
     def _mapped(self, name: str) -> Any:
-        return map_array(self._local_file(file_name(name, self.info.build)))
+        try:
+            return map_array(self._local_file(file_name(name, self.info.build)))
+        except FileNotFoundError as error:
+            raise JobError(
+                f"{error} is gone, since {self.uri} was built again meanwhile; run the command "
+                "again"
+            ) from error
 
     def _local_file(self, name: str) -> str:
         """A file of the index on this machine; that of a remote index is fetched when needed."""
@@ -225,36 +235,71 @@ def open_library(uri: str) -> Iterator[Library]:
 
     Raises:
         InputError: there is no index, or it has no songs.
-        JobError: it was replaced or interrupted while it was written.
+        JobError: files of it are missing.
     """
     uri = uri.rstrip("/") or "/"
-    info = read_info(uri)
-    if info is None:
+    if read_info(uri) is None:
         raise InputError(f"{uri!r} holds no index; build one with dem index")
-    if not info.songs:
-        raise InputError(f"the index {uri!r} is empty; index a directory with recordings")
     with tempfile.TemporaryDirectory() as temporary:
-        local = temporary if is_remote(uri) else uri
-        vectors = file_name("vectors", info.build)
+        yield _open(uri, temporary if is_remote(uri) else uri)
+
+
+def _open(uri: str, local: str) -> Library:
+    """Read the songs and map their vectors; try again where another build has replaced them."""
+    missing = None
+    for _ in range(_TRIES):
         try:
-            table = _read_songs(uri, info.build)
+            info, table = read_songs(uri, with_vectors=False)
+            if not info.songs:
+                raise InputError(f"the index {uri!r} is empty; index a directory with recordings")
+            vectors = file_name("vectors", info.build)
             if is_remote(uri):
                 storage.copy(storage.join(uri, vectors), os.path.join(local, vectors))
-            unit = map_array(os.path.join(local, vectors))
+            return Library(uri, info, table, map_array(os.path.join(local, vectors)), local)
         except FileNotFoundError as error:
-            raise JobError(
-                f"{uri} is incomplete ({error}); build the index again with dem index"
-            ) from error
-        yield Library(uri, info, table, unit, local)
+            missing = error
+    raise JobError(f"{uri} is incomplete ({missing}); build the index again with dem index")
 
 
-def _read_songs(uri: str, build: str) -> pa.Table:
+def read_songs(uri: str, *, with_vectors: bool) -> tuple[IndexInfo, pa.Table]:
+    """Read the songs of an index, and what it was made from.
+
+    Raises:
+        FileNotFoundError: there are none.
+        InputError: they are no songs of an index, or of another schema version.
+    """
     path = storage.join(uri, SONGS)
     source = io.BytesIO(storage.read_bytes(path)) if is_remote(path) else path
-    with pq.ParquetFile(source) as file:
-        if file.schema_arrow.metadata.get(BUILD_KEY, b"").decode() != build:
-            raise JobError(
-                f"{uri} was interrupted while it was written; build it again with dem index"
-            )
-        names: Sequence[str] = [name for name in file.schema_arrow.names if name != "vector"]
-        return file.read(columns=names)
+    with _naming_corrupt(path), pq.ParquetFile(source) as file:
+        names = [n for n in file.schema_arrow.names if with_vectors or n != "vector"]
+        return _info_of(file, path), file.read(columns=names)
+
+
+def current_build(uri: str) -> str | None:
+    """Id of the build whose songs are there now; None where there are none."""
+    path = storage.join(uri, SONGS)
+    try:
+        with (
+            _naming_corrupt(path),
+            storage.open_binary(path) as stream,
+            pq.ParquetFile(stream) as file,
+        ):
+            return _info_of(file, path).build
+    except FileNotFoundError:
+        return None
+
+
+def _info_of(file: pq.ParquetFile, path: str) -> IndexInfo:
+    return IndexInfo.parse((file.schema_arrow.metadata or {}).get(INFO_KEY, b""), path)
+
+
+@contextlib.contextmanager
+def _naming_corrupt(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None) is not None:
+            raise  # of the storage; Parquet's have no number
+        raise InputError(
+            f"{path} is corrupt ({error}); delete the index and build it again"
+        ) from error

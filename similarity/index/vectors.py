@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from beam_features.schema.sources import SOURCES, Source, read_sources
 from dem import storage
+from dem.access import is_remote
 from dem.errors import InputError, JobError
 
 EMBEDDINGS_INFO = "_embeddings_info.json"
@@ -96,21 +97,23 @@ def open_embeddings(uri: str, scratch: str) -> Embeddings:
 
     Raises:
         InputError: there is none, or it is incomplete.
+        JobError: it was replaced meanwhile.
     """
     marker = storage.join(uri, EMBEDDINGS_INFO)
     try:
-        info = json.loads(storage.read_text(marker))
+        text = storage.read_text(marker)
     except FileNotFoundError as error:
         raise InputError(
             f"{uri!r} holds no vectors ({EMBEDDINGS_INFO} is missing); make them with dem embed"
         ) from error
-    names = tuple(info["files"])
-    local = uri
-    if "://" in uri:
-        local = scratch
-        for name in names:
-            storage.copy(storage.join(uri, name), os.path.join(local, name))
-    arguments = info["arguments"]
+    try:
+        info = json.loads(text)
+        names, arguments = tuple(info["files"]), info["arguments"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{marker} is corrupt; make the vectors again with dem embed") from error
+    local = scratch if is_remote(uri) else uri
+    for name in names:
+        _require_local(storage.join(uri, name), os.path.join(local, name))
     sources = _sources(storage.join(uri, f"_{SOURCES}"))
     return Embeddings(
         local,
@@ -129,6 +132,16 @@ def _sources(uri: str) -> list[Source]:
         return read_sources(uri)
     except FileNotFoundError:
         return []
+
+
+def _require_local(uri: str, path: str) -> None:
+    """Copy a file to `path` unless it is there already."""
+    if os.path.exists(path):
+        return
+    try:
+        storage.copy(uri, path)
+    except FileNotFoundError as error:
+        raise JobError(f"{uri} is missing; make the vectors again with dem embed") from error
 
 
 def _digest_of_metadata(file: pq.ParquetFile) -> str:

@@ -27,7 +27,7 @@ def documented_commands(bucket: str) -> list[list[str]]:
 
 def test_the_page_has_commands_of_these_two_kinds_only() -> None:
     commands = documented_commands("some-bucket")
-    assert len(commands) == 6
+    assert len(commands) == 8
     assert {words[0] for words in commands} == {"dem", "tensorboard"}
 
 
@@ -43,6 +43,8 @@ def test_the_commands_run_in_their_order(gcs: StorageService, bucket: str) -> No
         "job/classifier/trained-logistic/metrics.json",
         "job/report.html",
         "vectors/_embeddings_info.json",
+        "index/index_info.json",
+        "map.html",
     } <= set(gcs.names(bucket))
     assert "recall_at_1" in tags_shown(gcs, board[1:])
 

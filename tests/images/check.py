@@ -22,6 +22,7 @@ from tests.test_commands import COMMANDS
 
 USER_ID = 10001
 _FEATURES, _JOB = f"{VOLUME}/features", f"{VOLUME}/job"
+_VECTORS, _INDEX = f"{VOLUME}/vectors", f"{VOLUME}/index"
 _SMALL = ("encoder=dense", "embedding_size=8", "batch_size=16", "epochs=1", "steps_per_epoch=5")
 
 # Debian's scratch space; under a read-only root not even that is open. By modes, since `-writable`
@@ -99,14 +100,19 @@ def check_features(checks: Checks) -> None:
 
 
 def check_trainer(checks: Checks) -> None:
-    """Training and classifying run on what the other image left in the volume."""
-    _check_image(checks, prefixes=("trainer", "tuning"))
+    """All stages run on what the other image left in the volume."""
+    _check_image(checks, prefixes=("trainer", "tuning", "similarity"))
     checks.succeeds("tensorboard", "--version")
     run = ("--data", _FEATURES, "--job-dir", _JOB)
     said = checks.refuses("python", "-m", "trainer.train", *run, DEM_REQUIRED_GPUS="1")
     _require("DEM_REQUIRED_GPUS=1" in said, said)
     checks.succeeds("python", "-m", "trainer.train", *run, "--set", *_SMALL)
     print(checks.succeeds("python", "-m", "trainer.classify", *run, "--encoder", "trained"))
+    vectors = ("--data", _FEATURES, "--output", _VECTORS)
+    checks.succeeds("python", "-m", "trainer.embed", "--model", _JOB, *vectors)
+    checks.succeeds("python", "-m", "similarity.commands.index", _VECTORS, "--output", _INDEX)
+    checks.succeeds("dem", "map", "--index", _INDEX, "--output", f"{_INDEX}/map.html")
+    checks.succeeds("python", "-m", "trainer.report", *run)
 
 
 def _check_image(checks: Checks, prefixes: tuple[str, ...]) -> None:

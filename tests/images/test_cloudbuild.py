@@ -197,7 +197,10 @@ def test_the_pipeline_runs_in_the_images_with_a_read_only_root(machine: Machine)
     assert machine.run("pipeline").returncode == 0
     runs = [words for words in machine.calls if "-m" in words]
     modules = [words[words.index("-m") + 1] for words in runs]
-    assert modules == ["beam_features", "trainer.train", "trainer.classify"]
+    assert modules == [
+        *("beam_features", "trainer.train", "trainer.classify"),
+        *("trainer.embed", "similarity.commands.index", "trainer.report"),
+    ]
     for words in runs:
         assert {"--read-only", "--tmpfs"} <= set(words)
         target = "features" if "beam_features" in words else "trainer"

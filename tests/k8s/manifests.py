@@ -20,7 +20,8 @@ Manifest = dict[str, Any]
 needs_kubectl = pytest.mark.skipif(
     shutil.which("kubectl") is None, reason="kubectl, which renders the manifests, is not installed"
 )
-STAGES = ("features", "train", "classify", "tune", "tensorboard")
+JOBS = ("features", "train", "classify", "embed", "index", "report")  # each a stage of its name
+STAGES = (*JOBS, "tune", "tensorboard")
 COMPONENTS = ("spot", "kueue", "gcsfuse", "multi-host")
 OVERLAYS = ("local", "gke")
 RENDERINGS = (

@@ -6,11 +6,14 @@ from tensorboard import default, program
 from beam_features.__main__ import build_parser as build_features_parser
 from beam_features.job.options import beam_options
 from dem.settings import load_settings
+from similarity.commands.index import build_parser as build_index_parser
 from tests.k8s.containers import INDEX_FIELD, command_line, environment
 from tests.k8s.manifests import RENDERINGS, Template, needs_kubectl, of_kind, rendered, templates
 from tests.processes import ROOT
 from trainer.classify.__main__ import parse_arguments as parse_classify
 from trainer.config import TrainConfig
+from trainer.embed.__main__ import parse_arguments as parse_embed
+from trainer.report.__main__ import parse_arguments as parse_report
 from trainer.train.__main__ import parse_arguments as parse_train
 from trainer.train.tf_config import tf_config_of_indexed_job
 from tuning.__main__ import parse_arguments as parse_tune
@@ -19,6 +22,7 @@ from tuning.space import read_space
 from tuning.workers.role import Role, read_role
 
 pytestmark = needs_kubectl
+DIRECTORIES = ("--output", "--data", "--job-dir", "--logdir", "--model", "VECTORS")
 
 
 def variables_of(pod: Template, name: str) -> dict[str, str]:
@@ -60,6 +64,12 @@ def test_the_programs_accept_their_arguments_and_settings(name: str) -> None:
             load_settings(TrainConfig, parsed.config, parsed.set, read)
         elif module == "trainer.classify":
             assert parse_classify(arguments).encoder == "trained"
+        elif module == "trainer.embed":
+            assert parse_embed(arguments).input is None
+        elif module == "similarity.commands.index":
+            assert build_index_parser("dem index").parse_args(arguments).input is None
+        elif module == "trainer.report":
+            parse_report(arguments)
         elif module == "tuning":
             parsed = parse_tune(arguments)
             read_space(load_settings(TuneConfig, parsed.config, parsed.set, read).space)
@@ -74,22 +84,24 @@ def data_flow(name: str) -> dict[str, dict[str, str]]:
     """Directories that each program is given, by option."""
     flow = {}
     for pod in templates(rendered(name)):
-        options = [word.partition("=") for word in words_of(pod, name)]
-        flow[pod.name] = {
-            option: value
-            for option, _, value in options
-            if option in ("--output", "--data", "--job-dir", "--logdir")
-        }
+        _python, _m, _module, *arguments = words_of(pod, name)
+        given = [one if one.startswith("-") else f"VECTORS={one}" for one in arguments]
+        options = [word.partition("=") for word in given]
+        flow[pod.name] = {option: value for option, _, value in options if option in DIRECTORIES}
     return flow
 
 
 @pytest.mark.parametrize(("name", "root"), [("local", "/data"), ("gke", "gs://my-bucket")])
 def test_each_stage_reads_what_an_earlier_one_writes(name: str, root: str) -> None:
-    features, job, search = (f"{root}/{directory}" for directory in ("features", "job", "search"))
+    names = ("features", "job", "search", "vectors")
+    features, job, search, vectors = (f"{root}/{directory}" for directory in names)
     assert data_flow(name) == {
         "features": {"--output": features},
         "train": {"--data": features, "--job-dir": job},
         "classify": {"--data": features, "--job-dir": job},
+        "embed": {"--model": job, "--data": features, "--output": vectors},
+        "index": {"VECTORS": vectors, "--output": f"{root}/index"},
+        "report": {"--data": features, "--job-dir": job},
         "tune-chief": {"--data": features, "--job-dir": search},
         "tune-workers": {"--data": features, "--job-dir": search},
         "tensorboard": {"--logdir": f"{job}/logs"},

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from dem.settings import load_settings
 from dem.storage import read_text
+from similarity.index.library import open_library
 from tests.k8s.jobs import JobRun, run_to_the_end, run_until
 from tests.k8s.manifests import Template, needs_kubectl, of_kind, rendered
 from tests.k8s.node import Node
@@ -55,7 +56,7 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
     data = node.claim("data")
 
     run_to_the_end(started("features"))
-    assert json.loads((data / "features/dataset_info.json").read_text())["partitions"]
+    info = json.loads((data / "features/dataset_info.json").read_text())
 
     train = started("train")
     run_until((data / "job/checkpoints/ckpt-1.index").exists, train, timeout_s=300)
@@ -72,6 +73,15 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
     run_to_the_end(started("classify"))
     scores = json.loads((data / "job/classifier/trained-logistic/metrics.json").read_text())
     assert scores["tile"]["macro_f1"] > 0.4  # one in eight by chance
+
+    run_to_the_end(started("embed"))
+    run_to_the_end(started("index"))
+    with open_library(str(data / "index")) as library:
+        assert len(library) == sum(part["recordings"] for part in info["partitions"].values())
+        assert set(library.column("label")) == set(info["label_names"])
+
+    run_to_the_end(started("report"))
+    assert "Nearest neighbours" in (data / "job/report.html").read_text()
 
     chief, workers = started("tune-chief"), started("tune-workers")
     run_until(

@@ -9,6 +9,7 @@ import pytest
 from kubernetes_validate import validate
 
 from tests.k8s.manifests import (
+    JOBS,
     OVERLAYS,
     RENDERINGS,
     WHOLE,
@@ -135,10 +136,10 @@ def test_jobs_end_and_only_worthwhile_failures_are_tried_again(name: str) -> Non
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_a_stage_waits_until_it_is_applied_alone(name: str) -> None:
     jobs = of_kind(rendered(name), "Job")
-    assert set(jobs) == {"features", "train", "classify", "tune-chief", "tune-workers"}
+    assert set(jobs) == {*JOBS, "tune-chief", "tune-workers"}
     starting = {job for job, manifest in jobs.items() if not manifest["spec"]["suspend"]}
     assert starting == {"features"}
-    for stage in ("features", "train", "classify", "tune"):
+    for stage in (*JOBS, "tune"):
         for job, alone in of_kind(rendered(f"{name}/{stage}"), "Job").items():
             assert alone["spec"].pop("suspend") is False
             waiting = dict(jobs[job]["spec"])
@@ -192,6 +193,11 @@ def test_the_bucket_overlay_has_gpus_and_the_local_one_has_none() -> None:
         assert ("nodeSelector" in pod.spec) == (pod.name in with_gpu["gke"])
         asked = {one["name"]: one.get("value") for one in pod.spec["containers"][0]["env"]}
         assert asked.get("DEM_REQUIRED_GPUS") == ("1" if pod.name in with_gpu["gke"] else None)
+
+
+def test_spot_machines_are_for_all_jobs_but_the_chief_of_the_search() -> None:
+    spot = {pod.name for pod in pods_of("gke+spot") if "gke-spot" in json.dumps(pod.spec)}
+    assert spot == {*JOBS, "tune-workers"}
 
 
 def test_training_has_shared_memory() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from dem.errors import InputError
+from dem.errors import InputError, JobError
 from similarity.commands.index import main
 from similarity.index.library import open_library
 from tests.similarity.libraries import MadeUp, direction, write_vectors
@@ -150,3 +150,56 @@ def test_without_a_table_of_files_the_length_is_that_of_the_tiles(tmp_path):
     assert main([str(vectors), "--output", str(tmp_path / "i")]) == 0
     with open_library(str(tmp_path / "i")) as library:
         assert library.column("seconds") == [12.0, 0.0]
+
+
+def test_an_index_that_has_lost_a_file_is_built_anew(tmp_path, capsys, caplog):
+    vectors = write_vectors(tmp_path / "v", SONGS)
+    fresh = index(vectors, tmp_path / "i")
+    (lost,) = (tmp_path / "i").glob("tiles-*.npy")
+    lost.unlink()
+    capsys.readouterr()
+    assert index(vectors, tmp_path / "i") == fresh
+    captured = capsys.readouterr()
+    assert f"{lost} is missing; the index is built anew" in captured.err + caplog.text
+    assert "4 new, 0 changed, 0 kept, 0 gone" in captured.out
+
+
+def test_a_marker_of_another_build_does_not_count(tmp_path):
+    """As a build leaves it that is killed after its songs appeared."""
+    index(write_vectors(tmp_path / "v", SONGS[:3]), tmp_path / "i")
+    marker = tmp_path / "i" / "index_info.json"
+    before = marker.read_bytes()
+    vectors = write_vectors(tmp_path / "v", SONGS)
+    after = index(vectors, tmp_path / "i")
+    marker.write_bytes(before)
+    with open_library(str(tmp_path / "i")) as library:
+        assert len(library) == 4
+    assert index(vectors, tmp_path / "i") == after
+
+
+def test_an_index_that_is_built_again_while_it_is_read(tmp_path):
+    index(write_vectors(tmp_path / "v", SONGS[:3]), tmp_path / "i")
+    with open_library(str(tmp_path / "i")) as library:
+        index(write_vectors(tmp_path / "v", SONGS), tmp_path / "i")
+        assert len(library) == len(library.unit) == 3
+        with pytest.raises(JobError, match="was built again meanwhile; run the command again"):
+            library.tile_vectors(0)
+
+
+@pytest.mark.parametrize("content", [b"", b"no Parquet", b"PAR1" * 9])
+def test_songs_that_are_corrupt(tmp_path, capsys, content):
+    vectors = write_vectors(tmp_path / "v", SONGS)
+    index(vectors, tmp_path / "i")
+    (tmp_path / "i" / "songs.parquet").write_bytes(content)
+    assert main([str(vectors), "--output", str(tmp_path / "i")]) == 2
+    assert "songs.parquet is corrupt" in capsys.readouterr().err
+
+
+def test_vectors_whose_marker_or_files_are_not_as_they_should_be(tmp_path, capsys):
+    vectors = write_vectors(tmp_path / "v", SONGS)
+    (vectors / "recordings.parquet").unlink()
+    assert main([str(vectors), "--output", str(tmp_path / "i")]) == 1
+    assert "recordings.parquet is missing; make the vectors again" in capsys.readouterr().err
+    (vectors / "_embeddings_info.json").write_text("{}")
+    assert main([str(vectors), "--output", str(tmp_path / "i")]) == 2
+    assert "_embeddings_info.json is corrupt; make" in capsys.readouterr().err
