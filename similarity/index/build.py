@@ -223,10 +223,8 @@ def _write(
         starts.append(sources[one.is_old][1][one.rows])
     tiles.close()
     starts.close()
-    size = 2 * embeddings.size
-    vectors = (
-        np.stack([made[n].vector for n in names]) if names else np.empty((0, size), np.float32)
-    )
+    vectors = np.array([made[name].vector for name in names], np.float32)
+    vectors = vectors.reshape(len(names), 2 * embeddings.size)
     versions = embeddings.versions()
     songs = _with_tags(songs, {*changes.new, *changes.changed})
     songs = [replace(song, version=versions.get(song.recording, song.version)) for song in songs]
@@ -300,17 +298,13 @@ def _open_arrays(scratch: str, prefix: str, size: int) -> tuple[ArrayWriter, Arr
     )
 
 
-def _scratch_array(scratch: str, name: str) -> npt.NDArray[Any]:
-    return map_array(os.path.join(scratch, name))
-
-
 def song_of(tiles: SongTiles, source: Source | None) -> Song:
     """Describe a recording by its rows and its file, without tags."""
     about = {name: str(cell) for name, cell in tiles.about.items() if cell not in (None, "")}
     session = about.pop("session", None)
-    title, artist, album, label = (
-        about.pop(n, None) for n in ("title", "artist", "album", "label")
-    )
+    title, artist, album, label = (about.pop(name, None) for name in _TAGS)
+    if label is None and "partition" not in about:  # an audio file, as --dataset folder labels it
+        label = tiles.recording.rpartition("/")[0] or None
     return Song(
         recording=tiles.recording,
         uri=source.uri if source else tiles.recording,
