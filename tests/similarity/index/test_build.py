@@ -16,6 +16,7 @@ import pytest
 from dem.errors import InputError, JobError
 from similarity.commands.index import main
 from similarity.index.library import open_library
+from similarity.search.duplicates import duplicate_groups
 from tests.similarity.libraries import MadeUp, direction, write_vectors
 
 SONGS = [MadeUp(f"{name}.wav", direction(angle)) for angle, name in enumerate("abcd")]
@@ -203,3 +204,41 @@ def test_vectors_whose_marker_or_files_are_not_as_they_should_be(tmp_path, capsy
     (vectors / "_embeddings_info.json").write_text("{}")
     assert main([str(vectors), "--output", str(tmp_path / "i")]) == 2
     assert "_embeddings_info.json is corrupt; make" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_thousand_songs_with_artists_and_copies(tmp_path):
+    """Added, changed, dropped and killed in the middle: the same bytes as a fresh build."""
+    random = np.random.default_rng(1)
+    many = [
+        MadeUp(
+            f"artist {n % 90}/{n:04}.ogg",
+            tuple(random.normal(size=8)),
+            tiles=30,
+            seconds=100 + n % 50,
+            columns={"artist": f"artist {n % 90}", "year": str(1950 + n % 70)},
+        )
+        for n in range(1900)
+    ]
+    many += [replace(song, recording=f"copies/{song.recording[-8:]}") for song in many[:100]]
+    index(write_vectors(tmp_path / "v", many), tmp_path / "i")
+    changed = [
+        replace(song, version="2", direction=direction(n)) for n, song in enumerate(many[:7])
+    ]
+    extra = [replace(many[9], recording=f"new/{n}.ogg") for n in range(20)]
+    now = [*changed, *many[7:1500], *many[1600:], *extra]
+    fresh = index(write_vectors(tmp_path / "v", now), tmp_path / "fresh", "--approximate")
+    command = [sys.executable, "-m", "similarity.commands.index", str(tmp_path / "v")]
+    for delay_s in (0.5, 0.8, 1.2, 1.8):
+        process = subprocess.Popen([*command, "--output", str(tmp_path / "i"), "--prune"])
+        time.sleep(delay_s)
+        process.kill()
+        process.wait()
+        with open_library(str(tmp_path / "i")) as library:
+            assert len(library) in (2000, 1920)
+    updated = index(tmp_path / "v", tmp_path / "i", "--prune", "--approximate")
+    graphs = {name for name in fresh if name.startswith("graph-")}
+    assert updated.keys() == fresh.keys()
+    assert all(updated[name] == fresh[name] for name in fresh.keys() - graphs)
+    with open_library(str(tmp_path / "i")) as library:
+        assert sum(len(rows) - 1 for rows in duplicate_groups(library)) >= 100
