@@ -21,25 +21,45 @@ def path_rows(unit: Floats, stops: Sequence[int], count: int, variety: float = 0
         count: how many songs the path has, ends included; at least as many as stops.
         variety: 0 to 1.
     """
-    used = np.zeros(len(unit), np.bool_)
-    used[list(stops)] = True
-    crowding = np.full(len(unit), -1.0)
-    np.maximum(crowding, unit @ unit[stops[0]], out=crowding)
-    order = [stops[0]]
-    between = np.diff(np.linspace(0, count - len(stops), len(stops)).round().astype(int))
-    for start, end, n_steps in zip(stops, stops[1:], between.tolist(), strict=False):
-        for share in np.linspace(0, 1, n_steps + 2)[1:-1]:
-            step = interpolate(unit[start], unit[end], float(share))
-            scores = np.where(used, -np.inf, unit @ step - variety * crowding)
-            row = int(scores.argmax())
-            if used[row]:  # none is left
-                break
-            used[row] = True
-            order.append(row)
-            np.maximum(crowding, unit @ unit[row], out=crowding)
-        order.append(end)
-        np.maximum(crowding, unit @ unit[end], out=crowding)
-    return order
+    between = np.diff(np.linspace(0, count - len(stops), len(stops)).round().astype(int)).tolist()
+    steps = [
+        interpolate(unit[start], unit[end], share)
+        for start, end, n_steps in zip(stops, stops[1:], between, strict=False)
+        for share in np.linspace(0, 1, n_steps + 2)[1:-1].tolist()
+    ]
+    size = unit.shape[1]
+    nearness = iter((unit @ np.array(steps, unit.dtype).reshape(-1, size).T).T)
+    taken = _Taken(unit, stops, variety)
+    for end, n_steps in zip(stops[1:], between, strict=True):
+        for _ in range(n_steps):
+            taken.add_best(next(nearness))
+        taken.add(end)
+    return taken.order
+
+
+class _Taken:
+    """The songs of a path so far."""
+
+    def __init__(self, unit: Floats, stops: Sequence[int], variety: float) -> None:
+        self.order: list[int] = []
+        self._unit, self._variety = unit, variety
+        self._used = np.zeros(len(unit), np.bool_)
+        self._used[list(stops)] = True
+        self._crowding = np.full(len(unit), -1.0)
+        self.add(stops[0])
+
+    def add(self, row: int) -> None:
+        self._used[row] = True
+        self.order.append(row)
+        if self._variety:
+            np.maximum(self._crowding, self._unit @ self._unit[row], out=self._crowding)
+
+    def add_best(self, nearness: Floats) -> None:
+        """Add the best unused song, if one is left."""
+        scores = np.where(self._used, -np.inf, nearness - self._variety * self._crowding)
+        row = int(scores.argmax())
+        if not self._used[row]:
+            self.add(row)
 
 
 def interpolate(start: Floats, end: Floats, share: float) -> Floats:
