@@ -124,10 +124,12 @@ def _follows(file: BinaryIO, layout: _Layout, start: int, end: int) -> Callable[
 
     def follow(position: int) -> bool:
         for chunk in _chunks(file, layout, position, end):
+            if only_tags_follow(file, position, end):
+                return True
             if chunk.name in (*_FILES, layout.audio):
                 return False
             if chunk.end > end:
-                return chunk.name in _COMMON or only_tags_follow(file, position, end)
+                return chunk.name in _COMMON
             position = chunk.end + -chunk.size % layout.align
         return end - position < layout.header_bytes or only_tags_follow(file, position, end)
 

@@ -118,9 +118,10 @@ def mended(file: BinaryIO, extent: Extent) -> BinaryIO:
     return _view(file, head, extent.start, n_bytes)
 
 
-def up_to(file: BinaryIO, stop: int) -> BinaryIO:
-    """Give a view of a file up to a position, or the file if it ends there."""
-    return file if file.seek(0, 2) <= stop else _view(file, b"", 0, stop)
+def part(file: BinaryIO, start: int, stop: int) -> BinaryIO:
+    """Give a view of a file between two positions, or the file if that is all of it."""
+    n_bytes = file.seek(0, 2)
+    return _view(file, b"", start, min(stop, n_bytes)) if start > 0 or stop < n_bytes else file
 
 
 def _view(file: BinaryIO, head: bytes, start: int, stop: int) -> BinaryIO:

@@ -15,7 +15,13 @@ import numpy as np
 
 from beam_features.schema.audio import mpeg
 from beam_features.schema.audio.files import Audio, Float32, RejectedRecording, check_rate
-from beam_features.schema.audio.promise import Promise, check_length, read_promise, view_of_audio
+from beam_features.schema.audio.promise import (
+    Promise,
+    behind_tags,
+    check_length,
+    read_promise,
+    view_of_audio,
+)
 from dem.errors import JobError
 
 _BLOCK_VALUES = 1 << 19  # over all channels
@@ -66,7 +72,7 @@ def open_audio(file: BinaryIO) -> Iterator[Audio]:
         JobError: ffmpeg cannot be started.
     """
     with ExitStack() as stack:
-        copy, log = _copied(file, stack), stack.enter_context(tempfile.TemporaryFile())
+        copy, log = _copied(behind_tags(file), stack), stack.enter_context(tempfile.TemporaryFile())
         said = read_promise(copy)
         if (view := view_of_audio(copy, said)) is not copy:
             copy = _copied(view, stack)

@@ -71,6 +71,7 @@ def _voc(file: BinaryIO, head: bytes) -> Extent:
         block = file.read(16)
         kind, size = block[0] if block else _VOC_END, int.from_bytes(block[1:4], "little")
         if kind == _VOC_END or kind > _VOC_LAST_TYPE:
+            position += kind == _VOC_END
             break
         if kind in (_VOC_SILENCE, _VOC_REPEAT):
             detail = "a VOC file with blocks of silence or repetition"

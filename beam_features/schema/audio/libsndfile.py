@@ -11,7 +11,13 @@ import soundfile
 from beam_features.schema.audio import flac, mpeg
 from beam_features.schema.audio.extent import Extent
 from beam_features.schema.audio.files import Audio, Float32, RejectedRecording, check_rate
-from beam_features.schema.audio.promise import Promise, check_length, read_promise, view_of_audio
+from beam_features.schema.audio.promise import (
+    Promise,
+    behind_tags,
+    check_length,
+    read_promise,
+    view_of_audio,
+)
 
 _BLOCK_VALUES = 1 << 19  # over all channels: 2 MiB, which bounds the memory and fits the cache
 _READ_AHEAD_BYTES = 1 << 17  # more than libsndfile reads before it needs it
@@ -52,6 +58,8 @@ def open_audio(file: BinaryIO) -> Iterator[Audio]:
         RejectedRecording: the file is empty, not audio, of a codec that libsndfile does not
             support, corrupt, or truncated, or libsndfile does not read all of it.
     """
+    file = behind_tags(file)
+    file.seek(0)
     head = file.read(16)
     if not head:
         raise RejectedRecording("decode", "empty", "the file has 0 bytes")

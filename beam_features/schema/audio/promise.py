@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from beam_features.schema.audio import blocks, boxes, chunks, flac, headers, ogg, tracks
-from beam_features.schema.audio.extent import Extent, check, mended, up_to
+from beam_features.schema.audio.extent import Extent, check, mended, part
 from beam_features.schema.audio.files import BrokenFile, RejectedRecording
-from beam_features.schema.audio.tags import end_of_audio
+from beam_features.schema.audio.tags import end_of_audio, start_of_audio
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,15 @@ def _of_ogg(file: BinaryIO) -> Promise:
     return Promise(sum(link.seconds for link in links), parts=max(1, len(links)))
 
 
+def behind_tags(file: BinaryIO) -> BinaryIO:
+    """Give the file without the ID3v2 tags at its beginning.
+
+    libsndfile skips them, and leaves out as many bytes at the end of a WAV, AIFF or CAF.
+    """
+    start, n_bytes = start_of_audio(file), file.seek(0, 2)
+    return part(file, start if start < n_bytes else 0, n_bytes)
+
+
 def view_of_audio(file: BinaryIO, promise: Promise) -> BinaryIO:
     """Give the file to decoders with its size mended, and without the tags that follow the audio.
 
@@ -54,10 +63,10 @@ def view_of_audio(file: BinaryIO, promise: Promise) -> BinaryIO:
     """
     extent = promise.extent
     if extent is None:
-        return up_to(file, end_of_audio(file))
+        return part(file, 0, end_of_audio(file))
     if extent.is_mended or extent.stop is None:
         return mended(file, extent)
-    return up_to(file, extent.stop)
+    return part(file, 0, extent.stop)
 
 
 def check_length(seconds: float, n_frames: int, rate_hz: int, decoder: str, delay: int = 1) -> None:

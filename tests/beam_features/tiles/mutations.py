@@ -209,7 +209,7 @@ def with_tags(original: Original) -> Iterator[Mutant]:
     """Tags that programs add to files of any format."""
     for name, tag in tags_behind().items():
         yield Mutant(f"tag: {name} behind", original.data + tag, original.seconds)
-    yield Mutant("tag: ID3v2 before", id3v2() + original.data, original.seconds)
+    yield Mutant("tag: ID3v2 before", id3v2(20_000) + original.data, original.seconds)
 
 
 def tags_behind() -> dict[str, bytes]:
@@ -229,9 +229,11 @@ def tags_behind() -> dict[str, bytes]:
     }
 
 
-def id3v2() -> bytes:
+def id3v2(n_padding: int = 20) -> bytes:
     frame = b"TIT2" + struct.pack(">IH", 6, 0) + b"\0Title"
-    return b"ID3\3\0\0" + bytes([0, 0, 0, len(frame) + 20]) + frame + bytes(20)
+    size = len(frame) + n_padding
+    sizes = bytes([0, size >> 14, size >> 7 & 127, size & 127])
+    return b"ID3\3\0\0" + sizes + frame + bytes(n_padding)
 
 
 def with_something(original: Original) -> Iterator[Mutant]:

@@ -8,6 +8,7 @@ import zlib
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import soundfile
 
 from beam_features.schema.audio import ffmpeg as ffmpeg_decoder
 from beam_features.schema.audio import libsndfile
@@ -15,6 +16,7 @@ from beam_features.schema.audio.decode import Decoder, by_any_decoder, open_reco
 from beam_features.schema.audio.files import AUDIO_SUFFIXES, RejectedRecording
 from dem.errors import JobError
 from tests.beam_features.encoded import RATE_HZ, encode, noisy_tone, tone
+from tests.beam_features.tiles.mutations import id3v2
 
 TAG = b"TAG" + b"a" * 125
 APE_TAG = b"APETAGEX" + struct.pack("<IIII", 2000, 132, 1, 1 << 31) + bytes(8)
@@ -61,6 +63,14 @@ def write(tmp_path):
 )
 def test_what_follows_a_complete_wav_is_no_damage(write, no_ffmpeg, behind):
     assert length(write("a.wav", encode(tone()) + behind)) == 2 * RATE_HZ
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "CAF", "AU", "W64", "FLAC", "OGG", "MP3"])
+def test_tags_before_the_audio_cost_nothing_at_its_end(write, no_ffmpeg, form):
+    """libsndfile alone leaves out as many bytes of WAV, AIFF and CAF as the tag has."""
+    whole, tag = encode(noisy_tone(), form, soundfile.default_subtype(form)), id3v2(20_000)
+    assert length(write("a.wav", tag + whole)) == length(write("b.wav", whole)) == 6 * RATE_HZ
+    assert rejected(write("c.wav", tag + whole[:-3000]))[0] == "truncated"
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFFFFF - 36])
