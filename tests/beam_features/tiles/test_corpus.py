@@ -26,7 +26,7 @@ def judged(home: Path, every_form: int, every_change: int) -> list[Verdict]:
 
 @pytest.mark.parametrize(
     ("every_form", "every_change", "at_least"),
-    [(11, 11, 200), pytest.param(1, 4, 5000, marks=pytest.mark.slow)],
+    [(14, 11, 150), pytest.param(1, 4, 5000, marks=pytest.mark.slow)],
 )
 def test_no_bad_file_is_shortened(ffmpeg, tmp_path, capfd, every_form, every_change, at_least):
     verdicts = judged(tmp_path, every_form, every_change)
@@ -48,7 +48,7 @@ def write_good(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("every_form", "every_change"), [(16, 13), pytest.param(3, 13, marks=pytest.mark.slow)]
+    ("every_form", "every_change"), [(20, 13), pytest.param(3, 13, marks=pytest.mark.slow)]
 )
 def test_a_job_among_bad_files(ffmpeg, tmp_path, run_job, read_strips, every_form, every_change):
     good, mixed = write_good(tmp_path / "good"), write_good(tmp_path / "mixed")
