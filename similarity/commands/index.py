@@ -78,7 +78,9 @@ def _run(parsed: argparse.Namespace) -> None:
 def _embed(model: str, inputs: Sequence[str], output: str) -> None:
     from trainer.embed.__main__ import parse_arguments, run  # loads TensorFlow
 
-    run(parse_arguments(["--model", model, "--output", output, "--input", *inputs]))
+    words = ["--model", model, "--output", output, "--input", *inputs]
+    # Files that cannot be read are warned of; they do not keep the others out of the index.
+    run(parse_arguments([*words, "--max-failure-rate", "1"]))
 
 
 if __name__ == "__main__":

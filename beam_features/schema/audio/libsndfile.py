@@ -67,6 +67,9 @@ def open_audio(file: BinaryIO) -> Iterator[Audio]:
     if said.parts > 1:
         detail = f"the file has {said.parts} parts, of which libsndfile reads the first; {_INSTALL}"
         raise RejectedRecording("decode", "unknown_length", detail)
+    if said.begins_late:
+        detail = f"the first Ogg page of audio says more frames than it can hold; {_INSTALL}"
+        raise RejectedRecording("decode", "unknown_length", detail)
     file = view_of_audio(file, said)
     file.seek(0)
     source = _Source(file)

@@ -24,6 +24,7 @@ class Page:
     granule: int  # frames up to here; -1: no packet ends on it
     serial: int
     beginning: bytes
+    packets: int  # that end on it
 
     @property
     def is_first(self) -> bool:
@@ -45,11 +46,22 @@ class Stream:
     start: int = -1  # granule of the first page of audio
     end: int = 0  # granule of the last page
     is_complete: bool = False  # its last page is marked as such
+    longest_packet: int = 0  # frames; 0: unknown
+    packets: int = 0  # up to the first page of audio, headers included
 
     @property
     def seconds(self) -> float:
         """How long the pages say it is, at least: without the first page of audio."""
         return max(0, self.end - max(0, self.start)) / self.rate_hz
+
+    @property
+    def begins_late(self) -> bool:
+        """Whether its first page of audio says more frames than its packets can hold.
+
+        A recorder that joins a running broadcast writes such pages. libsndfile takes the difference
+        for a start that it has to leave out at the end.
+        """
+        return bool(self.longest_packet) and self.start > self.packets * self.longest_packet
 
 
 def is_ogg(file: BinaryIO) -> bool:
@@ -87,7 +99,8 @@ def pages(file: BinaryIO) -> Iterator[Page]:
             raise BrokenFile("undecodable", detail)
         numbers[serial] = number
         position += length
-        yield Page(flags, granule, serial, page[_HEADER.size + segments :][:64])
+        ended = sum(length < 255 for length in lengths)
+        yield Page(flags, granule, serial, page[_HEADER.size + segments :][:64], ended)
 
 
 def _is_intact(page: bytes) -> bool:
@@ -116,7 +129,7 @@ def streams(walk: Iterable[Page]) -> list[Stream]:
             continue
         link = links[-1]
         if page.is_first and not link.rate_hz and (rate_hz := rate_of(page.beginning)):
-            links[-1] = Stream(page.serial, rate_hz)
+            links[-1] = Stream(page.serial, rate_hz, longest_packet=_longest_packet(page.beginning))
         elif page.serial == link.serial and link.rate_hz:
             links[-1] = _with_page(link, page)
     return [link for link in links if link.rate_hz]
@@ -127,11 +140,25 @@ def _with_page(stream: Stream, page: Page) -> Stream:
     if page.granule < stream.end and not is_untold:
         detail = f"an Ogg page says that it ends at {page.granule}, the one before at {stream.end}"
         raise BrokenFile("undecodable", detail)
-    stream = replace(stream, is_complete=page.is_last)
+    packets = stream.packets + (page.packets if stream.start < 0 else 0)
+    stream = replace(stream, is_complete=page.is_last, packets=packets)
     if page.granule <= 0:  # headers, or a packet goes on
         return stream
     start = page.granule if stream.start < 0 else stream.start
     return replace(stream, start=start, end=max(stream.end, page.granule))
+
+
+def _longest_packet(beginning: bytes) -> int:
+    """Frames in the longest packet of a stream; 0 if it is not known.
+
+    Vorbis: half of the larger block size (Vorbis I specification, sec. 4.2.2 and 4.3.8). Opus: 120
+    ms (RFC 6716, sec. 3.2.5).
+    """
+    if beginning.startswith(b"OpusHead"):
+        return round(0.12 * _OPUS_RATE_HZ)
+    if beginning.startswith(b"\x01vorbis") and len(beginning) > 28:
+        return 1 << (beginning[28] >> 4) >> 1
+    return 0
 
 
 def rate_of(beginning: bytes) -> float:

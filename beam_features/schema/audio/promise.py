@@ -20,6 +20,7 @@ class Promise:
     seconds: float = 0.0
     extent: Extent | None = None
     parts: int = 1  # blocks or streams that follow one another
+    begins_late: bool = False  # its first position is behind the frames that are there
 
 
 def read_promise(file: BinaryIO) -> Promise:
@@ -44,7 +45,11 @@ def _of_ogg(file: BinaryIO) -> Promise:
     links = ogg.streams(ogg.pages(file))
     if links and not links[-1].is_complete:
         raise BrokenFile("truncated", "the last Ogg page is not the end of the stream")
-    return Promise(sum(link.seconds for link in links), parts=max(1, len(links)))
+    return Promise(
+        sum(link.seconds for link in links),
+        parts=max(1, len(links)),
+        begins_late=any(link.begins_late for link in links),
+    )
 
 
 def behind_tags(file: BinaryIO) -> BinaryIO:

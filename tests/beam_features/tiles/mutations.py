@@ -283,8 +283,7 @@ def damaged(original: Original) -> Iterator[Mutant]:
 
 def wrong_pages(original: Original) -> Iterator[Mutant]:
     pages = ogg_pages(original.data)
-    # That of the first page of audio may be late: a recorder joined a running broadcast.
-    for index in sorted({3, max(3, len(pages) // 2), len(pages) - 1}):
+    for index in sorted({2, 3, max(3, len(pages) // 2), len(pages) - 1}):
         start = sum(map(len, pages[:index]))
         granule = Field(start + 6, 8, "little")
         for name, value in granule.wrong_values(original.data).items():

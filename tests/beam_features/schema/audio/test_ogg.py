@@ -7,7 +7,9 @@ import struct
 import pytest
 
 from beam_features.schema.audio import ogg
+from beam_features.schema.audio.decode import decode
 from beam_features.schema.audio.files import BrokenFile
+from beam_features.schema.feature_spec import FeatureSpec
 from tests.beam_features.encoded import RATE_HZ, encode, noisy_tone
 from tests.beam_features.tiles.mutations import with_checksums
 
@@ -37,6 +39,30 @@ def test_a_part_without_its_end():
 
 def test_tags_may_follow():
     assert len(streams(WHOLE + b"TAG" + bytes(125))) == 1
+
+
+def first_audio_page() -> int:
+    """Where the first page starts that says a position above 0."""
+    return next(s for s in STARTS if struct.unpack_from("<q", WHOLE, s + 6)[0] > 0)
+
+
+@pytest.mark.parametrize(("later", "begins_late"), [(0, False), (RATE_HZ, True)])
+def test_a_stream_that_begins_late(later, begins_late):
+    """As a recorder writes it that joins a running broadcast."""
+    start = first_audio_page()
+    (granule,) = struct.unpack_from("<q", WHOLE, start + 6)
+    data = WHOLE[: start + 6] + struct.pack("<q", granule + later) + WHOLE[start + 14 :]
+    (stream,) = streams(with_checksums(data))
+    assert stream.begins_late == begins_late
+
+
+def test_a_stream_that_begins_late_is_read_whole(ffmpeg):
+    """libsndfile alone would leave out a second at its end."""
+    start = first_audio_page()
+    (granule,) = struct.unpack_from("<q", WHOLE, start + 6)
+    data = WHOLE[: start + 6] + struct.pack("<q", granule + RATE_HZ) + WHOLE[start + 14 :]
+    samples = decode(io.BytesIO(with_checksums(data)), FeatureSpec())
+    assert len(samples) >= 6 * RATE_HZ - 1152
 
 
 @pytest.mark.parametrize("granule", [-1, 0, 3 * RATE_HZ])
