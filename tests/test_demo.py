@@ -131,6 +131,6 @@ def test_demo_tune_ends_with_the_table_and_the_figure(tmp_path: Path) -> None:
     (header,) = (n for n, line in enumerate(lines) if line[:2] == ["trial", "status"])
     recalls = [float(line[2]) for line in lines[header + 1 : header + 4]]
     assert recalls == sorted(recalls, reverse=True)
-    assert recalls[-1] > 0.2  # of 48 songs, without tiles that are near in time
+    assert recalls[-1] > 0.2  # tiles near in time do not count; chance is below 0.1
     assert (out / "tune" / "trials.png").stat().st_size > 10_000
     assert f"tensorboard --logdir {out}/tune/trials" in finished.stdout
