@@ -1,5 +1,6 @@
-"""Errors of storage, worded alike by everything that reads and writes files."""
+"""Errors of storage, worded alike by everything that reads and writes files; versions of files."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from dem.errors import InputError, JobError
@@ -7,6 +8,16 @@ from dem.errors import InputError, JobError
 Access = Literal["read", "write"]
 
 _used: set[tuple[str, Access]] = set()  # buckets that this process has read from or written to
+
+
+@dataclass(frozen=True)
+class FileVersion:
+    """A state of a file: another size, time or generation means that its content may differ."""
+
+    bytes: int
+    modified_s: float  # since 1970
+    version: str  # size and time of modification in ns, or the generation of an object
+    checksum: str | None = None  # of an object's content, as storage lists it
 
 
 def is_remote(uri: str) -> bool:

@@ -29,6 +29,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from dem.access import (
     Access,
+    FileVersion,
     bucket_of,
     forbidden,
     no_bucket,
@@ -36,7 +37,6 @@ from dem.access import (
     unreachable,
 )
 from dem.errors import InputError, JobError
-from dem.storage import FileVersion
 
 _READ_CHUNK, _WRITE_CHUNK = 16 << 20, 8 << 20  # bytes
 _DELETIONS_AT_ONCE = 8

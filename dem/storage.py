@@ -12,26 +12,15 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import ModuleType
 from typing import BinaryIO
 
-from dem.access import Access, forbidden, is_remote, unwritable
+from dem.access import Access, FileVersion, forbidden, is_remote, unwritable
 from dem.errors import InputError
 
 _TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _TRIES = 5
 _COPY_CHUNK = 8 << 20  # bytes
-
-
-@dataclass(frozen=True)
-class FileVersion:
-    """A state of a file: another size, time or generation means that its content may differ."""
-
-    bytes: int
-    modified_s: float  # since 1970
-    version: str  # size and time of modification in ns, or the generation of an object
-    checksum: str | None = None  # of an object's content, as storage lists it
 
 
 def check_uri(uri: str) -> None:

@@ -21,8 +21,8 @@ from pydantic import TypeAdapter
 from beam_features.job.plan import Shard
 from beam_features.recording import Outcome
 from dem import storage
+from dem.access import FileVersion
 from dem.errors import JobError
-from dem.storage import FileVersion
 
 _DIRECTORY = re.compile(r"(run-[0-9a-f]{32})/.+", re.DOTALL)
 _PLAN = "plan.jsonl"

@@ -12,8 +12,8 @@ from beam_features.datasets.split import draw_partitions
 from beam_features.recording import Recording
 from beam_features.schema.sources import Source
 from dem import storage
+from dem.access import FileVersion
 from dem.errors import InputError, JobError
-from dem.storage import FileVersion
 
 Group = tuple[str, ...]
 

@@ -18,7 +18,7 @@ from beam_features.job.plan import Shard, Unit, group_into_units
 from beam_features.job.shard_writer import ShardSummary
 from beam_features.recording import Outcome, Recording
 from beam_features.schema.sources import Source
-from dem.storage import FileVersion
+from dem.access import FileVersion
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,8 @@ from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.mel_filters import check_no_filter_is_empty
 from beam_features.tiles.read import ReadSettings
 from dem import storage
-from dem.access import is_remote
+from dem.access import FileVersion, is_remote
 from dem.errors import InputError, JobError
-from dem.storage import FileVersion
 
 _LOG = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from beam_features.job.plan import (
     units_of,
 )
 from beam_features.recording import Recording
-from dem.storage import FileVersion
+from dem.access import FileVersion
 
 _SMALL = RECORDINGS_PER_SHARD // 2  # recordings in a shard that is joined with others
 _DECODED_AT_ONCE = 4  # shards of a small update, for as many workers

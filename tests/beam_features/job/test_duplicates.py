@@ -8,7 +8,7 @@ from beam_features.job.duplicates import equal_files, equal_sounds, share_sessio
 from beam_features.recording import Recording
 from beam_features.schema.sources import Source
 from dem import storage
-from dem.storage import FileVersion
+from dem.access import FileVersion
 
 HEAD = b"RIFF" + bytes(20_000)  # files that begin, and end, alike
 

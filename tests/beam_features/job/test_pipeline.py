@@ -14,7 +14,7 @@ from beam_features.job.update import Listed, plan_update
 from beam_features.recording import Recording
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.tiles.read import ReadSettings
-from dem.storage import FileVersion
+from dem.access import FileVersion
 
 
 def test_graph_writes_every_shard_and_counts(damaged_songs, tmp_path):

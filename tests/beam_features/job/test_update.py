@@ -13,7 +13,7 @@ from beam_features.job.shard_writer import ShardSummary
 from beam_features.job.update import Listed, Plan, describe_changes, plan_update
 from beam_features.recording import Outcome, Recording, Rejection
 from beam_features.schema.dataset_info import Moments
-from dem.storage import FileVersion
+from dem.access import FileVersion
 
 Files = dict[Recording, str]  # the version of each
 
