@@ -1,6 +1,6 @@
 """Retrieval of an index beside that of bliss-audio's 20 features on the same files.
 
-bliss-audio (PyPI, MIT licence) is no dependency: install it first. Run: python -m benchmarks.bliss
+bliss-audio (MIT licence) is no dependency: install it first. Run: python -m benchmarks.bliss
 INDEX label
 """
 
