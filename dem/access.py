@@ -20,6 +20,10 @@ class FileVersion:
     checksum: str | None = None  # of an object's content, as storage lists it
 
 
+NO_FILE = FileVersion(0, 0.0, "")
+"""The version of a file that is missing."""
+
+
 def is_remote(uri: str) -> bool:
     """Whether a URI is in object storage, and no path of this machine."""
     return "://" in uri

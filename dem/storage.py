@@ -60,11 +60,27 @@ def join(root: str, *names: str) -> str:
 
 
 def is_within(uri: str, directory: str) -> bool:
-    """Whether a URI is a directory or below it, by whatever path it is reached."""
+    """Whether a URI is a directory or below it, by whatever path or name it is reached."""
     if is_remote(uri) or is_remote(directory):
         return f"{_plain(uri)}/".startswith(f"{_plain(directory)}/")
     path, home = os.path.realpath(uri), os.path.realpath(directory)
-    return os.path.commonpath([path, home]) == home
+    if os.path.commonpath([path, home]) == home:
+        return True
+    if not os.path.exists(home):
+        return False
+    # A file system may ignore case, or show a directory in two places.
+    return any(os.path.samefile(parent, home) for parent in _existing_parents(path))
+
+
+def _existing_parents(path: str) -> Iterator[str]:
+    """Yield a path and all directories above it that exist."""
+    while True:
+        if os.path.exists(path):
+            yield path
+        parent = os.path.dirname(path)
+        if parent == path:
+            return
+        path = parent
 
 
 def _plain(uri: str) -> str:

@@ -18,7 +18,7 @@ from beam_features.job.plan import Shard, Unit, group_into_units
 from beam_features.job.shard_writer import ShardSummary
 from beam_features.recording import Outcome, Recording
 from beam_features.schema.sources import Source
-from dem.access import FileVersion
+from dem.access import NO_FILE, FileVersion
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def sources_of(shards: Iterable[FinishedShard]) -> list[Source]:
 
 def _source(finished: FinishedShard, recording: Recording) -> Source:
     outcome = finished.outcomes[recording.recording_id]
-    version = finished.versions.get(recording.uri, FileVersion(0, 0.0, ""))
+    version = finished.versions.get(recording.uri, NO_FILE)
     used = outcome.rejection is None
     return Source(
         recording=recording.recording_id,

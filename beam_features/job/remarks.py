@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
-from beam_features.job.duplicates import equal_sounds
 from beam_features.schema.sources import Source
 
 _NAMES = 3  # in a line; sources.parquet has all
@@ -10,9 +9,13 @@ _NAMES = 3  # in a line; sources.parquet has all
 Equals = Sequence[Source]
 
 
-def remarks_on(sources: Iterable[Source]) -> tuple[str, ...]:
-    """Name silent recordings, those whose channels cancel, and equal ones; a line for each kind."""
-    sources = list(sources)
+def remarks_on(sources: Sequence[Source], equals: Sequence[Equals]) -> tuple[str, ...]:
+    """Name silent recordings, those whose channels cancel, and equal ones; a line for each kind.
+
+    Args:
+        sources: all recordings.
+        equals: groups of those that hold the same samples.
+    """
     silent = [s.recording for s in sources if s.is_silent]
     cancelled = [s.recording for s in sources if s.cancelled]
     return (
@@ -23,7 +26,7 @@ def remarks_on(sources: Iterable[Source]) -> tuple[str, ...]:
             "the mean of their channels is 20 dB or more below the channels; "
             "--set channels=first takes the first channel",
         ),
-        *_on_duplicates(equal_sounds(sources)),
+        *_on_duplicates(equals),
     )
 
 

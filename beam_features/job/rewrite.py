@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from google.protobuf.message import DecodeError
 
 from beam_features.job.attempt import PlannedShard
-from beam_features.job.shard_writer import ShardSummary
-from beam_features.job.tfrecord import frame_record, read_records
-from beam_features.schema.dataset_info import Moments
+from beam_features.job.shard_writer import ShardSummary, StripWriter
+from beam_features.job.tfrecord import read_records
 from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.strip import Strip, decode_strip
 from dem import storage
@@ -28,25 +27,16 @@ def copy_strips(
     """
     recordings = {r.recording_id for context in planned.shard.contexts for r in context}
     used = {outcome.recording_id for outcome in planned.outcomes if outcome.rejection is None}
-    moments: list[Moments] = []
     found: set[str] = set()
-    n_tiles = n_bytes = 0
     with storage.atomic_write(storage.join(output, planned.shard.name)) as file:
+        writer = StripWriter(file, spec.n_mels)
         for record, strip in _read_strips(planned, directory, spec):
             if strip.recording_ids[0] in recordings:
-                n_bytes += file.write(frame_record(record))
-                moments.append(Moments.of(strip.log_mel))
-                n_tiles += len(strip.log_mel)
+                writer.add(strip, record)
                 found.update(strip.recording_ids)
         if found != used:
             raise CorruptShardError("other recordings than expected")
-    return ShardSummary(
-        strips=len(moments),
-        tiles=n_tiles,
-        bytes_written=n_bytes,
-        moments=Moments.total(moments, spec.n_mels),
-        outcomes=planned.outcomes,
-    )
+    return writer.summary(planned.outcomes)
 
 
 def _read_strips(

@@ -1,7 +1,8 @@
 """Make one shard: read its recordings, write its tiles, sum them up. Called by Beam workers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import BinaryIO
 
 from pydantic.dataclasses import dataclass
 
@@ -58,6 +59,31 @@ class ShardSummary:
         return tuple(o.rejection for o in self.outcomes if o.rejection is not None)
 
 
+class StripWriter:
+    """Writes strips to the open file of a shard and sums them up."""
+
+    def __init__(self, file: BinaryIO, n_mels: int) -> None:
+        self._file, self._n_mels = file, n_mels
+        self._moments: list[Moments] = []
+        self._tiles = self._bytes = 0
+
+    def add(self, strip: Strip, record: bytes) -> None:
+        """Append a strip, serialised as `record`."""
+        self._bytes += self._file.write(frame_record(record))
+        self._moments.append(Moments.of(strip.log_mel))
+        self._tiles += len(strip.log_mel)
+
+    def summary(self, outcomes: Iterable[Outcome]) -> ShardSummary:
+        """Sum up what was written, with what became of the recordings."""
+        return ShardSummary(
+            strips=len(self._moments),
+            tiles=self._tiles,
+            bytes_written=self._bytes,
+            moments=Moments.total(self._moments, self._n_mels),
+            outcomes=tuple(outcomes),
+        )
+
+
 def write_shard(
     shard: Shard, output: str, label_ids: Mapping[str, int], settings: ReadSettings
 ) -> ShardSummary:
@@ -82,8 +108,6 @@ def _write_without(
 ) -> ShardSummary:
     spec = settings.spec
     outcomes: list[Outcome] = []
-    moments: list[Moments] = []
-    n_tiles = n_bytes = 0
 
     def read(recording: Recording) -> Iterator[Float32]:
         if recording.recording_id in failed:
@@ -101,15 +125,7 @@ def _write_without(
         return strips_of(context, read, reject, label_ids, spec)
 
     with storage.atomic_write(storage.join(output, shard.name)) as file:
+        writer = StripWriter(file, spec.n_mels)
         for strip in strips_of_contexts(shard.contexts, strips_of_one):
-            n_bytes += file.write(frame_record(encode_strip(strip)))
-            moments.append(Moments.of(strip.log_mel))
-            n_tiles += len(strip.log_mel)
-
-    return ShardSummary(
-        strips=len(moments),
-        tiles=n_tiles,
-        bytes_written=n_bytes,
-        moments=Moments.total(moments, spec.n_mels),
-        outcomes=tuple(outcomes),
-    )
+            writer.add(strip, encode_strip(strip))
+    return writer.summary(outcomes)

@@ -38,7 +38,8 @@ def sum_up(
         arguments: of the job.
     """
     names = sorted({shard.partition for shard in summaries})
-    repeated = Counter(s.partition for group in equal_sounds(sources) for s in group[1:])
+    equals = equal_sounds(sources)
+    repeated = Counter(s.partition for group in equals for s in group[1:])
     return DatasetInfo(
         schema_version=SCHEMA_VERSION,
         feature_spec=spec,
@@ -50,7 +51,7 @@ def sum_up(
         rejected=dict(sorted(Counter(rejection.reason for rejection in unused).items())),
         source=arguments,
         versions={package: version(package) for package in _PACKAGES},
-        remarks=remarks_on(sources),
+        remarks=remarks_on(sources, equals),
     )
 
 

@@ -15,7 +15,7 @@ from beam_features.schema.feature_spec import FeatureSpec
 from beam_features.schema.sources import Source
 from beam_features.schema.strip import NO_LABEL, channel_context
 from dem import storage
-from dem.access import FileVersion
+from dem.access import NO_FILE
 from dem.errors import InputError, JobError
 from trainer.data.audio_files import RecordingVectors, find_recordings, represent_recording
 from trainer.data.vector_table import Float32, VectorTable
@@ -149,8 +149,7 @@ def _table_of(name: str, sound: RecordingVectors, spec: FeatureSpec) -> VectorTa
 def _list_sources(recordings: Mapping[str, str]) -> list[Source]:
     """The recordings with the current versions of their files; an empty one if a file is gone."""
     versions = storage.file_versions(recordings.values())
-    missing = FileVersion(0, 0.0, "")
-    files = {name: versions.get(uri, missing) for name, uri in recordings.items()}
+    files = {name: versions.get(uri, NO_FILE) for name, uri in recordings.items()}
     return [
         Source(name, recordings[name], file.bytes, file.modified_s, file.version)
         for name, file in files.items()

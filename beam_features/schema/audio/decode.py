@@ -10,7 +10,7 @@ import numpy as np
 
 from beam_features.schema.audio import ffmpeg, libsndfile
 from beam_features.schema.audio.files import Audio, BrokenFile, Float32, RejectedRecording
-from beam_features.schema.audio.signal import Measured, checked, joined, resampled, select_channels
+from beam_features.schema.audio.signal import Measured, checked, resampled, select_channels
 from beam_features.schema.feature_spec import FeatureSpec
 from dem import storage
 
@@ -94,7 +94,7 @@ def samples_of(
         RejectedRecording: see `beam_features.schema.audio.signal.checked`.
     """
     rate_hz = sound.sample_rate_hz
-    blocks = checked(joined(sound.blocks), rate_hz, max_duration_s)
+    blocks = checked(sound.blocks, rate_hz, max_duration_s)
     return resampled(select_channels(blocks, spec, measured), rate_hz, spec)
 
 

@@ -17,7 +17,6 @@ from beam_features.schema.feature_spec import FeatureSpec
 
 LOUDEST = 2.0**32
 """Largest magnitude of a sample: files of float samples may have the scale of 32-bit integers."""
-_JOINED_VALUES = 1 << 17  # over all channels: 512 KiB
 _ZERO = np.float32(0)  # added to -0.0 it gives 0.0, as integers have it
 _FAINTEST = 1e-10  # power; -100 dB of full scale, below what 16 bits hold
 _CANCELLED = 0.01  # -20 dB: energy of the mean of the channels to the mean of their energies
@@ -70,18 +69,6 @@ class Measured:
         """
         content = f"{sample_rate_hz} Hz, {self.n_channels} channels, {self._digest.hexdigest()}"
         return hashlib.sha256(content.encode()).hexdigest()
-
-
-def joined(blocks: Iterable[Float32]) -> Iterator[Float32]:
-    """Join small blocks, such as those of MP3, since each step costs some time per block."""
-    parts: list[Float32] = []
-    for block in blocks:
-        parts.append(block)
-        if sum(part.size for part in parts) >= _JOINED_VALUES:
-            yield parts[0] if len(parts) == 1 else np.concatenate(parts)
-            parts = []
-    if parts:
-        yield np.concatenate(parts)
 
 
 def select_channels(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from beam_features.job.duplicates import equal_sounds
 from beam_features.job.remarks import remarks_on
 from beam_features.schema.sources import Source, read_sources
 from tests.beam_features.encoded import RATE_HZ, noisy_tone, tone
@@ -20,16 +21,20 @@ def source(name: str, sha256: str = "", partition: str = "train", **fields: obje
     )
 
 
+def remarks(sources: list[Source]) -> tuple[str, ...]:
+    return remarks_on(sources, equal_sounds(sources))
+
+
 def test_nothing_to_say():
-    assert remarks_on([]) == ()
-    assert remarks_on([source("a"), source("b"), source("c", audible_share=0.1)]) == ()
+    assert remarks([]) == ()
+    assert remarks([source("a"), source("b"), source("c", audible_share=0.1)]) == ()
 
 
 def test_silent_and_cancelled_recordings_are_named_three_of_each():
     silent = [source(f"s{n}", audible_share=0.0) for n in range(5)]
     both = source("antiphase", audible_share=0.0, cancelled=True)
     rejected = source("r", audible_share=0.0, rejected="truncated")
-    assert remarks_on([*silent, both, rejected]) == (
+    assert remarks([*silent, both, rejected]) == (
         "silent: s0, s1, s2 and 3 more: training takes no anchors from them",
         "cancelled: antiphase: the mean of their channels is 20 dB or more below the channels; "
         "--set channels=first takes the first channel",
@@ -38,7 +43,7 @@ def test_silent_and_cancelled_recordings_are_named_three_of_each():
 
 def test_duplicates_of_one_session_do_no_harm():
     pair = [source("b", "1", session="a"), source("a", "1", session="a"), source("c")]
-    assert remarks_on(pair) == ("duplicates: a = b: they hold the same samples",)
+    assert remarks(pair) == ("duplicates: a = b: they hold the same samples",)
 
 
 def test_duplicates_that_leak_and_those_that_are_opposites():
@@ -47,7 +52,7 @@ def test_duplicates_that_leak_and_those_that_are_opposites():
         *(source("c", "2"), source("d", "2"), source("e", "2")),
         *(source("x", "3", audible_share=0.0), source("y", "3", "test", audible_share=0.0)),
     ]
-    silent, duplicates, leaks, opposites = remarks_on(sources)
+    silent, duplicates, leaks, opposites = remarks(sources)
     assert silent.startswith("silent: x, y: ")
     assert duplicates == "duplicates: a = b, c = d = e: they hold the same samples"
     assert leaks == (

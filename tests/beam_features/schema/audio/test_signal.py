@@ -8,7 +8,6 @@ from beam_features.schema.audio.files import RejectedRecording
 from beam_features.schema.audio.signal import (
     Measured,
     checked,
-    joined,
     resampled,
     select_channels,
 )
@@ -76,17 +75,6 @@ def test_equal_rates_are_not_resampled():
     assert [a is b for a, b in zip(resampled(blocks, RATE_HZ, SPEC), blocks, strict=True)] == [
         True
     ] * 2
-
-
-def test_small_blocks_are_joined_and_large_ones_passed_on():
-    """2 channels: 65,536 frames or more a block."""
-    samples = np.random.default_rng(0).normal(size=(200_000, 2)).astype(np.float32)
-    blocks = np.split(samples, [70_000, *range(70_500, 199_000, 500)])
-    given = list(joined(blocks))
-    assert given[0] is blocks[0]
-    assert [len(block) for block in given] == [70_000, 66_000, 64_000]
-    np.testing.assert_array_equal(np.concatenate(given), samples)
-    assert list(joined([])) == []
 
 
 def measure(
