@@ -24,8 +24,8 @@ from beam_features.schema.sources import Source, write_sources
 from similarity.evaluate.orders import oracle_order
 from similarity.index.graph import keys_of, near_rows, update_graph
 from similarity.measure.nearest import best_first, cosines_with
-from similarity.measure.scale import unit_rows
 from similarity.order.tour import Ends, greedy_order, leaf_order, length, shortest_order
+from trainer.metrics.neighbours import unit_rows
 
 _SIZE, _TILES, _CLUSTERS = 64, 4, 500
 _QUERIES = 100

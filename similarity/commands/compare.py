@@ -1,9 +1,6 @@
 """``dem compare``: how alike songs are, each with each."""
 
 import argparse
-import csv
-import io
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +38,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     from similarity.index.library import open_library
+    from similarity.playlists.output import as_csv, as_json
     from similarity.search.comparison import compare_songs
     from similarity.search.query import find_queries
 
@@ -57,10 +55,12 @@ def _run(parsed: argparse.Namespace) -> None:
     if parsed.tiles:
         record["moments"] = [vars(moment) for moment in comparison.moments]
     if parsed.format == "json":
-        write_result((json.dumps(record, indent=2) + "\n").encode(), parsed.output)
+        data = as_json(record)
+    elif parsed.format == "csv":
+        data = as_csv(_pairs(record))
     else:
-        text = _csv(record) if parsed.format == "csv" else _table(record)
-        write_result(text.encode(errors="surrogateescape"), parsed.output)
+        data = _table(record).encode(errors="surrogateescape")
+    write_result(data, parsed.output)
 
 
 def _pairs(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -76,14 +76,6 @@ def _pairs(record: dict[str, Any]) -> list[dict[str, Any]]:
         for column, other in enumerate(names)
         if row < column
     ]
-
-
-def _csv(record: dict[str, Any]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["one", "other", "similarity", "percentile"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_pairs(record))
-    return text.getvalue()
 
 
 def _table(record: dict[str, Any]) -> str:

@@ -1,9 +1,6 @@
 """``dem duplicates``: recordings that are in the library more than once."""
 
 import argparse
-import csv
-import io
-import json
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +32,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     from similarity.index.library import open_library
+    from similarity.playlists.output import as_csv, as_json, table
     from similarity.search.duplicates import duplicate_groups
 
     with open_library(parsed.index) as library:
@@ -51,18 +49,12 @@ def _run(parsed: argparse.Namespace) -> None:
     ]
     if parsed.format == "json":
         names = [[song.recording for song in group] for group in groups]
-        data = json.dumps({"groups": names, "songs": rows}, indent=2) + "\n"
+        data = as_json({"groups": names, "songs": rows})
     elif parsed.format == "csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, ["group", "same", "bytes", "recording"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        data = text.getvalue()
+        data = as_csv(rows, ("group", "same", "bytes", "recording"))
     else:
-        from similarity.playlists.output import table
-
-        data = table(rows) or "no duplicates\n"
-    write_result(data.encode(errors="surrogateescape"), parsed.output)
+        data = (table(rows) or "no duplicates\n").encode(errors="surrogateescape")
+    write_result(data, parsed.output)
 
 
 def _equal(one: str | None, other: str | None) -> bool:

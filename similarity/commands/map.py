@@ -74,7 +74,8 @@ def _draw(library: "Library", parsed: argparse.Namespace) -> None:
     songs = library.songs()
     points = places(library.unit, parsed.seed)
     near = nearest_rows(library, _NEAREST)
-    sounds = _sounds(songs, parsed.output, parsed.play)
+    snippets = _snippets(songs, parsed)
+    sounds = snippets if snippets and len(songs) <= _MOST_EMBEDDED else _links(songs, parsed)
     drawn = [
         MapSong(name, song.recording, minutes(song.seconds), sound, nearest)
         for song, name, sound, nearest in zip(songs, _names(songs), sounds, near, strict=True)
@@ -85,7 +86,7 @@ def _draw(library: "Library", parsed: argparse.Namespace) -> None:
     if parsed.atlas:
         from similarity.map.atlas import write_atlas
 
-        write_atlas(parsed.atlas, songs, points, near, parsed.play)
+        write_atlas(parsed.atlas, songs, points, near, snippets)
         print(parsed.atlas)
 
 
@@ -107,7 +108,8 @@ def _title(library: "Library") -> str:
 
 def _columns(songs: "Sequence[Song]", library: "Library", seed: int) -> dict[str, list[Any]]:
     """What colours may show, without columns that say nothing."""
-    from similarity.map.layout import clusters, folder_of
+    from similarity.index.songs import folder_of
+    from similarity.map.layout import clusters
 
     columns: dict[str, list[Any]] = {
         "label": [song.label for song in songs],
@@ -124,19 +126,23 @@ def _columns(songs: "Sequence[Song]", library: "Library", seed: int) -> dict[str
     return useful | {"cluster": clusters(library.unit, seed)}
 
 
-def _sounds(songs: "Sequence[Song]", output: str, seconds: float | None) -> list[str | None]:
-    """What the page plays for each song: a link from the page to the file, or the sound itself."""
-    if seconds is None:
-        return [_link(song.uri, output) for song in songs]
+def _snippets(songs: "Sequence[Song]", parsed: argparse.Namespace) -> list[str | None] | None:
+    """The sound of each song, for the page or the atlas; None where neither holds any."""
+    if parsed.play is None or (len(songs) > _MOST_EMBEDDED and not parsed.atlas):
+        return None
     from similarity.map.snippets import read_snippets
 
-    if len(songs) > _MOST_EMBEDDED:
+    return read_snippets(songs, parsed.play)
+
+
+def _links(songs: "Sequence[Song]", parsed: argparse.Namespace) -> list[str | None]:
+    """The path of each song's file as the page has it."""
+    if parsed.play is not None:
         _LOG.warning(
             f"{len(songs)} songs are more than the {_MOST_EMBEDDED} whose sound a page holds; "
             "it links to the files instead"
         )
-        return [_link(song.uri, output) for song in songs]
-    return read_snippets(songs, seconds)
+    return [_link(song.uri, parsed.output) for song in songs]
 
 
 def _link(uri: str, output: str) -> str | None:

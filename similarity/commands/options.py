@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from dem import storage
 from dem.access import is_remote
 from dem.command import Parser
-from similarity.playlists.output import FORMATS
 
 if TYPE_CHECKING:
     from similarity.index.library import Library
+
+
+FORMATS = ("table", "json", "csv", "m3u8", "jspf")
 
 
 def add_index(parser: Parser) -> None:

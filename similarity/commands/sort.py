@@ -155,6 +155,7 @@ def _ordered(rows: list[int], library: "Library", parsed: argparse.Namespace) ->
     """Order the rows as the options say."""
     import numpy as np
 
+    from similarity.index.songs import numbered
     from similarity.order.tour import Ends, leaf_order, shortest_order
     from similarity.search.query import find_known
 
@@ -178,10 +179,8 @@ def _ordered(rows: list[int], library: "Library", parsed: argparse.Namespace) ->
             raise InputError("--method leaves takes no --first, --last or --artist-gap")
         places = leaf_order(distances)
     else:
-        artists = library.column("artist")
-        numbers = {name: i for i, name in enumerate(sorted({a for a in artists if a}))}
-        groups = [numbers.get(artists[row], -1) for row in rows]
-        places = shortest_order(distances, Ends(*ends), groups, parsed.artist_gap)
+        artists = numbered(library.column("artist"))[rows].tolist()
+        places = shortest_order(distances, Ends(*ends), artists, parsed.artist_gap)
     return [rows[place] for place in places]
 
 

@@ -1,6 +1,7 @@
 """The evaluation of an index, beside that of rivals on the same songs."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy.typing as npt
 from dem.errors import InputError
 from similarity.evaluate.hubs import measure_hubs
 from similarity.evaluate.orders import compare_orders
-from similarity.evaluate.retrieval import Scores, retrieval
+from similarity.evaluate.retrieval import retrieval
 from similarity.index.library import Library
-from similarity.measure.hubness import Reduction, Surroundings, reduced
+from similarity.index.songs import numbered
+from similarity.measure.hubness import Reduction
 from similarity.measure.scale import similarity
 
 _MOST_QUERIES = 5000
@@ -51,7 +53,7 @@ def evaluate(
         "hubs": {},
     }
     for reduction in _REDUCTIONS:
-        scores = scores_of(library, reduction)
+        scores = functools.partial(library.scores, reduction=reduction)
         found["hubs"][reduction] = dataclasses.asdict(measure_hubs(scores, queries, len(library)))
         for group in groups:
             numbers = numbered(library.column(group))
@@ -68,25 +70,6 @@ def evaluate(
     orders = compare_orders(distances, seed)
     found["orders"] = {name: dataclasses.asdict(steps) for name, steps in orders.items()}
     return found
-
-
-def scores_of(library: Library, reduction: Reduction) -> Scores:
-    """Make the function that compares a song with all."""
-    around = library.surroundings
-
-    def scores(row: int) -> npt.NDArray[np.floating]:
-        own = Surroundings(around.mean[[row]], around.deviation[[row]], around.nearest[[row]])
-        return reduced(library.unit @ library.unit[row], own, around, reduction)
-
-    return scores
-
-
-def numbered(values: Sequence[Any]) -> Ints:
-    """Number equal values alike from 0; -1 is for what is unknown."""
-    numbers: dict[Any, int] = {}
-    return np.array(
-        [-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values]
-    )
 
 
 def drawn(n: int, most: int, seed: int) -> Ints:

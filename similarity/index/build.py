@@ -37,11 +37,12 @@ from similarity.index.library import (
     read_info,
     read_songs,
 )
-from similarity.index.songs import Song, from_table, to_table
+from similarity.index.songs import Song, folder_of, from_table, to_table
 from similarity.index.tags import Tags, read_tags
 from similarity.index.vectors import Embeddings, SongTiles
 from similarity.measure.hubness import reference_songs, surroundings
-from similarity.measure.scale import largest_distance, unit_rows
+from similarity.measure.scale import largest_distance
+from trainer.metrics.neighbours import unit_rows
 
 _LOG = logging.getLogger(__name__)
 _ARRAYS = ("vectors", "surroundings", "tiles", "starts")
@@ -126,7 +127,7 @@ def build_index(embeddings: Embeddings, output: str, options: Options) -> Change
                 f"{output} was made by a model of sha256 {old.info.model_sha256[:12]}, the vectors "
                 f"by {embeddings.model_sha256[:12]}; choose another --output, or delete the index"
             )
-        changes = compare(old.songs, embeddings.versions(), prune=options.prune)
+        changes = compare(old.songs, embeddings.versions, prune=options.prune)
         _LOG.info(f"songs: {changes}")
         if old.info and not (changes.any or _lacks(output, old.info.build, old, options)):
             _finish(output, old.info)
@@ -225,7 +226,7 @@ def _write(
     starts.close()
     vectors = np.array([made[name].vector for name in names], np.float32)
     vectors = vectors.reshape(len(names), 2 * embeddings.size)
-    versions = embeddings.versions()
+    versions = embeddings.versions
     songs = _with_tags(songs, {*changes.new, *changes.changed})
     songs = [replace(song, version=versions.get(song.recording, song.version)) for song in songs]
     if options.describe:
@@ -304,7 +305,7 @@ def song_of(tiles: SongTiles, source: Source | None) -> Song:
     session = about.pop("session", None)
     title, artist, album, label = (about.pop(name, None) for name in _TAGS)
     if label is None and "partition" not in about:  # an audio file, as --dataset folder labels it
-        label = tiles.recording.rpartition("/")[0] or None
+        label = folder_of(tiles.recording)
     return Song(
         recording=tiles.recording,
         uri=source.uri if source else tiles.recording,

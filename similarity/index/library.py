@@ -25,7 +25,7 @@ from dem.access import is_remote
 from dem.errors import InputError, JobError
 from similarity.index.arrays import map_array
 from similarity.index.songs import Song, from_table
-from similarity.measure.hubness import Surroundings
+from similarity.measure.hubness import Reduction, Surroundings, reduced
 
 INDEX_INFO = "index_info.json"
 SONGS = "songs.parquet"
@@ -167,6 +167,16 @@ class Library:
             return self.unit
         reference: Float32 = self.unit[np.array(self.info.reference)]
         return reference
+
+    def scores(self, row: int, reduction: Reduction) -> Floats:
+        """How much a song is like each song ``[songs]``; higher is more alike."""
+        own = self.surroundings.of(np.array([row]))
+        return reduced(self.cosines(row), own, self.surroundings, reduction)
+
+    def cosines(self, row: int) -> Float32:
+        """Cosines of a song with each song ``[songs]``."""
+        cosines: Float32 = self.unit @ self.unit[row]
+        return cosines
 
     def tile_vectors(self, row: int) -> tuple[Floats, Float32]:
         """Vectors of length one ``[tiles, size]`` of a song's audible tiles, and their starts in s.

@@ -74,6 +74,20 @@ class Song:
 FIELDS = tuple(entry.name for entry in fields(Song) if entry.name != "columns")
 
 
+def numbered(values: Sequence[Any]) -> npt.NDArray[np.int64]:
+    """Number equal values of a column alike from 0; -1 is for what is unknown."""
+    numbers: dict[Any, int] = {}
+    return np.array(
+        [-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values],
+        np.int64,
+    )
+
+
+def folder_of(recording: str) -> str | None:
+    """The directory that a recording is in, as its id says."""
+    return recording.rpartition("/")[0] or None
+
+
 def to_table(songs: Sequence[Song], vectors: Float32) -> pa.Table:
     """Make ``songs.parquet``: the songs, a column of text per further column, and the vectors."""
     further = list(dict.fromkeys(name for song in songs for name in song.columns))

@@ -4,6 +4,7 @@ The input is a directory of ``dem embed``: Parquet files of rows per tile, `_emb
 and for audio files `_sources.parquet`.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -16,13 +17,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_features.schema.sources import SOURCES, Source, read_sources
+from beam_features.schema.sources import Source, read_sources
 from dem import storage
 from dem.access import is_remote
 from dem.errors import InputError, JobError
+from trainer.embed.parquet import (
+    EMBEDDED_SOURCES,
+    EMBEDDINGS_INFO,
+    FIXED_COLUMNS,
+    RecordingRows,
+)
 
-EMBEDDINGS_INFO = "_embeddings_info.json"
-_FIXED = ("recording", "context", "session", "start_s", "partition", "label", "audible", "vector")
+_ABOUT = ("session", "label", "partition")
 
 Float32 = npt.NDArray[np.float32]
 
@@ -68,11 +74,12 @@ class Embeddings:
     files: tuple[str, ...]
     sources: Mapping[str, Source]
 
+    @functools.cached_property
     def versions(self) -> dict[str, str]:
         """The version of each recording that has vectors, by id, sorted."""
         found: dict[str, str] = {}
         for name in self.files:
-            with self._open(name) as file:
+            with pq.ParquetFile(self._path(name), memory_map=True) as file:
                 column = file.read(columns=["recording"])["recording"]
                 file_version = _digest_of_metadata(file)
             for recording in column.unique().to_pylist():
@@ -81,15 +88,13 @@ class Embeddings:
         return dict(sorted(found.items()))
 
     def songs(self, wanted: Collection[str]) -> Iterator[SongTiles]:
-        """Read the tiles of the wanted recordings; row groups without any of them are not read."""
-        for name in self.files:
-            with self._open(name) as file:
-                column = file.read(columns=["recording"])["recording"]
-                rows = {row["values"]: row["counts"] for row in column.value_counts().to_pylist()}
-                yield from _join_parts(_parts_of_songs(file, frozenset(wanted)), rows)
+        """Read the tiles of the wanted recordings, in the order of the files."""
+        rows = RecordingRows((self._path(name), wanted) for name in self.files)
+        for recording in rows.recordings:
+            yield _song_of(recording, rows.of(recording))
 
-    def _open(self, name: str) -> pq.ParquetFile:
-        return pq.ParquetFile(os.path.join(self.local, name), memory_map=True)
+    def _path(self, name: str) -> str:
+        return os.path.join(self.local, name)
 
 
 def open_embeddings(uri: str, scratch: str) -> Embeddings:
@@ -114,7 +119,7 @@ def open_embeddings(uri: str, scratch: str) -> Embeddings:
     local = scratch if is_remote(uri) else uri
     for name in names:
         _require_local(storage.join(uri, name), os.path.join(local, name))
-    sources = _sources(storage.join(uri, f"_{SOURCES}"))
+    sources = _sources(storage.join(uri, EMBEDDED_SOURCES))
     return Embeddings(
         local,
         arguments["model_sha256"],
@@ -150,61 +155,21 @@ def _digest_of_metadata(file: pq.ParquetFile) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _parts_of_songs(file: pq.ParquetFile, wanted: frozenset[str]) -> Iterator[SongTiles]:
-    """Yield runs of rows of one recording; a recording that spans row groups has several."""
-    for group in range(file.num_row_groups):
-        recordings = file.read_row_group(group, columns=["recording"])["recording"]
-        names = np.array(recordings.to_pylist(), object)
-        if wanted.isdisjoint(names):
-            continue
-        table = file.read_row_group(group).combine_chunks()
-        edges = np.flatnonzero(names[1:] != names[:-1]) + 1
-        starts = [0, *edges.tolist()]
-        for first, last in zip(starts, [*starts[1:], len(names)], strict=True):
-            if names[first] in wanted:
-                yield _song_of(names[first], table.slice(first, last - first))
+def _song_of(recording: str, rows: pa.RecordBatch) -> SongTiles:
+    """Make a song of its rows.
 
-
-def _song_of(recording: str, rows: pa.Table) -> SongTiles:
-    column = rows["vector"].combine_chunks()
-    vectors = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    Raises:
+        JobError: a vector is not finite.
+    """
+    vectors = rows["vector"].flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    if not np.isfinite(vectors).all():
+        raise JobError(f"a vector of {recording!r} is not finite; embed it again")
     audible = rows["audible"].to_pylist()
+    names = [name for name in rows.schema.names if name not in FIXED_COLUMNS]
     return SongTiles(
         recording,
         vectors.reshape(rows.num_rows, -1),
         rows["start_s"].to_numpy().astype(np.float32),
         np.array([True if value is None else value for value in audible], np.bool_),
-        {name: rows[name][0].as_py() for name in rows.column_names if name not in _FIXED}
-        | {name: rows[name][0].as_py() for name in ("session", "label", "partition")},
-    )
-
-
-def _join_parts(parts: Iterator[SongTiles], rows: Mapping[str, int]) -> Iterator[SongTiles]:
-    """Join the parts of each recording once all of its rows are read.
-
-    Args:
-        parts: of recordings that may alternate, as those of several microphones do.
-        rows: how many rows each recording has.
-
-    Raises:
-        JobError: a vector is not finite.
-    """
-    held: dict[str, list[SongTiles]] = {}
-    for part in parts:
-        mine = held.setdefault(part.recording, [])
-        mine.append(part)
-        if sum(len(piece.start_s) for piece in mine) == rows[part.recording]:
-            yield _joined(held.pop(part.recording))
-
-
-def _joined(parts: list[SongTiles]) -> SongTiles:
-    vectors = np.concatenate([part.vectors for part in parts])
-    if not np.isfinite(vectors).all():
-        raise JobError(f"a vector of {parts[0].recording!r} is not finite; embed it again")
-    return SongTiles(
-        parts[0].recording,
-        vectors,
-        np.concatenate([part.start_s for part in parts]),
-        np.concatenate([part.audible for part in parts]),
-        parts[0].about,
+        {name: rows[name][0].as_py() for name in (*names, *_ABOUT)},
     )

@@ -1,5 +1,6 @@
 """The table that embedding-atlas reads: https://apple.github.io/embedding-atlas/."""
 
+import base64
 import io
 from collections.abc import Sequence
 
@@ -10,7 +11,6 @@ import pyarrow.parquet as pq
 
 from dem import storage
 from similarity.index.songs import Song, to_table
-from similarity.map.snippets import read_snippets
 
 
 def write_atlas(
@@ -18,7 +18,7 @@ def write_atlas(
     songs: Sequence[Song],
     points: npt.NDArray[np.floating],
     near: Sequence[Sequence[tuple[int, float]]],
-    seconds: float | None,
+    sounds: Sequence[str | None] | None,
 ) -> None:
     """Write a row per song: its columns, ``x`` and ``y``, ``neighbors`` and, if asked, ``audio``.
 
@@ -27,7 +27,7 @@ def write_atlas(
         songs: of the library.
         points: ``[songs, 2]``.
         near: rows, from 0, and similarities of the nearest songs.
-        seconds: of sound in the table; None: none.
+        sounds: data URI of each song, or None; None: the table has no sound.
     """
     table = to_table(songs, np.zeros((len(songs), 1), np.float32)).drop_columns(["vector"])
     neighbours = [
@@ -37,18 +37,16 @@ def write_atlas(
     table = table.append_column("x", pa.array(points[:, 0], pa.float64()))
     table = table.append_column("y", pa.array(points[:, 1], pa.float64()))
     table = table.append_column("neighbors", pa.array(neighbours))
-    if seconds is not None:
-        sounds = [
+    if sounds is not None:
+        audio = [
             {"bytes": _decoded(sound), "path": song.uri}
-            for sound, song in zip(read_snippets(songs, seconds), songs, strict=True)
+            for sound, song in zip(sounds, songs, strict=True)
         ]
-        table = table.append_column("audio", pa.array(sounds))
+        table = table.append_column("audio", pa.array(audio))
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     storage.write_bytes(uri, buffer.getvalue())
 
 
 def _decoded(sound: str | None) -> bytes | None:
-    import base64
-
     return None if sound is None else base64.b64decode(sound.partition(",")[2])

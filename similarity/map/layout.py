@@ -76,11 +76,6 @@ def clusters(unit: Floats, seed: int = 0) -> list[str]:
     return [f"cluster {number + 1}" for number in numbers.tolist()]
 
 
-def folder_of(recording: str) -> str | None:
-    """The directory that a recording is in, as its id says."""
-    return recording.rpartition("/")[0] or None
-
-
 def is_scale(values: Sequence[Any]) -> bool:
     """Whether a column holds numbers, which get shades instead of colours of their own."""
     return any(isinstance(value, float) for value in values)

@@ -38,6 +38,10 @@ class Surroundings:
     deviation: Floats
     nearest: Floats
 
+    def of(self, rows: Ints) -> "Surroundings":
+        """Those of some songs, in the order of their rows."""
+        return Surroundings(self.mean[rows], self.deviation[rows], self.nearest[rows])
+
 
 def reference_songs(recordings: list[str]) -> Ints:
     """Choose at most 4,096 songs by the hash of their ids: an added song moves at most one."""

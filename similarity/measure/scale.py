@@ -13,13 +13,6 @@ _LEAST = 1e-6  # of the largest distance, where all songs are equal
 Floats = npt.NDArray[np.floating]
 
 
-def unit_rows(vectors: Floats) -> Floats:
-    """Scale rows ``[n, size]`` to length one; rows of zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit
-
-
 def similarity(cosines: Floats, largest: float) -> Floats:
     """Map cosines to 0..1: ``1 - (1 - cosine) / largest``, clipped."""
     scaled: Floats = np.clip(1 - (1 - cosines) / max(largest, _LEAST), 0.0, 1.0)

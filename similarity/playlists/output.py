@@ -13,8 +13,6 @@ from dem.access import is_remote
 from similarity.index.songs import Song
 from similarity.playlists.m3u import format_m3u, path_for, paths_of
 
-FORMATS = ("table", "json", "csv", "m3u8", "jspf")
-
 _SHOWN = ("title", "artist", "album", "label")
 _WIDEST = 40
 
@@ -30,7 +28,7 @@ class Listed:
 def render(
     rows: Sequence[Listed], form: str, about: dict[str, Any], relative_to: str | None
 ) -> bytes:
-    """Write results in one of `FORMATS`.
+    """Write results in a form: table, json, csv, m3u8 or jspf.
 
     Args:
         rows: in order.
@@ -39,14 +37,14 @@ def render(
         relative_to: directory that the paths of playlists start from; None: absolute paths.
     """
     if form == "json":
-        return _json(about)
+        return as_json(about)
     if form == "csv":
-        return _csv(rows)
+        return as_csv([record_of(row) for row in rows])
     songs = [row.song for row in rows]
     if form == "m3u8":
         return format_m3u(paths_of(songs, relative_to))
     if form == "jspf":
-        return _json({"playlist": {"track": [_track(song) for song in songs]}})
+        return as_json({"playlist": {"track": [_track(song) for song in songs]}})
     return table([_cells(row) for row in rows]).encode(errors="surrogateescape")
 
 
@@ -96,14 +94,14 @@ def _is_number(text: str) -> bool:
     return text.replace(".", "").replace(":", "").replace("-", "").isdigit()
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
     """Serialise to JSON in ASCII, as file names may be invalid UTF-8."""
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def _csv(rows: Sequence[Listed]) -> bytes:
-    records = [record_of(row) for row in rows]
-    names = list(dict.fromkeys(name for record in records for name in record))
+def as_csv(records: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> bytes:
+    """Write records under a header with these names, and all others that the records have."""
+    names = list(dict.fromkeys([*names, *(name for record in records for name in record)]))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()

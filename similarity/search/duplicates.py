@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from similarity.index.library import Library
 from similarity.search.similar import SAME_LENGTH, SAME_SOUND
@@ -18,20 +20,12 @@ def duplicate_groups(library: Library) -> list[list[int]]:
     vectors is above 0.9999 and their lengths differ by at most 2 %. Songs without an audible tile
     are compared by their samples alone.
     """
-    leader = list(range(len(library)))
-
-    def find(row: int) -> int:
-        while leader[row] != row:
-            leader[row] = leader[leader[row]]
-            row = leader[row]
-        return row
-
-    for one, other in (*_equal_samples(library), *_equal_sounds(library)):
-        low, high = sorted((find(one), find(other)))
-        leader[high] = low
+    pairs = np.array([*_equal_samples(library), *_equal_sounds(library)], np.int64).reshape(-1, 2)
+    ones, others = pairs.T
+    links = coo_array((np.ones(len(pairs)), (ones, others)), (len(library),) * 2)
     groups: dict[int, list[int]] = defaultdict(list)
-    for row in range(len(library)):
-        groups[find(row)].append(row)
+    for row, group in enumerate(connected_components(links, directed=False)[1].tolist()):
+        groups[group].append(row)
     return [rows for rows in groups.values() if len(rows) > 1]
 
 

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,10 @@ from dem import storage
 from dem.access import is_remote
 from dem.errors import InputError, did_you_mean
 from similarity.index.library import Library
-from similarity.index.vectors import SongTiles, open_embeddings
-from similarity.measure.scale import unit_rows
+from trainer.metrics.neighbours import unit_rows
+
+if TYPE_CHECKING:
+    from similarity.index.vectors import SongTiles
 
 Float32 = npt.NDArray[np.float32]
 
@@ -110,6 +113,7 @@ def embed_files(words: Sequence[str], library: Library, model: str | None) -> di
     Raises:
         InputError: the model is not known, is another one, or a file cannot be read.
     """
+    from similarity.index.vectors import open_embeddings
     from trainer.embed.__main__ import parse_arguments, run
 
     model = model or library.info.model
@@ -137,7 +141,7 @@ def _of_row(row: int, library: Library) -> Query:
     return Query(library.recordings[row], row, library.unit[row], tiles, start_s)
 
 
-def _of_tiles(part: SongTiles) -> Query:
+def _of_tiles(part: "SongTiles") -> Query:
     vector = song_vectors(part.vectors, np.zeros(len(part.start_s), np.int64), part.audible)
     tiles = unit_rows(part.vectors[part.audible])
     return Query(part.recording, None, unit_rows(vector)[0], tiles, part.start_s[part.audible])

@@ -10,10 +10,11 @@ import numpy.typing as npt
 from dem.errors import InputError
 from similarity.index.library import Library
 from similarity.index.songs import Song
-from similarity.measure.hubness import Reduction, Surroundings, reduced, surroundings
+from similarity.measure.hubness import Reduction, reduced, surroundings
 from similarity.measure.nearest import best_first, cosines_with
-from similarity.measure.scale import similarity, unit_rows
+from similarity.measure.scale import similarity
 from similarity.search.query import Query
+from trainer.metrics.neighbours import unit_rows
 
 _CANDIDATES, _FEWEST_CANDIDATES = 20, 200  # that a graph finds, for each result
 _WEIGHT_AGAINST = 0.5  # of songs that results shall not resemble (Rocchio 1971)
@@ -106,11 +107,10 @@ def _best(
     """Compare the rows with a vector of length one, and choose."""
     unit = library.unit if len(rows) == len(library) else library.unit[rows]
     cosines = cosines_with(unit, vector)
-    around = library.surroundings
     scores = reduced(
         cosines,
         surroundings(vector[None], library.reference),
-        Surroundings(around.mean[rows], around.deviation[rows], around.nearest[rows]),
+        library.surroundings.of(rows),
         wish.reduction,
     )
     chosen = _Choice(wish, library, asked)

@@ -18,8 +18,9 @@ import pyarrow as pa
 from beam_features.schema.sources import SOURCES, Source, read_sources, write_sources
 from dem import storage
 from dem.errors import Terminated
-from trainer.embed.output import EMBEDDED_SOURCES, INCOMPLETE, RECORDINGS_FILE, Output
+from trainer.embed.output import INCOMPLETE, RECORDINGS_FILE, Output
 from trainer.embed.parquet import (
+    EMBEDDED_SOURCES,
     RecordingRows,
     local_parquet,
     new_parquet,

@@ -12,10 +12,9 @@ from typing import Any
 from dem import storage
 from dem.errors import InputError
 from dem.settings import describe_differences
+from trainer.embed.parquet import EMBEDDED_SOURCES, EMBEDDINGS_INFO
 from trainer.model.load import ExportedModel
 
-EMBEDDINGS_INFO = "_embeddings_info.json"
-EMBEDDED_SOURCES = "_sources.parquet"  # a row per audio file: beam_features.schema.sources
 RECORDINGS_FILE = "recordings.parquet"  # vectors of audio files, which have no partitions
 INCOMPLETE = "_incomplete"
 _RUN = "run.json"  # in `INCOMPLETE`: arguments of the run in progress, and the files it may write

@@ -19,6 +19,9 @@ from dem.access import is_remote
 from dem.errors import JobError
 from trainer.data.vector_table import VectorTable
 
+EMBEDDINGS_INFO = "_embeddings_info.json"  # written last
+EMBEDDED_SOURCES = "_sources.parquet"  # a row per audio file: beam_features.schema.sources
+
 _ROWS_PER_GROUP = 4096
 _ABOUT = b"made_from"  # key of the file's metadata
 _IDS = ("recording", "context", "session")
@@ -194,6 +197,11 @@ class RecordingRows:
         for path, wanted in files:
             self._places |= {n: found for n, found in _places(path).items() if n in wanted}
         self._held: tuple[str, int, pa.Table] = ("", 0, None)
+
+    @property
+    def recordings(self) -> Collection[str]:
+        """Names of the recordings, in the order of the files."""
+        return self._places.keys()
 
     def of(self, recording: str) -> pa.RecordBatch:
         """All rows of a recording."""

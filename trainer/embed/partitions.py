@@ -12,8 +12,14 @@ from trainer.config import TrainConfig
 from trainer.data.checks import check_fingerprint, require_shards
 from trainer.data.features import Features, open_features
 from trainer.data.shards import CorruptRecords
-from trainer.embed.output import EMBEDDED_SOURCES, Output, arguments_of
-from trainer.embed.parquet import FIXED_COLUMNS, FurtherColumns, open_parquet, summary_of
+from trainer.embed.output import Output, arguments_of
+from trainer.embed.parquet import (
+    EMBEDDED_SOURCES,
+    FIXED_COLUMNS,
+    FurtherColumns,
+    open_parquet,
+    summary_of,
+)
 from trainer.embed.stored import data_sha256, recall_corrupt, write_partition
 from trainer.embed.untrained import Kind, open_encoder
 from trainer.runtime.job_dir import CONFIG, read_job_config

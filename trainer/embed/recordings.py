@@ -27,8 +27,8 @@ from trainer.embed.increments import (
     latest,
     merge,
 )
-from trainer.embed.output import EMBEDDED_SOURCES, INCOMPLETE, RECORDINGS_FILE, Output, arguments_of
-from trainer.embed.parquet import table_schema, to_batch
+from trainer.embed.output import INCOMPLETE, RECORDINGS_FILE, Output, arguments_of
+from trainer.embed.parquet import EMBEDDED_SOURCES, table_schema, to_batch
 from trainer.embed.untrained import Kind, open_encoder
 from trainer.model.load import ExportedModel
 

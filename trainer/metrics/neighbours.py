@@ -25,8 +25,8 @@ class Neighbours:
 
 
 def unit_rows(vectors: Vectors) -> Vectors:
-    """Scale rows ``[n, size]`` to length one, in their own precision; rows of zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    """Scale rows ``[..., size]`` to length one, in their own precision; rows of zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Vectors = vectors / np.maximum(lengths, np.finfo(lengths.dtype).tiny)
     return unit
 

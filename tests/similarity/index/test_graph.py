@@ -7,8 +7,8 @@ import pytest
 
 from dem.__main__ import main
 from similarity.index.graph import keys_of, near_rows, update_graph
-from similarity.measure.scale import unit_rows
 from tests.similarity.libraries import MadeUp, direction, write_vectors
+from trainer.metrics.neighbours import unit_rows
 
 
 def songs(n: int, seed: int) -> np.ndarray:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from similarity.map.layout import clusters, folder_of, places
-from similarity.measure.scale import unit_rows
+from similarity.index.songs import folder_of
+from similarity.map.layout import clusters, places
+from trainer.metrics.neighbours import unit_rows
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 9, 10, 60])

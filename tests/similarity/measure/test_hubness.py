@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm, skew
 
 from similarity.measure.hubness import Surroundings, reduced, reference_songs, surroundings
-from similarity.measure.scale import unit_rows
+from trainer.metrics.neighbours import unit_rows
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from similarity.measure.scale import largest_distance, percentile, similarity, unit_rows
+from similarity.measure.scale import largest_distance, percentile, similarity
+from trainer.metrics.neighbours import unit_rows
 
 
 def test_one_is_the_same_and_zero_the_most_different():

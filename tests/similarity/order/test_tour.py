@@ -6,8 +6,8 @@ import fast_tsp
 import numpy as np
 import pytest
 
-from similarity.measure.scale import unit_rows
 from similarity.order.tour import Ends, greedy_order, leaf_order, length, shortest_order
+from trainer.metrics.neighbours import unit_rows
 
 
 def distances(n: int, seed: int = 0, clusters: int = 8) -> np.ndarray:
