@@ -202,13 +202,13 @@ def _encoder(
     if kind == "trained":
         return trained_encoder(job_dir)
     if kind == "none":
-        return statistics_encoder(features)
+        return statistics_encoder(features.info.feature_spec)
+    moments = features.info.moments(config.train_partitions)
     if kind == "random":
-        return untrained_encoder(features, job, config.train_partitions)
+        return untrained_encoder(features.info.feature_spec, job, moments)
     home = storage.join(job_dir, CLASSIFIER, kind)
     model = train_supervised(features, config.train_partitions, job, home, sigterm_received)
-    settings = encoder_settings(job, features.info.moments(config.train_partitions))
-    return built_encoder(kind, model, settings)
+    return built_encoder(kind, model, encoder_settings(job, moments))
 
 
 def _labelled_tiles(

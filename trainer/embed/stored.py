@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from beam_features.schema.dataset_info import Moments
+from beam_features.schema.feature_spec import FeatureSpec
 from dem import storage
 from dem.errors import InputError
 from trainer.config import ResolvedConfig
@@ -81,25 +82,21 @@ def built_encoder(kind: str, model: keras.Model, settings: Mapping[str, Any]) ->
     return Encoder(kind, model, digest.hexdigest())
 
 
-def statistics_encoder(features: Features) -> Encoder:
+def statistics_encoder(spec: FeatureSpec) -> Encoder:
     """The baseline ``none``: mean and standard deviation of each mel bin."""
-    shape = features.info.feature_spec.tile_shape
+    shape = spec.tile_shape
     return built_encoder("none", log_mel_statistics(shape), {"tile_shape": shape})
 
 
-def untrained_encoder(
-    features: Features, job: ResolvedConfig, train_partitions: Sequence[str]
-) -> Encoder:
+def untrained_encoder(spec: FeatureSpec, job: ResolvedConfig, moments: Moments) -> Encoder:
     """The baseline ``random``: the encoder of a job as it was before the first step.
 
     Args:
-        features: that it takes.
+        spec: of the features that it takes.
         job: settings of the training.
-        train_partitions: whose moments normalise its input.
+        moments: that normalise its input, those of the training's tiles.
     """
-    moments = features.info.moments(train_partitions)
-    shape = features.info.feature_spec.tile_shape
-    model = build_encoder(job.architecture, shape, job.embedding_size, moments, job.seed)
+    model = build_encoder(job.architecture, spec.tile_shape, job.embedding_size, moments, job.seed)
     return built_encoder("random", model, encoder_settings(job, moments))
 
 

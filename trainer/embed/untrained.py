@@ -9,11 +9,9 @@ import numpy as np
 from beam_features.schema.dataset_info import Moments
 from dem import storage
 from dem.errors import InputError
-from trainer.embed.stored import built_encoder
-from trainer.model.encoders import build_encoder
+from trainer.embed.stored import built_encoder, statistics_encoder, untrained_encoder
 from trainer.model.files import load_keras
 from trainer.model.load import ExportedModel, keras_spec, open_model
-from trainer.model.vectors import log_mel_statistics
 from trainer.model.waveform import WaveformEncoder
 from trainer.runtime.job_dir import CONFIG, ENCODER, read_job_config
 
@@ -40,13 +38,11 @@ def open_encoder(uri: str, kind: Kind) -> ExportedModel:
             f"{uri!r} is not the job directory of a finished training, which --encoder {kind} takes"
         )
     spec, job = keras_spec(encoder_uri), read_job_config(uri)
-    if kind == "none":
-        model = log_mel_statistics(spec.tile_shape)
-    else:
-        moments = _moments(load_keras(encoder_uri))
-        model = build_encoder(
-            job.architecture, spec.tile_shape, job.embedding_size, moments, job.seed
-        )
+    model = (
+        statistics_encoder(spec)
+        if kind == "none"
+        else untrained_encoder(spec, job, _moments(load_keras(encoder_uri)))
+    ).model
     settings = dataclasses.asdict(job.architecture) | {"fingerprint": spec.fingerprint}
     sha256 = built_encoder(kind, model, settings).sha256
     size = model.output_shape[1]

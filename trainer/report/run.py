@@ -115,7 +115,7 @@ def _collect(
     library: Library,
 ) -> Report:
     """Read, embed and draw everything on the page."""
-    names = features.info.label_names
+    spec, names = features.info.feature_spec, features.info.label_names
     runs = read_runs(job_dir)
     shown_run = choose_run(runs)
     classes = runs[shown_run]["label_names"] if shown_run else []
@@ -126,8 +126,8 @@ def _collect(
         encoder.kind: stored_vectors(encoder, features, partitions, job_dir, corrupt, _MOST_TILES)
         for encoder in (
             trained_encoder(job_dir),
-            untrained_encoder(features, job, job.train_partitions),
-            statistics_encoder(features),
+            untrained_encoder(spec, job, features.info.moments(job.train_partitions)),
+            statistics_encoder(spec),
         )
     }
     corrupt.log_skipped()
