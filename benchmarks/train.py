@@ -35,13 +35,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import soundfile
 import tensorflow as tf
+from trainer.data.pairs import PairSource
 
 from beam_features.datasets import sample
 from beam_features.schema.feature_spec import FeatureSpec
 from benchmarks.reference import librosa_log_mel
 from trainer.config import TrainConfig
 from trainer.data.features import Features, open_features
-from trainer.data.pairs import PairSource
 from trainer.model.learner import build_learner
 from trainer.runtime.memory import peak_memory_mib
 from trainer.train.devices import make_strategy

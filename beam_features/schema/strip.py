@@ -16,6 +16,17 @@ from dem.errors import InputError
 SCHEMA_VERSION = 1
 NO_LABEL = -1
 LOG_MEL_DTYPE = np.dtype("<f2")
+STRIP_FIELDS = {
+    "schema_version": int,
+    "context_id": bytes,
+    "session_id": bytes,
+    "sensor_id": bytes,
+    "first_tile": int,
+    "log_mel": bytes,
+}
+"""Keys of a record that hold one value, and its type."""
+TILE_FIELDS = {"recording_id": bytes, "start_ms": int, "label": int}
+"""Keys of a record that hold one value per tile."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,11 @@ from itertools import product
 import keras
 import numpy as np
 import tensorflow as tf
+from trainer.data.pairs import PairSource
 
 from trainer.choices import AUGMENTATIONS
 from trainer.config import Architecture, TrainConfig
 from trainer.data.features import Features, open_features
-from trainer.data.pairs import PairSource
 from trainer.model.encoders import build_encoder, build_projector
 from trainer.model.learner import Learner, pair_objective
 from trainer.model.losses import build_loss

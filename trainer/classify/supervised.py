@@ -24,9 +24,7 @@ from dem.errors import InputError
 from dem.settings import as_yaml_values
 from trainer.classify.splits import balanced_weights
 from trainer.config import ResolvedConfig
-from trainer.data.checks import require_pairs, require_shards
-from trainer.data.features import Features, all_strips
-from trainer.data.shards import CorruptRecords
+from trainer.data.features import Features
 from trainer.model.export import in_single_precision
 from trainer.model.learner import Learner, Objective, build_learner
 from trainer.model.losses import Scalars, masked_mean
@@ -34,6 +32,7 @@ from trainer.model.vectors import Float32
 from trainer.runtime.job_dir import claim_job_dir
 from trainer.runtime.lease import hold_lease
 from trainer.train.cluster import Workers, join_workers
+from trainer.train.corpus import open_corpus
 from trainer.train.devices import check_devices, make_strategy
 from trainer.train.loop import train_epochs
 from trainer.train.state import Run, start_run
@@ -48,6 +47,7 @@ def train_supervised(
     job: ResolvedConfig,
     home: str,
     terminated: Callable[[], bool],
+    cache_dir: str | None = None,
 ) -> keras.Model:
     """Train with the labels of the partitions, on the devices of this host.
 
@@ -57,6 +57,7 @@ def train_supervised(
         job: settings of the run whose architecture it is.
         home: holds a directory with settings and checkpoints for each such training.
         terminated: whether this process has received SIGTERM, and so must save and stop.
+        cache_dir: local directory that keeps the frames; None: they are in memory.
 
     Returns:
         The encoder ``[batch, tile_frames, n_mels] -> [batch, embedding_size]`` without the linear
@@ -78,15 +79,14 @@ def train_supervised(
         init=None,
         init_sha256=None,
     )
-    corrupt = CorruptRecords(config.corrupt_records_budget, "the training of the job")
-    require_shards(features, partitions)
-    class_weights = balanced_weights(_count_labels(features, partitions, corrupt))
-    require_pairs(features, partitions, config.positives, corrupt)
+    corpus = open_corpus(features, config, cache_dir, tolerated_by="the training of the job")
+    labels = corpus.store.index.labels
+    class_weights = balanced_weights(_count_labels(labels, features, partitions))
     workers, learner = _build(features, config, class_weights)
     directory = storage.join(home, _digest(config))
     with hold_lease(directory, terminated) as stops:
         claim_job_dir(directory, config)
-        run = start_run(config, features, workers, learner, corrupt, stops, directory, logs=None)
+        run = start_run(config, features, workers, learner, corpus, stops, directory, logs=None)
         train_epochs(run, functools.partial(_report_epoch, run))
     return in_single_precision(learner.encoder)
 
@@ -117,13 +117,11 @@ def label_loss(
 
 
 def _count_labels(
-    features: Features, partitions: Sequence[str], corrupt: CorruptRecords
+    labels: npt.NDArray[np.int64], features: Features, partitions: Sequence[str]
 ) -> npt.NDArray[np.int64]:
     """Count the tiles of each label ``[n_classes]``."""
-    counts = np.zeros(len(features.info.label_names), np.int64)
-    for strip in all_strips(features, partitions, corrupt):
-        labels = np.array(strip.labels)
-        counts += np.bincount(labels[labels != NO_LABEL], minlength=len(counts))
+    names = features.info.label_names
+    counts = np.bincount(labels[labels != NO_LABEL], minlength=len(names))
     if np.count_nonzero(counts) < 2:
         raise InputError(
             f"fewer than two labels in train_partitions={list(partitions)}; name others that have "

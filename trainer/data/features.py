@@ -1,5 +1,7 @@
 """A finished features directory."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +34,14 @@ class Features:
             for name in partitions
             for shard in self.info.partitions[name].shard_names()
         ]
+
+    def digest(self, partition: str) -> str:
+        """Digest that identifies a partition's tiles and labels without reading them."""
+        info = self.info
+        found = storage.file_versions(self.shard_uris([partition]))
+        versions = [file.version for file in found.values()]
+        content = [info.content_sha256, info.fingerprint, info.label_names, versions]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def open_features(uri: str) -> Features:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import threading
 from collections.abc import Collection, Iterator
 
 import tensorflow as tf
@@ -17,21 +16,21 @@ from trainer.runtime.tensorflow_files import reading
 
 _LOG = logging.getLogger(__name__)
 
-_LENGTH_BYTES, _FRAME_BYTES = 8, 16  # of a TFRecord: its length, and all that is not data
+_LENGTH_BYTES = 8
+FRAME_BYTES = 16
+"""Of a TFRecord: its length and checksums, which is all that is not data."""
 
 
 class CorruptRecords:
     """Corrupt records found so far: up to the budget they are skipped, one more is an error.
 
-    Shards are read by several threads, and repeatedly; a record counts once.
+    Shards are read repeatedly; a record counts once.
     """
 
     def __init__(self, budget: int, tolerated_by: str | None = None) -> None:
         """`tolerated_by` is what sets the budget; None: the setting `corrupt_records_budget`."""
         self._budget, self._tolerated_by = budget, tolerated_by
         self._reasons: dict[tuple[str, int], str] = {}  # by shard and offset in bytes
-        self._lock = threading.Lock()
-        self.error: JobError | None = None  # ended the reading; tf.data passes on none of ours
 
     @property
     def count(self) -> int:
@@ -48,14 +47,13 @@ class CorruptRecords:
         Raises:
             JobError: there are more than the budget.
         """
-        with self._lock:
-            if (uri, offset) in self._reasons:
-                return
-            self._reasons[uri, offset] = reason
-            place = f"corrupt record in {uri} at byte {offset}: {reason}"
-            if self.count > self._budget:
-                raise JobError(f"{place}; {self.count} corrupt records are more than {self._limit}")
-            _LOG.warning(f"skipped {place}")
+        if (uri, offset) in self._reasons:
+            return
+        self._reasons[uri, offset] = reason
+        place = f"corrupt record in {uri} at byte {offset}: {reason}"
+        if self.count > self._budget:
+            raise JobError(f"{place}; {self.count} corrupt records are more than {self._limit}")
+        _LOG.warning(f"skipped {place}")
 
     @property
     def _limit(self) -> str:
@@ -78,18 +76,14 @@ def read_strips(uri: str, tile_shape: tuple[int, int], corrupt: CorruptRecords) 
     Raises:
         JobError: more records are corrupt than `corrupt` allows, or the storage fails.
     """
-    try:
-        with reading(uri):
-            for offset, record in _read_records(uri, corrupt):
-                try:
-                    strip = decode_strip(record, tile_shape)
-                except (DecodeError, IndexError, InputError, ValueError) as error:
-                    corrupt.add(uri, offset, " ".join(str(error).split()) or type(error).__name__)
-                else:
-                    yield strip
-    except JobError as error:
-        corrupt.error = error
-        raise
+    with reading(uri):
+        for offset, record in _read_records(uri, corrupt):
+            try:
+                strip = decode_strip(record, tile_shape)
+            except (DecodeError, IndexError, InputError, ValueError) as error:
+                corrupt.add(uri, offset, " ".join(str(error).split()) or type(error).__name__)
+            else:
+                yield strip
 
 
 def _read_records(uri: str, corrupt: CorruptRecords) -> Iterator[tuple[int, bytes]]:
@@ -98,7 +92,7 @@ def _read_records(uri: str, corrupt: CorruptRecords) -> Iterator[tuple[int, byte
     with contextlib.suppress(tf.errors.DataLossError):
         for record in RecordIterator(uri, ""):
             yield offset, record
-            offset += len(record) + _FRAME_BYTES
+            offset += len(record) + FRAME_BYTES
     yield from _read_on(uri, offset, corrupt)
 
 
@@ -117,7 +111,7 @@ def _read_on(uri: str, offset: int, corrupt: CorruptRecords) -> Iterator[tuple[i
             record, following = reader.read(offset)
         except (tf.errors.DataLossError, IndexError) as error:
             corrupt.add(uri, offset, str(error))
-            offset += _length_at(uri, offset) + _FRAME_BYTES
+            offset += _length_at(uri, offset) + FRAME_BYTES
         else:
             yield offset, record
             offset = following

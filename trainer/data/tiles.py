@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from beam_features.schema.feature_spec import FeatureSpec
-from beam_features.schema.silence import is_audible
-from beam_features.schema.strip import Strip
+from beam_features.schema.silence import is_above_silence, is_audible
 from trainer.data.checks import require_shards
+from trainer.data.columns import blocks_of, read_columns
 from trainer.data.features import Features, all_strips
 from trainer.data.shards import CorruptRecords
 
@@ -43,27 +42,23 @@ def tile_batches(
         JobError: more records are corrupt than `corrupt` allows.
     """
     require_shards(features, partitions)
-    strips: list[Strip] = []
-    for strip in all_strips(features, partitions, corrupt):
-        strips.append(strip)
-        if sum(len(strip.labels) for strip in strips) >= batch_size:
-            yield _tile_batch(strips, features.info.feature_spec)
-            strips = []
-    if strips:
-        yield _tile_batch(strips, features.info.feature_spec)
-
-
-def _tile_batch(strips: Sequence[Strip], spec: FeatureSpec) -> TileBatch:
-    log_mel = np.concatenate([strip.log_mel for strip in strips])
-    return TileBatch(
-        log_mel=log_mel,
-        recording_ids=[name for strip in strips for name in strip.recording_ids],
-        context_ids=[strip.context_id for strip in strips for _ in strip.labels],
-        session_ids=[strip.session_id for strip in strips for _ in strip.labels],
-        start_ms=[start for strip in strips for start in strip.start_ms],
-        labels=[label for strip in strips for label in strip.labels],
-        audible=is_audible(log_mel, spec),
-    )
+    spec = features.info.feature_spec
+    uris = features.shard_uris(partitions)
+    for columns in read_columns(uris, spec.tile_shape, corrupt):
+        contexts, sessions = (
+            named.take(columns.strip_of_tile) for named in (columns.contexts, columns.sessions)
+        )
+        audible = is_above_silence(columns.loudest.max(axis=1), spec)
+        for block in blocks_of(columns.n_tiles, batch_size):
+            yield TileBatch(
+                columns.log_mel[block],
+                columns.recordings.take(block).as_list(),
+                contexts.take(block).as_list(),
+                sessions.take(block).as_list(),
+                columns.start_ms[block].tolist(),
+                columns.labels[block].tolist(),
+                audible[block],
+            )
 
 
 @dataclass(frozen=True)
@@ -79,14 +74,6 @@ class RetrievalPool:
     start_ms: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     recordings: npt.NDArray[np.object_]
-
-
-def recording_ids(
-    features: Features, partitions: Sequence[str], corrupt: CorruptRecords
-) -> list[str]:
-    """Ids of all recordings in the partitions, sorted."""
-    strips = all_strips(features, partitions, corrupt)
-    return sorted({name for strip in strips for name in strip.recording_ids})
 
 
 def retrieval_pool(

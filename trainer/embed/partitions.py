@@ -20,7 +20,7 @@ from trainer.embed.parquet import (
     open_parquet,
     summary_of,
 )
-from trainer.embed.stored import data_sha256, recall_corrupt, write_partition
+from trainer.embed.stored import recall_corrupt, write_partition
 from trainer.embed.untrained import Kind, open_encoder
 from trainer.runtime.job_dir import CONFIG, read_job_config
 
@@ -118,7 +118,7 @@ def _made_from(
     columns = json.dumps([further.names, further.by_recording]) if further.names else ""
     return {
         "model_sha256": arguments["model_sha256"],
-        "data_sha256": data_sha256(features, partition),
+        "data_sha256": features.digest(partition),
         "columns_sha256": hashlib.sha256(columns.encode()).hexdigest(),
     }
 

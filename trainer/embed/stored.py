@@ -179,7 +179,7 @@ def _batches(
 
     All rows are read from one open file, so a process may replace it at the same time.
     """
-    made_from = {"model_sha256": encoder.sha256, "data_sha256": data_sha256(features, partition)}
+    made_from = {"model_sha256": encoder.sha256, "data_sha256": features.digest(partition)}
     if storage.exists(uri):
         with open_parquet(uri) as file:
             about = read_about(file)
@@ -240,12 +240,3 @@ def _is_current(
     if different:
         _LOG.info(f"{uri} was made from another {different[0].partition('_')[0]}: embedding again")
     return not different
-
-
-def data_sha256(features: Features, partition: str) -> str:
-    """Digest that identifies a partition's tiles and labels without reading them."""
-    info = features.info
-    found = storage.file_versions(features.shard_uris([partition]))
-    versions = [file.version for file in found.values()]
-    content = [info.content_sha256, info.fingerprint, info.label_names, versions]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -5,7 +5,6 @@ import math
 from typing import Any
 
 from dem import storage
-from trainer.data.tiles import recording_ids
 from trainer.model.export import export_encoder
 from trainer.runtime.job_dir import INITIAL_RECORDINGS, METRICS, VECTORS
 from trainer.runtime.memory import peak_gpu_memory_mib, peak_memory_mib
@@ -39,7 +38,7 @@ def finish(run: Run, validation: Validation, job_dir: str) -> dict[str, Any]:
 
 def _write_training_recordings(run: Run, job_dir: str) -> None:
     """Write what the encoder was trained on; nothing where that is not known of its beginning."""
-    trained_on = recording_ids(run.features, run.config.train_partitions, run.corrupt)
+    trained_on = sorted(run.corpus.store.index.recordings.names)
     if run.config.init:
         before = read_training_recordings(storage.join(job_dir, INITIAL_RECORDINGS))
         if before is None:
@@ -75,7 +74,7 @@ def _metrics(run: Run) -> dict[str, Any]:
         "loss": progress.epoch_means["loss"],
         "recall_at_1": None if math.isnan(progress["recall_at_1"]) else progress["recall_at_1"],
         "false_opposite_share": false_opposite_share(progress.epoch_means),
-        "corrupt_records": run.corrupt.count,
+        "corrupt_records": run.corpus.corrupt.count,
         "parameters": run.learner.encoder.count_params(),
         "devices": device_names(run.workers.strategy),
         "replicas": run.workers.strategy.num_replicas_in_sync,

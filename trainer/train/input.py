@@ -1,27 +1,94 @@
-"""Input: the batches of a run, divided among hosts and replicas."""
+"""Input: the batches of a run, divided among hosts and replicas, and the frames they are cut from.
 
+Frames on the devices are cut in the step. Others are cut on the host, ahead of the step.
+"""
+
+import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
+from trainer.pairs.source import Cut, PairSource
+from trainer.runtime.memory import gpu_memory_bytes
+from trainer.store.frames import FrameStore
 
-def distribute(
-    strategy: tf.distribute.Strategy, batches: tf.data.Dataset, batch_size: int
-) -> Iterator[Any]:
-    """Iterate over global batches; replica `r` of `R` gets the `r`-th of `R` equal parts.
+_LOG = logging.getLogger(__name__)
 
-    Each host makes the global batch and drops the rows of the others. This costs each as much as
-    reading alone would, but the rows are the same on any number of hosts.
+_SHARE = 0.4  # of a GPU's memory that frames may take: model and activations need the rest
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the steps of a run take.
+
+    Attributes:
+        batches: per replica ``sessions`` ``[n]``, ``labels`` and ``starts`` ``[n, 2]``, and
+            ``tiles`` where the host cuts them.
+        frames: per replica ``[n_frames, n_mels]``; None: the host cuts the tiles.
     """
-    local_rows = batch_size // strategy.num_replicas_in_sync
 
-    def rows_of_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        rows = batch_size // context.num_input_pipelines
-        first = rows * context.input_pipeline_id
-        own = batches.map(
-            lambda batch: {name: values[first : first + rows] for name, values in batch.items()}
-        )
-        return own.rebatch(local_rows, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    batches: Iterator[Any]
+    frames: Any
 
-    return iter(strategy.distribute_datasets_from_function(rows_of_host))
+
+def open_input(
+    strategy: tf.distribute.Strategy, store: FrameStore, pairs: PairSource, steps: tuple[int, int]
+) -> Input:
+    """Prepare the batches from a first step up to, not including, an end.
+
+    Replica `r` of `R` gets the `r`-th of `R` equal parts of each batch; a host draws only those of
+    its own replicas.
+    """
+    frames = frames_on_devices(strategy, store)
+    cut = host_cut(store) if frames is None else None
+    n_parts = strategy.num_replicas_in_sync
+
+    def of_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        own = n_parts // context.num_input_pipelines
+        return pairs.batches(steps, (n_parts, own * context.input_pipeline_id, own), cut)
+
+    return Input(iter(strategy.distribute_datasets_from_function(of_host)), frames)
+
+
+def frames_on_devices(strategy: tf.distribute.Strategy, store: FrameStore) -> Any:
+    """Give each replica the frames on its device; None where they do not fit, or are on a disk.
+
+    A CPU takes those in memory as they are, without a copy.
+    """
+    limit = gpu_memory_bytes()
+    if limit is None and store.place == "disk":
+        return None
+    if limit is not None and store.frames.nbytes > _SHARE * limit:
+        return None
+    if limit is not None:
+        _LOG.info(f"{store.frames.nbytes / 2**20:.0f} MiB of frames are on each GPU")
+    on_host = _as_tensor(store)
+    return strategy.experimental_distribute_values_from_function(lambda _: tf.identity(on_host))
+
+
+def host_cut(store: FrameStore) -> Cut:
+    """Cut tiles from frames in memory or on a disk."""
+    frames, tile_frames = _as_tensor(store), store.index.tile_frames
+    return lambda starts: cut_tiles(frames, starts, tile_frames)
+
+
+def cut_tiles(frames: tf.Tensor, starts: tf.Tensor, tile_frames: int) -> tf.Tensor:
+    """Cut tiles out of frames.
+
+    Args:
+        frames: ``[n_frames, n_mels]``.
+        starts: first frames ``[n, 2]``.
+        tile_frames: frames of a tile.
+
+    Returns:
+        ``[n, 2, tile_frames, n_mels]``.
+    """
+    return tf.gather(frames, starts[..., None] + tf.range(tile_frames, dtype=starts.dtype))
+
+
+def _as_tensor(store: FrameStore) -> tf.Tensor:
+    """The frames as a tensor of the same memory."""
+    with tf.device("CPU:0"):
+        return tf.experimental.dlpack.from_dlpack(store.frames.__dlpack__())

@@ -2,17 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 from tqdm import tqdm
 
 from dem.termination import unsaved_state
-from trainer.data.pairs import PairSource
 from trainer.model.losses import OPPOSITE_COUNTS
 from trainer.train.epoch import false_opposite_share
-from trainer.train.input import distribute
+from trainer.train.input import Input, open_input
 from trainer.train.state import Run, diverged
 from trainer.train.step import TrainSteps, make_train_steps
 from trainer.train.telemetry import Profiler
@@ -30,14 +29,6 @@ def train_epochs(run: Run, report_epoch: Callable[[], None]) -> None:
         Terminated: a worker has received SIGTERM; the state is saved.
     """
     config, progress = run.config, run.progress
-    pairs = PairSource(
-        run.features,
-        config.train_partitions,
-        config.neighbourhood_s,
-        config.batch_size,
-        config.positives,
-        run.corrupt,
-    )
     train_steps = make_train_steps(
         run.workers.strategy,
         run.learner,
@@ -46,9 +37,11 @@ def train_epochs(run: Run, report_epoch: Callable[[], None]) -> None:
         seed=config.seed,
         jit_compile=config.jit_compile,
     )
+    steps_left = progress.step, run.total_steps
+    source = open_input(run.workers.strategy, run.corpus.store, run.corpus.pairs, steps_left)
     if progress.step < run.total_steps:  # tracing may take longer than SIGTERM allows
         zero = tf.constant(0, tf.int64)
-        train_steps(_remaining_batches(run, pairs), zero, zero)
+        train_steps(source.batches, source.frames, zero, zero)
     profile_steps = config.profile_steps if run.events.writes else None
     with (
         unsaved_state(),
@@ -56,19 +49,11 @@ def train_epochs(run: Run, report_epoch: Callable[[], None]) -> None:
         _progress_bar(run) as bar,
     ):
         while progress.epochs_reported < config.epochs:
-            _finish_epoch(run, pairs, train_steps, profiler, bar)
+            _finish_epoch(run, source, train_steps, profiler, bar)
             run.require_finite()  # what is measured next would fail in other words
             report_epoch()  # before saving: a run that fails here must fail here again
             progress.count_epoch()
             run.checkpoints.save()
-
-
-def _remaining_batches(run: Run, pairs: PairSource) -> Iterator[Any]:
-    """Iterate over the batches that are left of the current epoch."""
-    config = run.config
-    epoch, done = divmod(run.progress.step, config.steps_per_epoch)
-    batches = pairs.batches(config.seed, epoch).skip(done).take(config.steps_per_epoch - done)
-    return distribute(run.workers.strategy, batches, config.batch_size)
 
 
 def _progress_bar(run: Run) -> "tqdm[Any]":
@@ -77,17 +62,11 @@ def _progress_bar(run: Run) -> "tqdm[Any]":
 
 
 def _finish_epoch(
-    run: Run, pairs: PairSource, train_steps: TrainSteps, profiler: Profiler, bar: "tqdm[Any]"
+    run: Run, source: Input, train_steps: TrainSteps, profiler: Profiler, bar: "tqdm[Any]"
 ) -> None:
     """Make the steps that are left of the current epoch, if any."""
     progress = run.progress
     n_steps, end = 1, progress.end_of_epoch
-    if progress.step == end:  # stopped before the report
-        return
-    begin = time.monotonic()
-    batches = _remaining_batches(run, pairs)
-    waited_s = time.monotonic() - begin
-    progress.count_time(waited_s, waited_s)
     while progress.step < end:
         run.stop_if_terminated()
         to_edge = profiler.steps_to_edge(progress.step) or end
@@ -95,20 +74,16 @@ def _finish_epoch(
         # Workers must make the same number of steps: the chief's clock decides.
         n_steps = int(run.workers.exchange([limit])[0, 0])
         profiler.update(progress.step)
-        took_s = _make_steps(run, train_steps, batches, n_steps)
+        took_s = _make_steps(run, train_steps, source, n_steps)
         bar.update(n_steps)
         n_steps = max(int(_SECONDS_PER_HOST_CALL / took_s * n_steps), 1)
 
 
-def _make_steps(run: Run, train_steps: TrainSteps, batches: Iterator[Any], n_steps: int) -> float:
+def _make_steps(run: Run, train_steps: TrainSteps, source: Input, n_steps: int) -> float:
     """Make steps in one host call, log their mean scalars, return the seconds."""
     progress, begin = run.progress, time.monotonic()
-    try:
-        scalars, waited = train_steps(
-            batches, tf.constant(progress.step, tf.int64), tf.constant(n_steps, tf.int64)
-        )
-    except tf.errors.OpError as error:
-        raise run.corrupt.error or error from None
+    first, count = (tf.constant(number, tf.int64) for number in (progress.step, n_steps))
+    scalars, waited = train_steps(source.batches, source.frames, first, count)
     values = {name: float(value) for name, value in scalars.items()}
     took_s, waited_s = time.monotonic() - begin, float(waited)
     if not math.isfinite(values["loss"]):

@@ -11,9 +11,8 @@ from dem import storage
 from dem.termination import keep_watching
 from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data.augment import check_mixing
-from trainer.data.checks import require_audible, require_pairs, require_shards
+from trainer.data.checks import require_audible, require_shards
 from trainer.data.features import Features, open_features
-from trainer.data.shards import CorruptRecords
 from trainer.model.learner import Learner
 from trainer.runtime.job_dir import LOGS, METRICS, check_job_dir, claim_job_dir
 from trainer.runtime.lease import hold_lease
@@ -23,6 +22,7 @@ from trainer.train.cluster import (
     report_lost_workers,
     require_agreement,
 )
+from trainer.train.corpus import Corpus, open_corpus
 from trainer.train.devices import check_devices, device_names, make_strategy
 from trainer.train.epoch import report_epoch
 from trainer.train.finish import finish
@@ -52,6 +52,7 @@ def train(
     on_epoch: OnEpoch = lambda _epoch, _recall_at_1: None,
     *,
     may_extend: bool = True,
+    cache_dir: str | None = None,
 ) -> dict[str, Any]:
     """Train, evaluate after each epoch, export; return the content of `metrics.json`.
 
@@ -63,6 +64,7 @@ def train(
         on_epoch: called after each epoch; for one that is complete but not saved, again after a
             restart.
         may_extend: go on where a finished run had fewer epochs.
+        cache_dir: local directory that keeps the frames; None: they are in memory.
 
     Raises:
         InputError: the data are unusable, or the job directory belongs to other settings.
@@ -82,16 +84,15 @@ def train(
     if cluster.workers > 1:
         _LOG.info(f"worker {cluster.index} of {cluster.workers}, waiting for the others")
     with report_lost_workers(cluster, terminated), contextlib.ExitStack() as until_end:
-        corrupt = CorruptRecords(resolved.corrupt_records_budget)
-        workers, learner = _build(features, job_dir, resolved, cluster, corrupt)
+        workers, learner, corpus = _build(features, job_dir, resolved, cluster, cache_dir)
         if workers.is_chief:
             terminated = until_end.enter_context(hold_lease(job_dir, terminated))
             keep_initial_encoder(job_dir, resolved)
             claim_job_dir(job_dir, resolved)
         workers.exchange([0])  # a predecessor may have written checkpoints until now
-        run = _start(features, job_dir, resolved, workers, learner, corrupt, terminated)
+        run = _start(features, job_dir, resolved, workers, learner, corpus, terminated)
         validation = Validation(
-            features, resolved, run.learner, run.corrupt, run.stop_if_terminated
+            features, resolved, run.learner, corpus.corrupt, run.stop_if_terminated
         )
         if limits := validation.limits():
             run.workers.log(limits, logging.WARNING)
@@ -111,19 +112,23 @@ def _build(
     job_dir: str,
     config: ResolvedConfig,
     cluster: Cluster,
-    corrupt: CorruptRecords,
-) -> tuple[Workers, Learner]:
+    cache_dir: str | None,
+) -> tuple[Workers, Learner, Corpus]:
     """Check everything that could fail later, and build the model."""
     strategy = make_strategy(config.replicas, config.batch_size)  # starts TensorFlow
     keep_watching()
-    _check_data(features, config, strategy.num_replicas_in_sync, corrupt)
+    check_mixing(config.augment, config.batch_size, strategy.num_replicas_in_sync)
+    corpus = open_corpus(features, config, cache_dir)
+    if config.validation_partitions:
+        require_shards(features, config.validation_partitions)
+        require_audible(features, config.validation_partitions, corpus.corrupt)
     workers = join_workers(cluster, strategy)
     require_agreement(workers.exchange, "settings or data", config)
     with strategy.scope():
         learner = build_initial_learner(config, features, job_dir)
     for warning in check_devices(config, learner.encoder, strategy):
         workers.log(warning, logging.WARNING)
-    return workers, learner
+    return workers, learner, corpus
 
 
 def _start(
@@ -132,29 +137,18 @@ def _start(
     config: ResolvedConfig,
     workers: Workers,
     learner: Learner,
-    corrupt: CorruptRecords,
+    corpus: Corpus,
     terminated: Callable[[], bool],
 ) -> Run:
     """Start the run in its job directory, or resume it."""
     logs = storage.join(job_dir, LOGS)
-    run = start_run(config, features, workers, learner, corrupt, terminated, job_dir, logs=logs)
+    run = start_run(config, features, workers, learner, corpus, terminated, job_dir, logs=logs)
     if run.progress.step == 0:
         log_settings(run.events, config)
     n_hosts, strategy = workers.cluster.workers, workers.strategy
     hosts = f" of {strategy.num_replicas_in_sync} on {n_hosts} hosts" if n_hosts > 1 else ""
     workers.log(f"training on {', '.join(device_names(strategy))}{hosts}")
     return run
-
-
-def _check_data(
-    features: Features, config: ResolvedConfig, replicas: int, corrupt: CorruptRecords
-) -> None:
-    """Raise an InputError where there is nothing to train or measure on."""
-    check_mixing(config.augment, config.batch_size, replicas)
-    require_shards(features, [*config.train_partitions, *config.validation_partitions])
-    require_pairs(features, config.train_partitions, config.positives, corrupt)
-    if config.validation_partitions:
-        require_audible(features, config.validation_partitions, corrupt)
 
 
 def _end_epoch(run: Run, validation: Validation, on_epoch: OnEpoch) -> None:

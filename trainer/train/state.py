@@ -11,12 +11,12 @@ from dem import storage
 from dem.errors import DivergedError, InputError, Terminated
 from trainer.config import ResolvedConfig
 from trainer.data.features import Features
-from trainer.data.shards import CorruptRecords
 from trainer.model.learner import Learner
 from trainer.runtime.job_dir import CHECKPOINTS
 from trainer.runtime.tensorboard import EventLog
 from trainer.train.checkpoints import Checkpoints
 from trainer.train.cluster import Workers, wait_for_all
+from trainer.train.corpus import Corpus
 
 
 class Progress:
@@ -88,7 +88,7 @@ class Run:
     features: Features
     workers: Workers
     learner: Learner
-    corrupt: CorruptRecords
+    corpus: Corpus
     terminated: Callable[[], bool]
     progress: Progress
     checkpoints: Checkpoints
@@ -144,7 +144,7 @@ def start_run(
     features: Features,
     workers: Workers,
     learner: Learner,
-    corrupt: CorruptRecords,
+    corpus: Corpus,
     terminated: Callable[[], bool],
     directory: str,
     *,
@@ -154,10 +154,10 @@ def start_run(
 
     Args:
         config: the settings.
-        features: where the pairs come from.
+        features: where the corpus comes from.
         workers: what the run computes on.
         learner: what it trains.
-        corrupt: counts corrupt records.
+        corpus: what it trains on.
         terminated: whether this process has received SIGTERM.
         directory: holds ``checkpoints/``.
         logs: directory for TensorBoard; None: none.
@@ -178,9 +178,7 @@ def start_run(
             "storage that all of them share"
         )
     events = EventLog(logs or directory, writes=is_chief and logs is not None, step=progress.step)
-    run = Run(
-        config, features, workers, learner, corrupt, terminated, progress, checkpoints, events
-    )
+    run = Run(config, features, workers, learner, corpus, terminated, progress, checkpoints, events)
     if resumed:
         workers.log(f"resuming from step {progress.step} of {run.total_steps}")
     return run

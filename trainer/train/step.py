@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainer.data.augment import N_DRAWS, augment_pairs
@@ -16,8 +17,11 @@ from trainer.model.learner import Learner
 from trainer.model.losses import Scalars
 from trainer.model.optimizer import clip_global_norm
 from trainer.model.precision import scaled
+from trainer.train.input import cut_tiles
 
-TrainSteps = Callable[[Iterator[Any], tf.Tensor, tf.Tensor], tuple[Scalars, tf.Tensor]]
+TrainSteps = Callable[[Iterator[Any], Any, tf.Tensor, tf.Tensor], tuple[Scalars, tf.Tensor]]
+
+_ZERO_S = np.float64(0.0)
 
 
 def make_train_steps(
@@ -31,26 +35,28 @@ def make_train_steps(
 ) -> TrainSteps:
     """Build a function that makes several steps in one host call.
 
-    It takes batches from `trainer.train.input.distribute`, the number of steps that the run has
+    It takes batches and frames of `trainer.train.input.Input`, the number of steps that the run has
     made, and the number to make. It returns mean scalars: those of the objective, the
-    ``gradient_norm`` before clipping and the ``learning_rate``; and the seconds for which the steps
-    waited for batches.
+    ``gradient_norm`` before clipping and the ``learning_rate``; and the seconds for which the
+    devices waited for batches.
     """
     names = (*learner.objective.scalars, "gradient_norm", "learning_rate")
     encode = functools.partial(learner.encoder, training=True)
     if jit_compile:
         encode = tf.function(encode, jit_compile=True)
 
-    def step(batch: Mapping[str, tf.Tensor], number: tf.Tensor) -> tf.Tensor:
+    tile_shape = learner.encoder.input_shape[1:]
+
+    def step(batch: Mapping[str, tf.Tensor], frames: Any, number: tf.Tensor) -> tf.Tensor:
         step_seed = tf.stack([tf.cast(seed, tf.int64), number])
         seeds = tf.random.experimental.stateless_split(step_seed, 2)
-        tiles = augment_pairs(
-            augment,
-            tf.cast(batch["anchors"], tf.float32),
-            tf.cast(batch["neighbours"], tf.float32),
-            batch["sessions"],
-            _own_draws(batch["sessions"], seeds[0]),
-        )
+        if frames is None:
+            pairs = batch["tiles"]
+        else:
+            pairs = cut_tiles(frames, batch["starts"], tile_shape[0])
+        pairs = tf.ensure_shape(tf.cast(pairs, tf.float32), [None, 2, *tile_shape])
+        draws = _own_draws(batch["sessions"], seeds[0])
+        tiles = augment_pairs(augment, pairs[:, 0], pairs[:, 1], batch["sessions"], draws)
         sessions, labels = _gather(batch["sessions"]), _gather(batch["labels"])
         with tf.GradientTape() as tape:
             projections = learner.projector(encode(tiles), training=True)
@@ -65,33 +71,37 @@ def make_train_steps(
 
     @tf.function  # type: ignore[untyped-decorator]
     def train_steps(
-        batches: Iterator[Any], first: tf.Tensor, n_steps: tf.Tensor
+        batches: Iterator[Any], frames: Any, first: tf.Tensor, n_steps: tf.Tensor
     ) -> tuple[Scalars, tf.Tensor]:
-        total, waited_s = tf.zeros([len(names)]), tf.constant(0.0, tf.float64)
+        total, waited_s, idle_since = tf.zeros([len(names)]), _ZERO_S, tf.timestamp()
         for number in tf.range(first, first + n_steps):
-            batch, took_s = _timed_next(batches, after=total)
-            waited_s += took_s
+            batch = next(batches)
+            waited_s += tf.maximum(_time_of(batch) - idle_since, 0.0)
             # Equal on every replica, since each computes the loss of the whole batch.
-            per_replica = strategy.run(step, args=(batch, number))
+            per_replica = strategy.run(step, args=(batch, frames, number))
             total += strategy.reduce("MEAN", per_replica, axis=None)
+            idle_since = _time_known(total)
         means = tf.unstack(total / tf.cast(n_steps, tf.float32))
         return dict(zip(names, means, strict=True)), waited_s
 
     return train_steps  # type: ignore[no-any-return]
 
 
-def _timed_next(batches: Iterator[Any], after: tf.Tensor) -> tuple[Any, tf.Tensor]:
-    """Take a batch; return it and the seconds since `after` was known on the host.
+def _time_of(values: Any) -> tf.Tensor:
+    """The time at which the operations that give these values have been called on the host."""
+    values = tf.nest.flatten(values, expand_composites=True)
+    with tf.device("CPU:0"), tf.control_dependencies(values):
+        return tf.timestamp()
 
-    `after` depends on the gradients of the previous step, so the devices were idle in that time.
+
+def _time_known(values: tf.Tensor) -> tf.Tensor:
+    """The time at which values are known on the host; nothing else waits for it.
+
+    Operations on a GPU are called before the device has computed what they depend on. A copy to the
+    host tells when it has.
     """
     with tf.device("CPU:0"):
-        with tf.control_dependencies([tf.identity(after)]):
-            begin = tf.timestamp()
-        with tf.control_dependencies([begin]):
-            batch = next(batches)
-        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-            return batch, tf.timestamp() - begin
+        return _time_of(tf.identity(values))
 
 
 def _apply(learner: Learner, gradients: Sequence[tf.Tensor], clip_norm: float | None) -> tf.Tensor:

@@ -352,9 +352,10 @@ def test_strips_join_segments_and_end_at_gaps(heard, read_strips):
 @pytest.mark.parametrize("channels", ["mean", "all"])
 def test_the_trainer_finds_the_same_instant_at_the_other_node(heard, tmp_path, channels):
     """Node 1 heard tiles 10 to 29 and 40 to 49 of session 1, node 2 tiles 10 to 19."""
+    from trainer.data.pairs import PairSource, side_by_side
+
     from trainer.data.checks import require_pairs
     from trainer.data.features import Features
-    from trainer.data.pairs import PairSource, side_by_side
     from trainer.data.shards import CorruptRecords, read_strips
 
     root, output = heard

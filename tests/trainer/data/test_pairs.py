@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from trainer.data.pairs import PairSource, side_by_side
 
 from dem.errors import InputError, JobError
 from tests.trainer.synthetic import SPEC, node_strip, write_features, write_strips
 from trainer.data.checks import require_audible, require_pairs, require_shards
 from trainer.data.features import Features, open_features
-from trainer.data.pairs import PairSource, side_by_side
 from trainer.data.shards import CorruptRecords
 from trainer.data.tiles import retrieval_pool, tile_batches
 

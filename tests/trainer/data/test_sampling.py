@@ -4,7 +4,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from trainer.data.sampling import Sampling, sample_pairs
 
 TILE_FRAMES, N_MELS = 10, 2

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trainer.data.pairs import PairSource
 
 from beam_features.job.tfrecord import frame_record
 from beam_features.schema.strip import encode_strip
@@ -13,7 +14,6 @@ from dem.errors import JobError
 from tests.trainer.synthetic import SPEC, node_strip, write_strips
 from trainer.config import TrainConfig
 from trainer.data.features import open_features
-from trainer.data.pairs import PairSource
 from trainer.data.shards import CorruptRecords, read_strips
 from trainer.train.run import train
 

@@ -1,0 +1,157 @@
+"""Frame stores on a local disk: made once, and shared by processes and later runs.
+
+``CACHE/<digest>/`` holds ``frames`` (float16 ``[n_frames, n_mels]``), ``index.npz`` and
+``store.json``. It appears complete or not at all. One process makes it, and others wait for it.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dem.access import unwritable
+from trainer.data.features import Features
+from trainer.data.shards import CorruptRecords
+from trainer.store.fill import Frames, fill
+from trainer.store.index import Index, dump_index, load_index
+
+_VERSION = 1  # of the format and of the index's rules
+_FRAMES, _INDEX, _ABOUT = "frames", "index.npz", "store.json"
+
+
+def open_cached(
+    features: Features,
+    partitions: Sequence[str],
+    corrupt: CorruptRecords,
+    cache_dir: str,
+) -> tuple[Frames, Index]:
+    """Map the frames of some partitions from a file; make it if there is none.
+
+    Raises:
+        InputError: see `trainer.store.fill.fill`.
+        JobError: the disk is full, or see there.
+    """
+    home = Path(cache_dir) / _digest(features, partitions)
+    with _locked(home.with_suffix(".lock")):
+        if not _is_complete(home):
+            _make(home, features, partitions, corrupt)
+    about = json.loads((home / _ABOUT).read_text())
+    _recall_corrupt(about, features, partitions, corrupt)
+    index = load_index(np.load(io.BytesIO((home / _INDEX).read_bytes())))
+    return _map(home / _FRAMES, (int(index.first[-1]), features.info.feature_spec.n_mels)), index
+
+
+def _digest(features: Features, partitions: Sequence[str]) -> str:
+    """Digest of the shards and of how they are laid out."""
+    content = json.dumps([_VERSION, [features.digest(name) for name in partitions]])
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Exclude other processes of this host; a killed one frees the lock."""
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say what cannot be written, and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(str(path), error.strerror or str(error)) from error
+
+
+def _is_complete(home: Path) -> bool:
+    """Whether a store is there, with an index and frames as they were written."""
+    try:
+        about = json.loads((home / _ABOUT).read_text())
+        index = (home / _INDEX).read_bytes()
+        size = (home / _FRAMES).stat().st_size
+    except (OSError, ValueError):
+        return False
+    whole = hashlib.sha256(index).hexdigest() == about["index_sha256"]
+    return bool(whole and size == about["frames_bytes"])
+
+
+def _make(
+    home: Path, features: Features, partitions: Sequence[str], corrupt: CorruptRecords
+) -> None:
+    """Make a store in a temporary directory, then give it its name."""
+    with _writing(home):
+        shutil.rmtree(home, ignore_errors=True)
+        for leftover in home.parent.glob(f"{home.name}.*.tmp"):  # of a killed process: we are alone
+            shutil.rmtree(leftover)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{home.name}.", suffix=".tmp", dir=home.parent))
+    try:
+        path = temporary / _FRAMES
+        frames, index = fill(features, partitions, corrupt, lambda shape: _create(path, shape))
+        places = _corrupt_places(features, partitions, corrupt)
+        about = {"features": features.uri, "partitions": list(partitions), "corrupt": places}
+        with _writing(home):
+            os.truncate(path, frames.nbytes)
+            _write_index(temporary, index, about | {"frames_bytes": frames.nbytes})
+            temporary.rename(home)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_index(home: Path, index: Index, about: Mapping[str, Any]) -> None:
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = dump_index(index)
+    np.savez(buffer, **arrays)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    (home / _INDEX).write_bytes(buffer.getvalue())
+    (home / _ABOUT).write_text(json.dumps({**about, "index_sha256": digest}))
+    for name in (_FRAMES, _INDEX, _ABOUT):
+        with (home / name).open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _create(path: Path, shape: tuple[int, int]) -> Frames:
+    """Make a file of the size, so that a full disk is noticed before anything is read."""
+    size = shape[0] * shape[1] * 2
+    with _writing(path), path.open("wb") as file:
+        if size and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(size)
+    return _map(path, shape, mode="r+")
+
+
+def _map(path: Path, shape: tuple[int, int], mode: Any = "c") -> Frames:
+    """Map a file; TensorFlow takes only memory that may be written, here to a private copy."""
+    if not shape[0]:
+        return np.empty(shape, np.float16)
+    return np.asarray(np.memmap(path, np.float16, mode, shape=shape))
+
+
+def _corrupt_places(
+    features: Features, partitions: Sequence[str], corrupt: CorruptRecords
+) -> list[tuple[Any, ...]]:
+    shards = features.shard_uris(partitions)
+    return [(shards.index(shard), *place) for shard, *place in corrupt.places(shards)]
+
+
+def _recall_corrupt(
+    about: dict[str, Any],
+    features: Features,
+    partitions: Sequence[str],
+    corrupt: CorruptRecords,
+) -> None:
+    shards = features.shard_uris(partitions)
+    for number, offset, reason in about["corrupt"]:
+        corrupt.add(shards[number], offset, reason)
