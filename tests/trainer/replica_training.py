@@ -13,7 +13,6 @@ from itertools import product
 import keras
 import numpy as np
 import tensorflow as tf
-from trainer.data.pairs import PairSource
 
 from trainer.choices import AUGMENTATIONS
 from trainer.config import Architecture, TrainConfig
@@ -22,7 +21,9 @@ from trainer.model.encoders import build_encoder, build_projector
 from trainer.model.learner import Learner, pair_objective
 from trainer.model.losses import build_loss
 from trainer.train.devices import make_strategy
-from trainer.train.input import distribute
+from trainer.train.corpus import Corpus, open_corpus
+from trainer.train.input import open_input
+from trainer.train.resolve import resolve_config
 from trainer.train.step import make_train_steps
 from trainer.train.tf_config import read_cluster
 
@@ -66,10 +67,10 @@ def plain_encoder(tile_shape: tuple[int, int]) -> keras.Model:
 
 
 def three_steps(
-    name: str, source: PairSource, strategy: tf.distribute.Strategy
+    name: str, features: Features, corpus: Corpus, strategy: tf.distribute.Strategy
 ) -> dict[str, np.ndarray]:
     """Mean scalars of the steps, how far the farthest weight moved, and all weights after them."""
-    config, info = SETTINGS[name], source.features.info
+    config, info = SETTINGS[name], features.info
     shape, moments = info.feature_spec.tile_shape, info.moments(["train"])
     with strategy.scope():
         keras.utils.set_random_seed(1)
@@ -93,9 +94,9 @@ def three_steps(
         augment=list(AUGMENTATIONS),
         seed=5,
     )
-    batches = source.batches(seed=3, epoch=0).take(STEPS)
+    source = open_input(strategy, corpus.store, corpus.pairs, (0, STEPS))
     zero, n_steps = tf.constant(0, tf.int64), tf.constant(STEPS, tf.int64)
-    scalars, _ = steps(distribute(strategy, batches, BATCH_SIZE), zero, n_steps)
+    scalars, _ = steps(source.batches, source.frames, zero, n_steps)
     after = {f"after_{i:03d}": variable.numpy() for i, variable in enumerate(variables)}
     moved = max(np.abs(a - b).max() for a, b in zip(after.values(), before, strict=True))
     return {**{key: value.numpy() for key, value in scalars.items()}, "moved": moved, **after}
@@ -104,8 +105,9 @@ def three_steps(
 def train_replicas(features: Features, replicas: int, names: Iterable[str]) -> Results:
     """By name of the settings: scalars of three SGD steps, and the weights after them."""
     strategy = make_strategy(replicas, BATCH_SIZE)
-    source = PairSource(features, ["train"], neighbourhood_s=0.5, batch_size=BATCH_SIZE)
-    return {name: three_steps(name, source, strategy) for name in names}
+    config = TrainConfig(neighbourhood_s=0.5, batch_size=BATCH_SIZE, seed=3)
+    corpus = open_corpus(features, resolve_config(config, features), cache_dir=None)
+    return {name: three_steps(name, features, corpus, strategy) for name in names}
 
 
 def main(features_uri: str, replicas: str, output: str, *names: str) -> None:
