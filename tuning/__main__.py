@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dem.command import Parser, add_job_arguments, add_settings_arguments, run_command
 from dem.settings import load_settings
 from dem.termination import unsaved_state, watch_sigterm
+from trainer.runtime.cache_dir import add_cache_argument, use_cache_dir
 from trainer.runtime.startup import load_tensorflow
 from tuning.config import TuneConfig
 from tuning.workers.role import read_role
@@ -24,6 +25,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
         "environment, this process is the chief or a worker of a search on several machines.",
     )
     add_job_arguments(parser)
+    add_cache_argument(parser)
     add_settings_arguments(parser, TuneConfig)
     return parser.parse_args(arguments)
 
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm(ctrl_c=True)
     role = read_role()
+    use_cache_dir(parsed.cache_dir)
     load_tensorflow()
     from dem import storage
     from tuning.run import tune

@@ -20,8 +20,8 @@ from trainer.data.features import Features, open_features
 from trainer.model.encoders import build_encoder, build_projector
 from trainer.model.learner import Learner, pair_objective
 from trainer.model.losses import build_loss
-from trainer.train.devices import make_strategy
 from trainer.train.corpus import Corpus, open_corpus
+from trainer.train.devices import make_strategy
 from trainer.train.input import open_input
 from trainer.train.resolve import resolve_config
 from trainer.train.step import make_train_steps
@@ -106,7 +106,7 @@ def train_replicas(features: Features, replicas: int, names: Iterable[str]) -> R
     """By name of the settings: scalars of three SGD steps, and the weights after them."""
     strategy = make_strategy(replicas, BATCH_SIZE)
     config = TrainConfig(neighbourhood_s=0.5, batch_size=BATCH_SIZE, seed=3)
-    corpus = open_corpus(features, resolve_config(config, features), cache_dir=None)
+    corpus = open_corpus(features, resolve_config(config, features))
     return {name: three_steps(name, features, corpus, strategy) for name in names}
 
 

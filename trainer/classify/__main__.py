@@ -16,6 +16,7 @@ from dem.termination import watch_sigterm
 from trainer.choices import ENCODER_KINDS, HEADS
 from trainer.config import ClassifyConfig
 from trainer.metrics.scores import SCORES
+from trainer.runtime.cache_dir import add_cache_argument, use_cache_dir
 from trainer.runtime.startup import load_tensorflow
 
 _PROG = "python -m trainer.classify"
@@ -50,6 +51,7 @@ def parse_arguments(words: Sequence[str], prog: str = _PROG) -> argparse.Namespa
         action="store_true",
         help="test a trained encoder even on recordings that it was trained on",
     )
+    add_cache_argument(parser)
     add_settings_arguments(parser, ClassifyConfig)
     return parser.parse_args(words)
 
@@ -91,6 +93,7 @@ def _predict(parsed: argparse.Namespace) -> None:
 
 def _evaluate(parsed: argparse.Namespace) -> None:
     watch_sigterm(ctrl_c=True)
+    use_cache_dir(parsed.cache_dir)
     load_tensorflow()
     from dem import storage
     from trainer.classify.run import comparison, evaluate

@@ -47,7 +47,6 @@ def train_supervised(
     job: ResolvedConfig,
     home: str,
     terminated: Callable[[], bool],
-    cache_dir: str | None = None,
 ) -> keras.Model:
     """Train with the labels of the partitions, on the devices of this host.
 
@@ -57,7 +56,6 @@ def train_supervised(
         job: settings of the run whose architecture it is.
         home: holds a directory with settings and checkpoints for each such training.
         terminated: whether this process has received SIGTERM, and so must save and stop.
-        cache_dir: local directory that keeps the frames; None: they are in memory.
 
     Returns:
         The encoder ``[batch, tile_frames, n_mels] -> [batch, embedding_size]`` without the linear
@@ -79,7 +77,7 @@ def train_supervised(
         init=None,
         init_sha256=None,
     )
-    corpus = open_corpus(features, config, cache_dir, tolerated_by="the training of the job")
+    corpus = open_corpus(features, config, tolerated_by="the training of the job")
     labels = corpus.store.index.labels
     class_weights = balanced_weights(_count_labels(labels, features, partitions))
     workers, learner = _build(features, config, class_weights)

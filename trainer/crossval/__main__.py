@@ -16,6 +16,7 @@ from dem.termination import watch_sigterm
 from trainer.choices import ENCODER_KINDS, HEADS
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.metrics.scores import SCORES
+from trainer.runtime.cache_dir import add_cache_argument, use_cache_dir
 from trainer.runtime.startup import load_tensorflow
 
 _PROG = "python -m trainer.crossval"
@@ -66,6 +67,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
         default=[],
         help="settings of the classifier, as --set of classify; --set is for the training",
     )
+    add_cache_argument(parser)
     add_settings_arguments(parser, TrainConfig)
     parser.set_defaults(mode="inductive")
     return parser.parse_args(arguments)
@@ -79,6 +81,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm(ctrl_c=True)
+    use_cache_dir(parsed.cache_dir)
     load_tensorflow()
     from dem import storage
     from trainer.crossval.run import CrossValidation

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,8 @@ def _make(
         shutil.rmtree(home, ignore_errors=True)
         for leftover in home.parent.glob(f"{home.name}.*.tmp"):  # of a killed process: we are alone
             shutil.rmtree(leftover)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{home.name}.", suffix=".tmp", dir=home.parent))
+        temporary = home.with_name(f"{home.name}.{uuid.uuid4().hex}.tmp")
+        temporary.mkdir()
     try:
         path = temporary / _FRAMES
         frames, index = fill(features, partitions, corrupt, lambda shape: _create(path, shape))

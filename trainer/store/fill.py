@@ -42,7 +42,8 @@ def fill(
         The frames ``[n_frames, n_mels]``, and their index.
 
     Raises:
-        InputError: the shards hold more tiles than `dataset_info.json` says.
+        InputError: the shards hold more tiles than `dataset_info.json` counts, or fewer though no
+            record is corrupt.
         JobError: more records are corrupt than `corrupt` allows, or the storage fails.
     """
     spec = features.info.feature_spec
@@ -56,10 +57,7 @@ def fill(
     ):
         end = n_tiles + len(columns.labels)
         if end > expected:
-            raise InputError(
-                f"the shards of {', '.join(partitions)} in {features.uri} hold more than the "
-                f"{expected} tiles of dataset_info.json; make the features again"
-            )
+            raise _other_count("more than", expected, features, partitions)
         index, order = index_columns(columns, silence_level(spec))
         if order is None:
             tiles[n_tiles:end] = columns.log_mel
@@ -67,11 +65,22 @@ def fill(
             np.take(columns.log_mel, order, axis=0, out=tiles[n_tiles:end])
         parts.append(index)
         n_tiles = end
+    if n_tiles < expected and not corrupt.places(uris):
+        raise _other_count(f"{n_tiles}, not", expected, features, partitions)
     return frames[: n_tiles * spec.tile_frames], Index.join(parts, spec.tile_frames)
 
 
 def _expected_tiles(features: Features, partitions: Sequence[str]) -> int:
     return sum(features.info.partitions[name].tiles for name in partitions)
+
+
+def _other_count(
+    found: str, expected: int, features: Features, partitions: Sequence[str]
+) -> InputError:
+    return InputError(
+        f"the shards of {', '.join(partitions)} in {features.uri} hold {found} the {expected} "
+        "tiles that dataset_info.json counts; copy them again, or make the features again"
+    )
 
 
 def _cores() -> int:

@@ -9,6 +9,7 @@ from dem.command import Parser, add_job_arguments, add_settings_arguments, run_c
 from dem.settings import load_settings
 from dem.termination import watch_sigterm
 from trainer.config import TrainConfig
+from trainer.runtime.cache_dir import add_cache_argument, use_cache_dir
 from trainer.runtime.startup import load_tensorflow
 
 _PROG = "python -m trainer.train"
@@ -28,6 +29,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
         metavar="JOB|encoder.keras",
         help="start from the encoder of a finished training, weights only; short for --set init=…",
     )
+    add_cache_argument(parser)
     add_settings_arguments(parser, TrainConfig)
     return parser.parse_args(arguments)
 
@@ -40,6 +42,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm(ctrl_c=True)
+    use_cache_dir(parsed.cache_dir)
     load_tensorflow()
     from dem import storage
     from trainer.train.run import train

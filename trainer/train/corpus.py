@@ -8,6 +8,7 @@ from trainer.data.features import Features
 from trainer.data.shards import CorruptRecords
 from trainer.pairs.draw import PairDraw
 from trainer.pairs.source import PairSource, pair_rules, require_pairs
+from trainer.runtime.cache_dir import cache_dir
 from trainer.store.frames import FrameStore, open_store
 
 
@@ -29,15 +30,13 @@ class Corpus:
 def open_corpus(
     features: Features,
     config: ResolvedConfig,
-    cache_dir: str | None,
     tolerated_by: str | None = None,
 ) -> Corpus:
-    """Read the frames of the training partitions.
+    """Read the frames of the training partitions, to where `trainer.runtime.cache_dir` says.
 
     Args:
         features: where the shards are.
         config: settings of the run.
-        cache_dir: local directory that keeps the frames; None: they are in memory.
         tolerated_by: what sets the budget of corrupt records; see `CorruptRecords`.
 
     Raises:
@@ -48,7 +47,7 @@ def open_corpus(
     names = config.train_partitions
     require_shards(features, names)
     corrupt = CorruptRecords(config.corrupt_records_budget, tolerated_by)
-    store = open_store(features, names, corrupt, cache_dir)
+    store = open_store(features, names, corrupt, cache_dir())
     rules = pair_rules(features.info.feature_spec, config.neighbourhood_s, config.positives)
     draw = PairDraw(store.index, rules)
     require_pairs(store.index, draw, config.positives, names, features.uri)

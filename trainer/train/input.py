@@ -64,8 +64,13 @@ def frames_on_devices(strategy: tf.distribute.Strategy, store: FrameStore) -> An
         return None
     if limit is not None:
         _LOG.info(f"{store.frames.nbytes / 2**20:.0f} MiB of frames are on each GPU")
-    on_host = _as_tensor(store)
-    return strategy.experimental_distribute_values_from_function(lambda _: tf.identity(on_host))
+    on_host, devices = _as_tensor(store), strategy.extended.worker_devices
+
+    def on_device(context: Any) -> tf.Tensor:
+        with tf.device(devices[context.replica_id_in_sync_group % len(devices)]):
+            return tf.identity(on_host)
+
+    return strategy.experimental_distribute_values_from_function(on_device)
 
 
 def host_cut(store: FrameStore) -> Cut:

@@ -52,7 +52,6 @@ def train(
     on_epoch: OnEpoch = lambda _epoch, _recall_at_1: None,
     *,
     may_extend: bool = True,
-    cache_dir: str | None = None,
 ) -> dict[str, Any]:
     """Train, evaluate after each epoch, export; return the content of `metrics.json`.
 
@@ -64,7 +63,6 @@ def train(
         on_epoch: called after each epoch; for one that is complete but not saved, again after a
             restart.
         may_extend: go on where a finished run had fewer epochs.
-        cache_dir: local directory that keeps the frames; None: they are in memory.
 
     Raises:
         InputError: the data are unusable, or the job directory belongs to other settings.
@@ -84,7 +82,7 @@ def train(
     if cluster.workers > 1:
         _LOG.info(f"worker {cluster.index} of {cluster.workers}, waiting for the others")
     with report_lost_workers(cluster, terminated), contextlib.ExitStack() as until_end:
-        workers, learner, corpus = _build(features, job_dir, resolved, cluster, cache_dir)
+        workers, learner, corpus = _build(features, job_dir, resolved, cluster)
         if workers.is_chief:
             terminated = until_end.enter_context(hold_lease(job_dir, terminated))
             keep_initial_encoder(job_dir, resolved)
@@ -112,13 +110,12 @@ def _build(
     job_dir: str,
     config: ResolvedConfig,
     cluster: Cluster,
-    cache_dir: str | None,
 ) -> tuple[Workers, Learner, Corpus]:
     """Check everything that could fail later, and build the model."""
     strategy = make_strategy(config.replicas, config.batch_size)  # starts TensorFlow
     keep_watching()
     check_mixing(config.augment, config.batch_size, strategy.num_replicas_in_sync)
-    corpus = open_corpus(features, config, cache_dir)
+    corpus = open_corpus(features, config)
     if config.validation_partitions:
         require_shards(features, config.validation_partitions)
         require_audible(features, config.validation_partitions, corpus.corrupt)

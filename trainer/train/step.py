@@ -44,7 +44,6 @@ def make_train_steps(
     encode = functools.partial(learner.encoder, training=True)
     if jit_compile:
         encode = tf.function(encode, jit_compile=True)
-
     tile_shape = learner.encoder.input_shape[1:]
 
     def step(batch: Mapping[str, tf.Tensor], frames: Any, number: tf.Tensor) -> tf.Tensor:
