@@ -53,7 +53,7 @@ class PairDraw:
             self._session = tf.constant(index.sessions.codes, tf.int64)
         self._others = _OtherSensors(index, self._cuts) if rules.at_sensors else None
         tiles = index.audible
-        elsewhere = self._recorded_elsewhere(tiles.numbers())
+        elsewhere = self._recorded_elsewhere(tiles)
         self.n_elsewhere = len(elsewhere)
         """How many audible tiles another sensor recorded, too."""
         if not rules.in_time:
@@ -131,13 +131,14 @@ class PairDraw:
     def _segment_of(self, frames: tf.Tensor) -> tf.Tensor:
         return tf.searchsorted(self._first, frames, side="right", out_type=tf.int64) - 1
 
-    def _recorded_elsewhere(self, tiles: np.ndarray) -> Ranges:
+    def _recorded_elsewhere(self, tiles: Ranges) -> Ranges:
         """Those of the tiles that another sensor recorded, too."""
         if self._others is None:
             return Ranges.where(np.zeros(0, np.bool_))
-        mask = np.zeros(int(tiles.max(initial=-1)) + 1, np.bool_)
-        for begin in range(0, len(tiles), _BLOCK):
-            block = tiles[begin : begin + _BLOCK]
+        numbers = tiles.numbers()
+        mask = np.zeros(int(numbers.max(initial=-1)) + 1, np.bool_)
+        for begin in range(0, len(numbers), _BLOCK):
+            block = numbers[begin : begin + _BLOCK]
             frames = tf.constant(block * self._tile_frames)
             segments = self._segment_of(frames)
             _, recorded = self._others.choose(frames, segments, tf.zeros([len(block)]))
