@@ -1,3 +1,3 @@
 """The command ``dem``, and what every stage shares: settings, errors, storage, logging."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
