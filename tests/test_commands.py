@@ -62,7 +62,7 @@ def test_the_version_is_that_of_the_package(capsys) -> None:
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "dem.__version__"}
     assert project["project"]["scripts"] == {"dem": "dem.__main__:main"}
     assert dem.main(["--version"]) == 0
-    assert capsys.readouterr().out == "dem 0.3.0\n"
+    assert capsys.readouterr().out == "dem 0.4.0\n"
 
 
 def test_help_of_every_stage_loads_nothing_heavy() -> None:
