@@ -77,7 +77,7 @@ def test_finished_partitions_survive_a_stop(
     data, out = tmp_path / "features", tmp_path / "out"
     write_features(data, PARTITIONS)
     with pytest.raises(Terminated):
-        embed(model, data, out, stop_at=2)
+        embed(model, data, out, stop_at=3)  # the first partition has a batch for each of two shards
     assert set(made(out)) == {"test.parquet"}
     before = made(out)["test.parquet"]
     embed(model, data, out)
