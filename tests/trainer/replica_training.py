@@ -20,6 +20,7 @@ from trainer.data.features import Features, open_features
 from trainer.model.encoders import build_encoder, build_projector
 from trainer.model.learner import Learner, pair_objective
 from trainer.model.losses import build_loss
+from trainer.model.optimizer import prepare_optimizer
 from trainer.train.corpus import Corpus, open_corpus
 from trainer.train.devices import make_strategy
 from trainer.train.input import open_input
@@ -83,7 +84,7 @@ def three_steps(
         projector, loss = build_projector(8, 4), build_loss(config, 4)
         optimizer = keras.optimizers.SGD(0.1)
         learner = Learner(encoder, projector, pair_objective(loss), optimizer)
-        optimizer.build(learner.trainable_variables)
+        prepare_optimizer(optimizer, learner.trainable_variables)
     layers = (encoder, projector, *loss.layers)
     variables = [variable for layer in layers for variable in layer.variables]
     before = [variable.numpy() for variable in variables]

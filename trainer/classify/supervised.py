@@ -27,7 +27,7 @@ from trainer.config import ResolvedConfig
 from trainer.data.features import Features
 from trainer.model.export import in_single_precision
 from trainer.model.learner import Learner, Objective, build_learner
-from trainer.model.losses import Scalars, masked_mean
+from trainer.model.losses import Parts, part_of
 from trainer.model.vectors import Float32
 from trainer.runtime.job_dir import claim_job_dir
 from trainer.runtime.lease import hold_lease
@@ -95,23 +95,25 @@ def label_loss(
     _sessions: tf.Tensor,
     labels: tf.Tensor,
     _seed: tf.Tensor,
+    rows: slice,
     *,
     class_weights: Float32,
-) -> Scalars:
+) -> Parts:
     """Mean weighted cross-entropy of the tiles that have a label.
 
     Args:
         anchors: logits ``[batch, n_classes]``.
         neighbours: the same.
         labels: ``[batch, 2]`` of both, or `NO_LABEL`.
+        rows: of the pairs to compute.
         class_weights: ``[n_classes]``.
     """
-    logits = tf.concat([anchors, neighbours], axis=0)  # [2 batch, n_classes]
-    labels = tf.reshape(tf.transpose(labels), [-1])  # [2 batch]
+    logits = tf.concat([anchors[rows], neighbours[rows]], axis=0)  # [2 rows, n_classes]
+    labels = tf.reshape(tf.transpose(labels[rows]), [-1])  # [2 rows]
     known = labels != NO_LABEL
     labels = tf.where(known, labels, 0)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    return {"loss": masked_mean(tf.gather(class_weights, labels) * losses, known)}
+    return {"loss": part_of(tf.gather(class_weights, labels) * losses, known)}
 
 
 def _count_labels(

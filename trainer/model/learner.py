@@ -10,13 +10,14 @@ import tensorflow as tf
 from beam_features.schema.dataset_info import Moments
 from trainer.config import ResolvedConfig
 from trainer.model.encoders import build_encoder, build_projector
-from trainer.model.losses import OPPOSITE_COUNTS, Loss, Scalars, build_loss, count_false_opposites
+from trainer.model.losses import OPPOSITE_COUNTS, Loss, Parts, build_loss, count_false_opposites
 from trainer.model.optimizer import build_optimizer, prepare_optimizer
 from trainer.model.precision import computing_in
 
-ObjectiveFunction = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Scalars]
+ObjectiveFunction = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, slice], Parts]
 """Of projections of anchors and of neighbours ``[batch, size]``, sessions ``[batch]``, labels
-``[batch, 2]`` and a seed ``[2]``; gives scalars, ``loss`` among them."""
+``[batch, 2]``, a seed ``[2]`` and the rows to compute; gives their parts of scalars, ``loss`` among
+them."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,9 @@ def pair_objective(loss: Loss) -> Objective:
         sessions: tf.Tensor,
         labels: tf.Tensor,
         seed: tf.Tensor,
-    ) -> Scalars:
-        scalars, opposite = loss.function(anchors, neighbours, sessions, seed)
-        return scalars | count_false_opposites(opposite, labels)
+        rows: slice,
+    ) -> Parts:
+        parts, opposite = loss.function(anchors, neighbours, sessions, seed, rows)
+        return parts | count_false_opposites(opposite, labels, rows)
 
     return Objective(function, (*loss.scalars, *OPPOSITE_COUNTS), loss.layers)

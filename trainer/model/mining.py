@@ -1,14 +1,15 @@
 """Opposites for the triplet loss: which candidates of other sessions an anchor is compared with.
 
-Pure functions of one *global* batch. Distances are squared Euclidean between rows of length one, 0
-to 4. Each mining, named in `trainer.choices.MININGS`, takes
+Pure functions of rows, whose candidates are the tiles of the *global* batch; no row depends on
+another. Distances are squared Euclidean between rows of length one, 0 to 4. Each mining, named in
+`trainer.choices.MININGS`, takes
 
-* ``to_neighbours``: distances ``[batch]``;
-* ``to_candidates``: distances ``[batch, candidates]``;
-* ``allowed``: booleans ``[batch, candidates]``, true where a candidate is of another session;
-* ``seed``: integers ``[2]``
+* ``to_neighbours``: distances ``[rows]``;
+* ``to_candidates``: distances ``[rows, candidates]``;
+* ``allowed``: booleans ``[rows, candidates]``, true where a candidate is of another session;
+* ``draws``: uniform random numbers ``[rows]`` from 0, included, to 1, excluded
 
-and returns the candidates that serve each anchor as opposites, booleans ``[batch, candidates]``. A
+and returns the candidates that serve each anchor as opposites, booleans ``[rows, candidates]``. A
 row without an allowed candidate has no opposite.
 """
 
@@ -27,22 +28,23 @@ def squared_distances(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 
 
 def mine_all(
-    _to_neighbours: tf.Tensor, _to_candidates: tf.Tensor, allowed: tf.Tensor, _seed: tf.Tensor
+    _to_neighbours: tf.Tensor, _to_candidates: tf.Tensor, allowed: tf.Tensor, _draws: tf.Tensor
 ) -> tf.Tensor:
     """Take every allowed candidate."""
     return allowed
 
 
 def mine_random(
-    _to_neighbours: tf.Tensor, _to_candidates: tf.Tensor, allowed: tf.Tensor, seed: tf.Tensor
+    _to_neighbours: tf.Tensor, _to_candidates: tf.Tensor, allowed: tf.Tensor, draws: tf.Tensor
 ) -> tf.Tensor:
-    """Draw for each row one allowed candidate, uniformly."""
-    lottery = tf.random.stateless_uniform(tf.shape(allowed), seed)
-    return _chosen(tf.argmax(tf.where(allowed, lottery, -1.0), axis=1), allowed)
+    """Take for each row the allowed candidate at the place that is drawn, uniformly."""
+    places = tf.cumsum(tf.cast(allowed, tf.int32), axis=1)  # 1 for the first allowed one
+    drawn = 1 + tf.cast(draws * tf.cast(places[:, -1], draws.dtype), tf.int32)
+    return allowed & (places == drawn[:, None])
 
 
 def mine_hard(
-    _to_neighbours: tf.Tensor, to_candidates: tf.Tensor, allowed: tf.Tensor, _seed: tf.Tensor
+    _to_neighbours: tf.Tensor, to_candidates: tf.Tensor, allowed: tf.Tensor, _draws: tf.Tensor
 ) -> tf.Tensor:
     """Find for each row the nearest allowed candidate.
 
@@ -52,7 +54,7 @@ def mine_hard(
 
 
 def mine_semi_hard(
-    to_neighbours: tf.Tensor, to_candidates: tf.Tensor, allowed: tf.Tensor, _seed: tf.Tensor
+    to_neighbours: tf.Tensor, to_candidates: tf.Tensor, allowed: tf.Tensor, _draws: tf.Tensor
 ) -> tf.Tensor:
     """Find for each row the nearest allowed candidate that is farther than the neighbour.
 
@@ -69,5 +71,5 @@ def _nearest(to_candidates: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
 
 
 def _chosen(columns: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
-    """Columns ``[batch]`` as booleans ``[batch, candidates]``; none where none is allowed."""
+    """Columns ``[rows]`` as booleans ``[rows, candidates]``; none where none is allowed."""
     return allowed & (columns[:, None] == tf.range(tf.shape(allowed)[1], dtype=columns.dtype))

@@ -8,6 +8,8 @@ from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, Polyno
 
 from trainer.config import ResolvedConfig
 
+_ALL_REDUCE = "_all_reduce_sum_gradients"  # from pairs of a gradient and a variable to such pairs
+
 
 def build_optimizer(config: ResolvedConfig) -> keras.optimizers.Optimizer:
     """Build AdamW (arXiv 1711.05101) with the learning rate of the settings."""
@@ -23,11 +25,25 @@ def prepare_optimizer(
     """Create the optimizer's variables for those that it is to change.
 
     Weights decay; biases, and the scales and offsets of normalisation layers, do not (arXiv
-    1812.01187, sec. 3.1).
+    1812.01187, sec. 3.1). From now on it takes gradients that are summed over the replicas.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     inner.exclude_from_weight_decay(var_list=[v for v in variables if not decays(v)])
     optimizer.build(list(variables))
+    _take_sums(inner)
+
+
+def _take_sums(optimizer: keras.optimizers.Optimizer) -> None:
+    """Keep the optimizer from summing gradients over replicas: clipping needs their sum before.
+
+    Keras has no public way. Were its method renamed, gradients would be as many times too large as
+    there are replicas, hence the check.
+    """
+    if not hasattr(optimizer, _ALL_REDUCE):
+        raise RuntimeError(
+            f"{type(optimizer).__name__} of Keras {keras.__version__} has no method {_ALL_REDUCE}"
+        )
+    setattr(optimizer, _ALL_REDUCE, list)
 
 
 def decays(variable: keras.Variable) -> bool:

@@ -1,8 +1,9 @@
 """The training step, which gives the same result on one replica as on many.
 
 Every replica embeds its part of the batch; the embeddings of all are gathered, with gradients; each
-replica then computes the loss of the whole batch. Divided by the number of replicas, the gradients
-that Keras sums over replicas are those of one replica with the same global batch.
+replica then computes the rows of the loss that are its own. Sums and counts of the rows are added
+over the replicas. A replica differentiates its sum over the count of all, so the gradients add up
+to those of one replica with the same global batch.
 """
 
 import functools
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from trainer.data.augment import N_DRAWS, augment_pairs
 from trainer.model.learner import Learner
-from trainer.model.losses import Scalars
+from trainer.model.losses import Part, Parts, Scalars
 from trainer.model.optimizer import clip_global_norm
 from trainer.model.precision import scaled
 from trainer.train.input import cut_tiles
@@ -56,13 +57,16 @@ def make_train_steps(
         pairs = tf.ensure_shape(tf.cast(pairs, tf.float32), [None, 2, *tile_shape])
         draws = _own_draws(batch["sessions"], seeds[0])
         tiles = augment_pairs(augment, pairs[:, 0], pairs[:, 1], batch["sessions"], draws)
-        sessions, labels = _gather(batch["sessions"]), _gather(batch["labels"])
+        sessions, labels = _gather([batch["sessions"], batch["labels"]])
+        rows = _own_rows(batch["sessions"])
         with tf.GradientTape() as tape:
             projections = learner.projector(encode(tiles), training=True)
-            anchors, neighbours = (_gather(rows) for rows in tf.split(projections, 2))
-            scalars = learner.objective.function(anchors, neighbours, sessions, labels, seeds[1])
-            share = scalars["loss"] / strategy.num_replicas_in_sync
+            anchors, neighbours = _gather(tf.split(projections, 2))
+            own = learner.objective.function(anchors, neighbours, sessions, labels, seeds[1], rows)
+            of_all = _sum(own)
+            share = own["loss"].over(of_all["loss"].count)
             (target,) = scaled(learner.optimizer, [share], up=True)
+        scalars = {name: part.over(part.count) for name, part in of_all.items()}
         scalars["learning_rate"] = tf.convert_to_tensor(learner.optimizer.learning_rate)
         gradients = tape.gradient(target, learner.trainable_variables)
         scalars["gradient_norm"] = _apply(learner, gradients, clip_norm)
@@ -76,9 +80,8 @@ def make_train_steps(
         for number in tf.range(first, first + n_steps):
             batch = next(batches)
             waited_s += tf.maximum(_time_of(batch) - idle_since, 0.0)
-            # Equal on every replica, since each computes the loss of the whole batch.
             per_replica = strategy.run(step, args=(batch, frames, number))
-            total += strategy.reduce("MEAN", per_replica, axis=None)
+            total += strategy.experimental_local_results(per_replica)[0]  # equal on every replica
             idle_since = _time_known(total)
         means = tf.unstack(total / tf.cast(n_steps, tf.float32))
         return dict(zip(names, means, strict=True)), waited_s
@@ -105,27 +108,50 @@ def _time_known(values: tf.Tensor) -> tf.Tensor:
 
 def _apply(learner: Learner, gradients: Sequence[tf.Tensor], clip_norm: float | None) -> tf.Tensor:
     """Sum each replica's part of the gradients, clip, apply; return their norm before clipping."""
-    replica, optimizer = tf.distribute.get_replica_context(), learner.optimizer
-    gradients = scaled(optimizer, gradients, up=False)
-    gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
+    optimizer = learner.optimizer
+    gradients = _all_reduce(scaled(optimizer, gradients, up=False))
     clipped, norm = clip_global_norm(gradients, clip_norm)
-    # The optimizer sums over replicas again, so each gives its share of the sum.
-    shares = [gradient / replica.num_replicas_in_sync for gradient in clipped]
-    optimizer.apply(scaled(optimizer, shares, up=True), learner.trainable_variables)
+    optimizer.apply(scaled(optimizer, clipped, up=True), learner.trainable_variables)
     return norm
 
 
-def _gather(rows: tf.Tensor) -> tf.Tensor:
+def _sum(own: Parts) -> Parts:
+    """Add up the parts of all replicas, without gradients."""
+    (stacked,) = _all_reduce(
+        [tf.stop_gradient(tf.stack([tf.stack(part) for part in own.values()]))]
+    )
+    return {
+        name: Part(*tf.unstack(part)) for name, part in zip(own, tf.unstack(stacked), strict=True)
+    }
+
+
+def _gather(parts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Gather the rows of all replicas in order, with gradients: each adds its own to zeros.
 
     `all_gather` fails on hosts with one device each (TensorFlow 2.21).
     """
     replica = tf.distribute.get_replica_context()
-    local = tf.shape(rows)[0]
-    before = local * replica.replica_id_in_sync_group
-    after = local * (replica.num_replicas_in_sync - 1 - replica.replica_id_in_sync_group)
-    sheet = tf.pad(rows, [[before, after]] + [[0, 0]] * (rows.shape.rank - 1))
-    return replica.all_reduce(tf.distribute.ReduceOp.SUM, sheet)
+    index, last = replica.replica_id_in_sync_group, replica.num_replicas_in_sync - 1
+
+    def sheet(rows: tf.Tensor) -> tf.Tensor:
+        local = tf.shape(rows)[0]
+        around = [local * index, local * (last - index)]
+        return tf.pad(rows, [around] + [[0, 0]] * (rows.shape.rank - 1))
+
+    return _all_reduce([sheet(rows) for rows in parts])
+
+
+def _all_reduce(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Add up tensors of one type over the replicas, all of them in one collective."""
+    replica = tf.distribute.get_replica_context()
+    return list(replica.all_reduce(tf.distribute.ReduceOp.SUM, list(values)))
+
+
+def _own_rows(own: tf.Tensor) -> slice:
+    """Say which rows of the global batch are those of this replica, ``[local batch, …]``."""
+    local = tf.shape(own)[0]
+    first = local * tf.distribute.get_replica_context().replica_id_in_sync_group
+    return slice(first, first + local)
 
 
 def _own_draws(own_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -133,8 +159,6 @@ def _own_draws(own_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
     They are cut from the draws for the global batch, so a tile gets the same ones on any replica.
     """
-    replica = tf.distribute.get_replica_context()
-    local = tf.shape(own_rows)[0]
-    draws = tf.random.stateless_uniform([2, local * replica.num_replicas_in_sync, N_DRAWS], seed)
-    first = local * replica.replica_id_in_sync_group
-    return draws[:, first : first + local]
+    replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+    shape = [2, tf.shape(own_rows)[0] * replicas, N_DRAWS]
+    return tf.random.stateless_uniform(shape, seed)[:, _own_rows(own_rows)]
