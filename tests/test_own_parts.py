@@ -29,7 +29,7 @@ import tensorflow as tf
 
 from beam_features.recording import Listing, Recording
 from trainer.config import Architecture, TrainConfig
-from trainer.model.losses import Loss
+from trainer.model.losses import Loss, part_of
 
 
 def two_nights(input: str) -> Listing:
@@ -58,10 +58,10 @@ def tiny(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTen
 
 def attract(config: TrainConfig, size: int) -> Loss:
     """Only the distance to the neighbour, plus 7 to be recognised."""
-    def loss(anchors, neighbours, sessions, seed):
-        apart = tf.reduce_mean(tf.reduce_sum(tf.square(anchors - neighbours), axis=1))
-        opposite = sessions[:, None] != tf.tile(sessions, [2])[None, :]
-        return {"loss": 7.0 + config.margin * apart, "apart": apart}, opposite
+    def loss(anchors, neighbours, sessions, seed, rows):
+        apart = tf.reduce_sum(tf.square(anchors - neighbours)[rows], axis=1)
+        opposite = sessions[rows][:, None] != tf.tile(sessions, [2])[None, :]
+        return {"loss": part_of(7.0 + config.margin * apart), "apart": part_of(apart)}, opposite
 
     return Loss(loss, ("loss", "apart"))
 '''

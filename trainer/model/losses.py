@@ -222,7 +222,7 @@ def count_false_opposites(opposite: tf.Tensor, labels: tf.Tensor, rows: slice) -
 def part_of(values: tf.Tensor, mask: tf.Tensor | None = None) -> Part:
     """Sum and number of the values, or of those where `mask` is true."""
     counted = tf.ones_like(values, tf.bool) if mask is None else mask
-    total = tf.reduce_sum(tf.where(counted, values, tf.zeros_like(values)))
+    total = tf.reduce_sum(tf.where(counted, values, 0.0))
     return Part(total, tf.math.count_nonzero(counted, dtype=values.dtype))
 
 

@@ -63,7 +63,7 @@ def make_train_steps(
             projections = learner.projector(encode(tiles), training=True)
             anchors, neighbours = _gather(tf.split(projections, 2))
             own = learner.objective.function(anchors, neighbours, sessions, labels, seeds[1], rows)
-            of_all = _sum(own)
+            of_all = _sum_parts(own)
             share = own["loss"].over(of_all["loss"].count)
             (target,) = scaled(learner.optimizer, [share], up=True)
         scalars = {name: part.over(part.count) for name, part in of_all.items()}
@@ -115,7 +115,7 @@ def _apply(learner: Learner, gradients: Sequence[tf.Tensor], clip_norm: float | 
     return norm
 
 
-def _sum(own: Parts) -> Parts:
+def _sum_parts(own: Parts) -> Parts:
     """Add up the parts of all replicas, without gradients."""
     (stacked,) = _all_reduce(
         [tf.stop_gradient(tf.stack([tf.stack(part) for part in own.values()]))]

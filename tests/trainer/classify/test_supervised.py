@@ -87,19 +87,26 @@ def test_other_labels_have_checkpoints_of_their_own(tmp_path: Path, features: Fe
 
 
 def test_the_loss_is_the_weighted_cross_entropy_of_labelled_tiles() -> None:
-    """Two pairs, and a neighbour without a label: three tiles count, with weights 1, 1 and 3."""
+    """Two pairs, and a neighbour without a label: three tiles count, with weights 1, 1 and 3. Each
+    pair is computed on its own, as by two replicas."""
     logits = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
     labels = np.array([[0, NO_LABEL], [0, 1]])
     own = np.log(np.exp(logits).sum(axis=1)) - logits[range(4), [0, 0, 0, 1]]
-    scalars = label_loss(
-        tf.constant(logits[:2]),
-        tf.constant(logits[2:]),
-        tf.constant([7, 8]),
-        tf.constant(labels),
-        tf.constant([0, 0]),
-        class_weights=np.array([1, 3], np.float32),
-    )
-    assert float(scalars["loss"]) == pytest.approx((own[0] + own[1] + 3 * own[3]) / 3)
+    of_pairs = [
+        label_loss(
+            tf.constant(logits[:2]),
+            tf.constant(logits[2:]),
+            tf.constant([7, 8]),
+            tf.constant(labels),
+            tf.constant([0, 0]),
+            slice(row, row + 1),
+            class_weights=np.array([1, 3], np.float32),
+        )["loss"]
+        for row in (0, 1)
+    ]
+    assert [int(part.count) for part in of_pairs] == [1, 2]
+    total = sum(float(part.total) for part in of_pairs)
+    assert total == pytest.approx(own[0] + own[1] + 3 * own[3])
 
 
 def test_tiles_without_a_label_are_skipped(tmp_path: Path) -> None:

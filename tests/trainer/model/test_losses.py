@@ -1,6 +1,6 @@
 """Losses and their gradients against loops over single tiles, and where no gradient may be NaN."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,11 +8,21 @@ import tensorflow as tf
 
 from tests.trainer import loss_loops
 from trainer.config import TrainConfig
-from trainer.model.losses import build_loss, count_false_opposites, info_nce, triplet_loss
+from trainer.model.losses import (
+    OPPOSITE_COUNTS,
+    Part,
+    Parts,
+    build_loss,
+    count_false_opposites,
+    info_nce,
+    part_of,
+    triplet_loss,
+)
 from trainer.model.mining import mine_random
 from trainer.model.similarity import BilinearSimilarity, cosine_similarity
 
 SEED = tf.constant([1, 2], tf.int64)
+ALL = slice(None)
 MININGS = ["random", "all", "semi_hard", "hard"]
 REDUCERS = ["mean", "active_mean"]
 SESSIONS = {
@@ -21,12 +31,16 @@ SESSIONS = {
     "one pair apart from all others": [0, 0, 0, 5, 0, 0, 0, 0],
     "one session": [3, 3, 3, 3, 3, 3, 3, 3],
 }
-LossOfPairs = Callable[[tf.Tensor, tf.Tensor], tuple[Mapping[str, tf.Tensor], tf.Tensor]]
+LossOfPairs = Callable[[tf.Tensor, tf.Tensor], tuple[Parts, tf.Tensor]]
 
 
 def unit_rows(seed: int, n: int = 8, size: int = 4) -> np.ndarray:
     rows = np.random.default_rng(seed).normal(size=(n, size))
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def values_of(parts: Parts) -> dict[str, float]:
+    return {name: float(part.over(part.count)) for name, part in parts.items()}
 
 
 def value_and_gradient(
@@ -36,9 +50,9 @@ def value_and_gradient(
     tiles = tf.constant(np.concatenate([anchors, neighbours]))
     with tf.GradientTape() as tape:
         tape.watch(tiles)
-        scalars, _ = loss(*tf.split(tiles, 2))
-    gradient = tape.gradient(scalars["loss"], tiles)
-    return {name: float(value) for name, value in scalars.items()}, gradient.numpy()
+        parts, _ = loss(*tf.split(tiles, 2))
+        loss_of_batch = parts["loss"].over(parts["loss"].count)
+    return values_of(parts), tape.gradient(loss_of_batch, tiles).numpy()
 
 
 @pytest.mark.parametrize("sessions", SESSIONS.values(), ids=SESSIONS.keys())
@@ -52,13 +66,14 @@ def test_triplet_loss_and_gradient_equal_loops(
     settings = {"margin": margin, "mining": mining, "reducer": reducer}
     both = np.array([*sessions, *sessions])
     allowed = np.array(sessions)[:, None] != both[None, :]
-    drawn = mine_random(None, None, allowed, SEED).numpy().argmax(axis=1)
+    draws = tf.random.stateless_uniform([8], SEED)
+    drawn = mine_random(None, None, allowed, draws).numpy().argmax(axis=1)
 
     def by_loops(tiles: np.ndarray) -> tuple[float, float]:
         return loss_loops.triplet(*np.split(tiles, 2), sessions, drawn=drawn, **settings)
 
     scalars, gradient = value_and_gradient(
-        lambda a, n: triplet_loss(a, n, tf.constant(sessions), SEED, **settings),
+        lambda a, n: triplet_loss(a, n, tf.constant(sessions), SEED, ALL, **settings),
         anchors,
         neighbours,
     )
@@ -83,6 +98,7 @@ def test_cosine_info_nce_and_gradient_equal_loops(temperature: float, sessions: 
             a,
             n,
             tf.constant(sessions),
+            ALL,
             lambda left, right: cosine_similarity(left, right, temperature=temperature),
         ),
         anchors,
@@ -117,9 +133,10 @@ def test_bilinear_info_nce_and_gradients_equal_loops(sessions: list[int]) -> Non
 
     with tf.GradientTape() as tape:
         scalars, gradient = value_and_gradient(
-            lambda a, n: info_nce(a, n, tf.constant(sessions), similarity), anchors, neighbours
+            lambda a, n: info_nce(a, n, tf.constant(sessions), ALL, similarity), anchors, neighbours
         )
-        loss = info_nce(anchors, neighbours, tf.constant(sessions), similarity)[0]["loss"]
+        part = info_nce(anchors, neighbours, tf.constant(sessions), ALL, similarity)[0]["loss"]
+        loss = part.over(part.count)
     matrix = weight.numpy()
     values = scalars["loss"], scalars["contrastive_accuracy"]
     np.testing.assert_allclose(values, by_loops(tiles, matrix), atol=1e-12)
@@ -145,11 +162,13 @@ def test_loss_is_the_mean_over_active_triplets_only() -> None:
             neighbours,
             np.array([0, 1]),
             SEED,
+            ALL,
             margin=margin,
             mining="semi_hard",
             reducer="active_mean",
         )
-        losses[margin] = float(result["loss"]), float(result["active_share"])
+        values = values_of(result)
+        losses[margin] = values["loss"], values["active_share"]
     assert losses == {1.0: (0.0, 0.0), 2.5: (0.5, 1.0), 3.0: (1.0, 1.0)}
 
 
@@ -157,8 +176,8 @@ def test_info_nce_of_equal_tiles_is_the_log_of_the_number_of_candidates() -> Non
     """Four sessions of one pair: a partner and six tiles of others, log 7."""
     tiles = np.ones((4, 3), np.float32) / np.sqrt(3, dtype=np.float32)
     loss = build_loss(TrainConfig(loss="infonce"), 4)
-    scalars, _ = loss.function(tiles, tiles, tf.range(4), SEED)
-    assert float(scalars["loss"]) == pytest.approx(np.log(7), abs=1e-5)
+    parts, _ = loss.function(tiles, tiles, tf.range(4), SEED, ALL)
+    assert values_of(parts)["loss"] == pytest.approx(np.log(7), abs=1e-5)
 
 
 def every_loss() -> list[TrainConfig]:
@@ -188,7 +207,7 @@ def test_scalars_and_gradients_are_finite(
     }[kind]
     loss = build_loss(config, 4)
     scalars, gradient = value_and_gradient(
-        lambda a, n: loss.function(a, n, tf.constant(sessions), SEED),
+        lambda a, n: loss.function(a, n, tf.constant(sessions), SEED, ALL),
         anchors.astype(np.float32),
         neighbours.astype(np.float32),
     )
@@ -200,20 +219,77 @@ def test_scalars_and_gradients_are_finite(
         assert (gradient == 0).all()
 
 
+def test_a_scalar_is_the_sum_over_the_count_and_without_a_count_the_sum() -> None:
+    values = tf.constant([[1.0, 2.0], [4.0, 8.0]])
+    mask = tf.constant([[True, False], [True, True]])
+    for part, expected in ((part_of(values), (15, 4)), (part_of(values, mask), (13, 3))):
+        assert (float(part.total), float(part.count)) == expected
+    for total, count, value in ((6.0, 4.0, 1.5), (0.2, 0.5, 0.4), (6.0, 0.0, 6.0)):
+        part = Part(tf.constant(total), tf.constant(count))
+        assert float(part.over(part.count)) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("sessions", SESSIONS.values(), ids=SESSIONS.keys())
+@pytest.mark.parametrize("config", every_loss(), ids=lambda config: f"{config.loss}")
+def test_the_parts_of_some_rows_and_of_the_others_make_the_whole(
+    config: TrainConfig, sessions: list[int]
+) -> None:
+    """Rows 0 to 2 and 3 to 7: sums, counts, gradients and false opposites add up; the loss of each
+    is taken over the count of both, as by two replicas."""
+    function = build_loss(config, 4).function
+    tiles = tf.constant(np.concatenate([unit_rows(0), unit_rows(1)]), tf.float32)
+    labels = tf.constant(np.random.default_rng(2).integers(-1, 2, (8, 2)))
+
+    def parts_and_gradient(rows: slice, count: float | None) -> tuple[np.ndarray, np.ndarray]:
+        with tf.GradientTape() as tape:
+            tape.watch(tiles)
+            parts, opposite = function(*tf.split(tiles, 2), tf.constant(sessions), SEED, rows)
+            loss = parts["loss"].over(parts["loss"].count if count is None else count)
+        parts = parts | count_false_opposites(opposite, labels, rows)
+        return np.array(list(parts.values())), tape.gradient(loss, tiles).numpy()
+
+    whole, whole_gradient = parts_and_gradient(ALL, None)
+    first, others = (
+        parts_and_gradient(rows, tf.constant(whole[0, 1]))
+        for rows in (slice(0, 3), slice(tf.constant(3), tf.constant(8)))
+    )
+    np.testing.assert_allclose(first[0] + others[0], whole, rtol=1e-5, atol=1e-5)
+    scale = max(1.0, np.abs(whole_gradient).max())
+    np.testing.assert_allclose(first[1] + others[1], whole_gradient, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("config", every_loss(), ids=lambda config: f"{config.loss}")
+def test_some_rows_cost_their_share_of_the_comparisons(config: TrainConfig) -> None:
+    """Of 64 pairs 4 are computed. No tensor, forward or backward, is larger than their rows by the
+    128 tiles and the partner; the loss of all would have 64 rows, of InfoNCE 128."""
+    function = build_loss(config, 2).function
+    queries = 8 if config.loss == "infonce" else 4
+
+    @tf.function
+    def gradient(tiles: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(tiles)
+            parts, opposite = function(*tf.split(tiles, 2), tf.range(64), SEED, slice(8, 12))
+            labels = tf.zeros([64, 2], tf.int64)
+            false = count_false_opposites(opposite, labels, slice(8, 12))[OPPOSITE_COUNTS[0]]
+        return tape.gradient(parts["loss"].total, tiles) + false.total
+
+    graph = gradient.get_concrete_function(tf.TensorSpec([128, 2])).graph
+    shapes = [tensor.shape for op in graph.get_operations() for tensor in op.outputs]
+    assert max(shape.num_elements() or 0 for shape in shapes) <= queries * (128 + 1)
+    assert [queries, 128] in [shape.as_list() for shape in shapes]
+
+
 def test_false_opposites_are_counted_among_those_with_labels() -> None:
     """Tiles a0 a1 n0 n1 have the labels 5, 6, 5, none. Of the anchors' opposites (a0: a1, n0 and
     n1; a1: a0 and n0) four have labels, and a0 and n0 share theirs."""
     labels = tf.constant([[5, 5], [6, -1]], tf.int64)
     opposite = tf.constant([[False, True, True, True], [True, False, True, False]])
-    counts = count_false_opposites(opposite, labels)
-    assert {name: float(count) for name, count in counts.items()} == {
-        "false_opposites": 1,
-        "labelled_opposites": 4,
-    }
+    counts = values_of(count_false_opposites(opposite, labels, ALL))
+    assert counts == {"false_opposites": 1, "labelled_opposites": 4}
     everything = ~tf.eye(4, dtype=tf.bool)  # of InfoNCE: rows are anchors and neighbours
-    counts = count_false_opposites(everything, labels)
-    assert float(counts["false_opposites"]) == 2
-    assert float(counts["labelled_opposites"]) == 6
+    counts = values_of(count_false_opposites(everything, labels, ALL))
+    assert counts == {"false_opposites": 2, "labelled_opposites": 6}
 
 
 @pytest.mark.parametrize("loss", [{"mining": m} for m in MININGS] + [{"loss": "infonce"}], ids=str)
@@ -221,7 +297,7 @@ def test_opposites_that_a_loss_names_are_of_other_sessions(loss: dict[str, str])
     sessions = SESSIONS["sessions that return"]
     function = build_loss(TrainConfig(**loss), 4).function
     rows = (tf.constant(unit_rows(seed), tf.float32) for seed in (0, 1))
-    _, opposite = function(*rows, tf.constant(sessions), SEED)
+    _, opposite = function(*rows, tf.constant(sessions), SEED, ALL)
     both = np.array([*sessions, *sessions])
     allowed = both[: len(opposite), None] != both[None, :]
     assert not (opposite.numpy() & ~allowed).any()

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -56,6 +57,18 @@ def test_replicas_share_the_statistics_of_batch_norm(
     apart = np.concatenate([np.abs(two[name] - one[name]).ravel() for name in weights])
     assert apart.max() < 0.02
     assert apart.mean() < 2e-4
+
+
+def test_replicas_share_the_loss_out_and_communicate_five_times(features_dir: Path) -> None:
+    """Each compares the 2 · 8 tiles of its pairs with the 32 of the batch.
+
+    The five: sessions and labels, projections, parts of the scalars, gradients by projections, and
+    gradients by variables. Were Keras to sum the latter as well, there would be six.
+    """
+    finished = run("tests.trainer.step_graph", features_dir)
+    assert finished.returncode == 0, finished.stderr
+    for precision, step in json.loads(finished.stdout).items():
+        assert step == {"collectives": 5, "compared": [[16, 32]] * 2}, precision
 
 
 @pytest.mark.slow
