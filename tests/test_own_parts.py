@@ -17,8 +17,9 @@ from dem.__main__ import main
 from dem.errors import InputError
 from tests.processes import ROOT
 from trainer.choices import ENCODERS, LOSSES
-from trainer.config import Architecture
+from trainer.config import Architecture, TrainConfig
 from trainer.model.encoders import check_encoder
+from trainer.model.losses import build_loss
 from tuning.space import read_space
 
 OWN_PARTS = '''
@@ -64,6 +65,17 @@ def attract(config: TrainConfig, size: int) -> Loss:
         return {"loss": part_of(7.0 + config.margin * apart), "apart": part_of(apart)}, opposite
 
     return Loss(loss, ("loss", "apart"))
+
+
+def without_rows(config: TrainConfig, size: int) -> Loss:
+    return Loss(lambda anchors, neighbours, sessions, seed: None, ("loss",))
+
+
+def without_parts(config: TrainConfig, size: int) -> Loss:
+    def loss(anchors, neighbours, sessions, seed, rows):
+        return {"loss": part_of(anchors), "mean": tf.reduce_mean(anchors)}, None
+
+    return Loss(loss, ("loss", "mean"))
 '''
 SCRIPT = "import sys\nfrom dem.__main__ import main\nsys.exit(main())\n"  # what pip installs as dem
 
@@ -135,6 +147,29 @@ def test_the_encoder_is_trained_and_loads_without_the_module(home: Path) -> None
 
 def test_the_loss_is_minimised(home: Path) -> None:
     assert 7 < json.loads((home / "job" / "metrics.json").read_text())["loss"] < 8
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "without_rows",
+            r"loss='my_parts:without_rows': its function is to take \(anchors, neighbours, "
+            r"sessions, seed, rows\), but too many positional arguments; CONTRIBUTING.md shows one",
+        ),
+        (
+            "without_parts",
+            "loss='my_parts:without_parts': its function is to give 'mean' as a Part",
+        ),
+    ],
+)
+def test_a_loss_that_cannot_be_shared_out_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    """As those of version 0.3, which gave means of the whole batch."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(home)])
+    with pytest.raises(InputError, match=message):
+        build_loss(TrainConfig(loss=f"my_parts:{name}"), 4)
 
 
 def test_a_search_takes_them(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ The settings name a `LossBuilder`: one of `trainer.choices.LOSSES`, or a user's 
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from beam_features.schema.strip import NO_LABEL
+from dem.errors import InputError
 from trainer.choices import LOSSES, MININGS, SIMILARITIES
 from trainer.config import TrainConfig
 from trainer.model.mining import squared_distances
@@ -70,10 +72,32 @@ def build_loss(config: TrainConfig, size: int) -> Loss:
     """Build the loss that the settings name, for vectors of `size`, with variables if any.
 
     Raises:
-        InputError: there is no such loss.
+        InputError: there is no such loss, or it does not take rows and give parts.
     """
     build: LossBuilder = LOSSES[config.loss]
-    return build(config, size)
+    loss = build(config, size)
+    _check(config.loss, loss, size)
+    return loss
+
+
+def _check(name: str, loss: Loss, size: int) -> None:
+    """Compute one row of two pairs: a user's own loss may be of an older version."""
+    tiles, sessions = tf.zeros([2, size]), tf.range(2, dtype=tf.int64)
+    arguments = (tiles, tiles, sessions, tf.zeros([2], tf.int64), slice(0, 1))
+    try:
+        inspect.signature(loss.function).bind(*arguments)
+    except TypeError as error:
+        raise InputError(
+            f"loss={name!r}: its function is to take (anchors, neighbours, sessions, seed, rows), "
+            f"but {error}; CONTRIBUTING.md shows one"
+        ) from error
+    parts, _ = loss.function(*arguments)
+    for scalar in loss.scalars:
+        if not isinstance(parts.get(scalar), Part):
+            raise InputError(
+                f"loss={name!r}: its function is to give {scalar!r} as a Part, the sum and the "
+                "count of the rows; CONTRIBUTING.md shows one"
+            )
 
 
 def build_triplet_loss(config: TrainConfig, _size: int) -> Loss:

@@ -95,6 +95,15 @@ def test_the_rate_follows_the_steps_that_were_made() -> None:
     assert seen == pytest.approx(rates(0.1, 2, 10, 10))
 
 
+def test_an_optimizer_that_would_sum_gradients_in_another_way_is_refused() -> None:
+    class Renamed:
+        def exclude_from_weight_decay(self, var_list: list) -> None: ...
+        def build(self, variables: list) -> None: ...
+
+    with pytest.raises(RuntimeError, match=r"Renamed of Keras .* no method _all_reduce_sum_grad"):
+        prepare_optimizer(Renamed(), [])
+
+
 def test_gradients_are_scaled_to_the_norm_together() -> None:
     """Norm of (3, 0) and (4) is 5."""
     gradients = [tf.constant([3.0, 0.0]), tf.constant([4.0])]
