@@ -48,10 +48,8 @@ def trace(
         learner = Learner(encoder, projector, objective, build_optimizer(config))
         prepare_optimizer(learner.optimizer, learner.trainable_variables)
     steps = make_train_steps(strategy, learner, clip_norm=1.0, augment=[], seed=0)
-    source, number = (
-        open_input(strategy, corpus.store, corpus.pairs, (0, 1)),
-        tf.constant(0, tf.int64),
-    )
+    source = open_input(strategy, corpus.store, corpus.pairs, (0, 1))
+    number = tf.constant(0, tf.int64)
     traced = steps.get_concrete_function(source.batches, source.frames, number, number)
     graph = traced.graph.as_graph_def()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
