@@ -61,7 +61,7 @@ def main(features_uri: str) -> None:
     strategy = make_strategy(REPLICAS, BATCH_SIZE)
     features = open_features(features_uri)
     config = TrainConfig(neighbourhood_s=0.5, batch_size=BATCH_SIZE)
-    corpus = open_corpus(features, resolve_config(config, features), cache_dir=None)
+    corpus = open_corpus(features, resolve_config(config, features))
     print(json.dumps({name: trace(name, features, corpus, strategy) for name in PRECISIONS}))
 
 
