@@ -7,6 +7,7 @@ while the variables are copied into the memory of the host; a thread writes the 
 
 import io
 import logging
+import math
 import re
 import time
 import zipfile
@@ -36,8 +37,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 class Checkpoints:
     """The newest two states of a run, in the job directory; only the chief writes.
 
-    As a context manager it waits at its end for what is being written. What goes wrong in the
-    thread that writes is raised by the next call.
+    As a context manager it measures the time from its beginning on, and waits at its end for what
+    is being written. What goes wrong in the thread that writes is raised by the next call.
     """
 
     def __init__(
@@ -46,12 +47,13 @@ class Checkpoints:
         self._variables, self._directory = variables, directory
         self._is_chief, self._every_s = is_chief, every_s
         self._newest = 0  # number of the newest one that is known to be good
-        self._saved_at = time.monotonic()
+        self._saved_at = math.inf
         self._write: Future[None] | None = None
         if is_chief:
             _delete_leftovers(directory)
 
     def __enter__(self) -> Self:
+        self._saved_at = time.monotonic()  # of what was restored there is a checkpoint
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:

@@ -1,11 +1,14 @@
 """What a kill can leave of a checkpoint is never taken for one; steps do not wait for the disk."""
 
 import math
-import os
+import resource
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO
 
 import keras
 import numpy as np
@@ -13,11 +16,13 @@ import pytest
 import tensorflow as tf
 
 from dem import storage
-from dem.errors import InputError, JobError
+from dem.errors import InputError, JobError, Terminated
 from tests.processes import error_in
 from tests.trainer.jobs import train_words
+from trainer.config import TrainConfig
 from trainer.train.__main__ import main
 from trainer.train.checkpoints import Checkpoints, copy_newest
+from trainer.train.run import train
 
 VALUES = (3.0, 5.0, 7.0)
 
@@ -227,12 +232,15 @@ def test_others_than_the_chief_read_and_leave_no_trace(directory: Path) -> None:
 
 def test_it_is_due_by_the_time_since_the_last_save_began(tmp_path: Path) -> None:
     checkpoints = checkpoints_of(tf.Variable(0.0), tmp_path, every_s=0.2)
-    assert not checkpoints.is_due()
     time.sleep(0.2)
-    assert checkpoints.is_due()
-    checkpoints.save()
-    checkpoints.wait()
-    assert not checkpoints.is_due()
+    assert not checkpoints.is_due()  # the steps have not begun
+    with checkpoints:
+        assert not checkpoints.is_due()
+        time.sleep(0.2)
+        assert checkpoints.is_due()
+        checkpoints.save()
+        checkpoints.wait()
+        assert not checkpoints.is_due()
 
 
 @pytest.fixture
@@ -240,8 +248,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Storage that writes nothing before the event, as if it were slow."""
     opened, write = threading.Event(), storage.atomic_write
 
-    def slow(uri: str):
-        assert opened.wait(60)
+    def slow(uri: str) -> AbstractContextManager[BinaryIO]:
+        if ".npz" in uri:
+            opened.wait(60)
         return write(uri)
 
     monkeypatch.setattr(storage, "atomic_write", slow)
@@ -252,18 +261,41 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 def test_slow_storage_does_not_stop_the_steps(tmp_path: Path, gate: threading.Event) -> None:
     """It gets the values of the moment; what falls due meanwhile is skipped, not queued."""
     value = tf.Variable(tf.fill([1000], 1.0))
-    checkpoints = checkpoints_of(value, tmp_path, every_s=1e-9)
-    begin = time.monotonic()
-    checkpoints.save()
-    for _ in range(10):
-        value.assign_add(tf.ones([1000]))
-        assert not checkpoints.is_due()
-    assert time.monotonic() - begin < 1
-    assert names_in(tmp_path) == []
-    gate.set()
-    checkpoints.wait()
-    assert checkpoints.is_due()
+    with checkpoints_of(value, tmp_path, every_s=1e-9) as checkpoints:
+        begin = time.monotonic()
+        checkpoints.save()
+        for _ in range(10):
+            value.assign_add(tf.ones([1000]))
+            assert not checkpoints.is_due()
+        assert time.monotonic() - begin < 1
+        assert names_in(tmp_path) == []
+        gate.set()
+        checkpoints.wait()
+        assert checkpoints.is_due()
     assert restored(tmp_path) == 1.0
+
+
+def test_at_sigterm_the_run_ends_when_its_state_is_written(
+    features_dir: Path, tmp_path: Path, gate: threading.Event
+) -> None:
+    """Asked for the third time, at step 2 or later, with a checkpoint by time under way."""
+    asked = []
+
+    def terminated() -> bool:
+        asked.append(time.monotonic())
+        if len(asked) == 3:
+            threading.Timer(1.0, gate.set).start()
+        return len(asked) == 3
+
+    config = TrainConfig(
+        encoder="dense", embedding_size=8, batch_size=16, checkpoint_every_s=1e-9, epochs=1
+    )
+    with pytest.raises(Terminated, match=r"state saved at step (\d+) of 9") as stopped:
+        train(str(features_dir), str(tmp_path), config, terminated)
+    assert time.monotonic() - asked[2] >= 1
+    assert names_in(tmp_path / "checkpoints") == ["ckpt-1.npz", "ckpt-2.npz"]
+    with np.load(tmp_path / "checkpoints" / "ckpt-2.npz") as arrays:
+        assert f"state saved at step {arrays['progress/step']} of" in str(stopped.value)
 
 
 def test_the_next_save_and_the_end_wait_for_the_last_one(
@@ -304,14 +336,10 @@ def test_beside_another_error_that_of_the_writer_is_logged(
 
 
 def test_a_full_disk_keeps_the_good_ones(directory: Path) -> None:
-    """/dev/full cannot be renamed onto; a limit of the size of files is the same to a writer."""
+    """A limit of the size of files: to a writer the same."""
     value = tf.Variable(tf.zeros(1000))
     checkpoints = checkpoints_of(value, directory)
     assert checkpoints.restore_newest()
-    os.chmod(directory, 0o755)
-    import resource
-    import signal
-
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limit[1]))
