@@ -368,7 +368,7 @@ def test_without_one_there_is_nothing_to_copy(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="holds no checkpoint to resume from; run its trial again"):
         copy_newest(str(tmp_path), str(tmp_path / "other"))
     (tmp_path / "ckpt-1.index").touch()
-    with pytest.raises(InputError, match="version 0.3 or earlier"):
+    with pytest.raises(InputError, match=r"version 0\.3 or earlier"):
         copy_newest(str(tmp_path), str(tmp_path / "other"))
 
 
