@@ -98,6 +98,8 @@ class TrainConfig:
     time and mel, noise, level, masks in time and mel; []: none."""
     corrupt_records_budget: Annotated[int, Field(ge=0)] = 10
     """How many corrupt records are skipped; one more ends the run."""
+    checkpoint_every_s: PositiveNumber = 600.0
+    """Seconds between checkpoints within an epoch; there is also one at its end."""
     replicas: Positive | None = None
     """Null: every GPU of every host, or one CPU per host. On one host without GPUs, 2 makes two
     logical replicas."""

@@ -1,9 +1,8 @@
-"""What version 0.1 wrote is read, and resumed, by this version.
+"""What version 0.1 wrote is read by this version, or refused by name.
 
 ``v0_1/`` was written by version 0.1: features of 12 tones (a CSV dataset), a finished job with
 three classifiers, a job stopped after the first of its two epochs, and ``expected.json``, what
-version 0.1 computed with them. ``resumed_weights.npz`` are the weights of that job when it is not
-stopped.
+version 0.1 computed with them.
 """
 
 import csv
@@ -12,12 +11,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import soundfile
 
 import beam_features.__main__ as features_command
+from tests.processes import error_in
 from trainer.classify.__main__ import main as classify
 from trainer.model.load import open_model
 from trainer.train.__main__ import main as train
@@ -73,14 +72,14 @@ def test_classifiers_give_the_same_posteriors(
     np.testing.assert_allclose(posteriors, expected[run], atol=1e-5)
 
 
-def test_a_stopped_job_resumes_and_ends_as_if_it_had_not_been_stopped(old: Path) -> None:
-    words = ("--data", str(old / "features"), "--job-dir", str(old / "half_job"))
-    assert train([*words, "--set", *SETTINGS]) == 0
-    encoder = keras.models.load_model(old / "half_job" / "export" / "encoder.keras")
-    whole = np.load(old / "resumed_weights.npz")
-    for weights, name in zip(encoder.get_weights(), whole.files, strict=True):
-        np.testing.assert_allclose(weights, whole[name], atol=1e-5)
-    assert json.loads((old / "half_job" / "metrics.json").read_text())["steps"] == 6
+def test_a_stopped_job_is_refused_and_kept(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half = old / "half_job"
+    before = {path: path.read_bytes() for path in half.rglob("*") if path.is_file()}
+    words = ("--data", str(old / "features"), "--job-dir", str(half))
+    assert train([*words, "--set", *SETTINGS]) == 2
+    line = error_in(capsys.readouterr().err)
+    assert f"{half}/checkpoints holds checkpoints of version 0.3 or earlier" in line
+    assert {path: path.read_bytes() for path in half.rglob("*") if path.is_file()} == before
 
 
 def test_a_finished_job_is_finished(old: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,10 +59,10 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
     info = json.loads((data / "features/dataset_info.json").read_text())
 
     train = started("train")
-    run_until((data / "job/checkpoints/ckpt-1.index").exists, train, timeout_s=300)
+    run_until((data / "job/checkpoints/ckpt-1.npz").exists, train, timeout_s=300)
     train.pod().terminate(disrupted=True)
     run_until(lambda: train.ends_of() == [143], train, timeout_s=60)
-    run_until((data / "job/checkpoints/ckpt-3.index").exists, train, timeout_s=300)
+    run_until((data / "job/checkpoints/ckpt-3.npz").exists, train, timeout_s=300)
     train.pod().kill()
     run_to_the_end(train)
     assert train.ends_of() == [143, 137, 0]
@@ -85,7 +85,7 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
 
     chief, workers = started("tune-chief"), started("tune-workers")
     run_until(
-        lambda: any(data.glob("search/trials/*/checkpoints/ckpt-1.index")),
+        lambda: any(data.glob("search/trials/*/checkpoints/ckpt-1.npz")),
         chief,
         workers,
         timeout_s=300,

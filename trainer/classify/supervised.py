@@ -29,8 +29,9 @@ from trainer.model.export import in_single_precision
 from trainer.model.learner import Learner, Objective, build_learner
 from trainer.model.losses import Parts, part_of
 from trainer.model.vectors import Float32
-from trainer.runtime.job_dir import claim_job_dir
+from trainer.runtime.job_dir import CHECKPOINTS, claim_job_dir
 from trainer.runtime.lease import hold_lease
+from trainer.train.checkpoints import list_checkpoints
 from trainer.train.cluster import Workers, join_workers
 from trainer.train.corpus import open_corpus
 from trainer.train.devices import check_devices, make_strategy
@@ -82,6 +83,7 @@ def train_supervised(
     class_weights = balanced_weights(_count_labels(labels, features, partitions))
     workers, learner = _build(features, config, class_weights)
     directory = storage.join(home, _digest(config))
+    list_checkpoints(storage.join(directory, CHECKPOINTS))  # raises if of an earlier version
     with hold_lease(directory, terminated) as stops:
         claim_job_dir(directory, config)
         run = start_run(config, features, workers, learner, corpus, stops, directory, logs=None)
@@ -157,8 +159,9 @@ def _label_head(
 
 def _digest(config: ResolvedConfig) -> str:
     values = as_yaml_values(dataclasses.asdict(config))
-    for key in ("init", "init_sha256", "retrieval_gap_s"):
-        del values[key]  # not there in version 0.2, and never used here
+    # Not there in earlier versions, and without influence here.
+    for key in ("init", "init_sha256", "retrieval_gap_s", "checkpoint_every_s"):
+        del values[key]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -46,23 +45,26 @@ class Learner:
 
     def variables_not_finite(self) -> list[str]:
         """Paths of the variables, those of the optimizer included, that hold NaN or infinity."""
-        layers = (self.encoder, self.projector, *self.objective.layers)
-        variables = [variable for layer in layers for variable in layer.variables]
         return [
             variable.path
-            for variable in (*variables, *self.optimizer.variables)
+            for variable in self.state.values()
             if variable.dtype.startswith(("float", "bfloat"))
             and not bool(tf.reduce_all(tf.math.is_finite(variable.value)))
         ]
 
     @property
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, by name."""
+    def state(self) -> dict[str, keras.Variable]:
+        """What a checkpoint keeps, by part and position: Keras' names differ between builds."""
+        parts = {
+            "encoder": self.encoder.variables,
+            "projector": self.projector.variables,
+            "loss": [variable for layer in self.objective.layers for variable in layer.variables],
+            "optimizer": self.optimizer.variables,
+        }
         return {
-            "encoder": self.encoder,
-            "projector": self.projector,
-            "loss": list(self.objective.layers),
-            "optimizer": self.optimizer,
+            f"{part}/{position}": variable
+            for part, variables in parts.items()
+            for position, variable in enumerate(variables)
         }
 
 

@@ -25,6 +25,8 @@ VECTORS = "vectors"
 OTHER_FEATURES = "the features are others, or have changed since; "
 """Part of an error: what another content_sha256 means."""
 
+_MAY_DIFFER = ("corrupt_records_budget", "checkpoint_every_s")  # they do not change what is learned
+
 
 def claim_job_dir(job_dir: str, config: ResolvedConfig) -> None:
     """Write the resolved settings; a run that more epochs extend is no longer finished.
@@ -51,8 +53,7 @@ def check_job_dir(job_dir: str, config: ResolvedConfig, *, may_extend: bool = Tr
     stored = _read_config(job_dir)  # with the defaults of keys that are newer
     if stored is None:
         return
-    # The budget does not change what is learned.
-    accepted: dict[str, Any] = {"corrupt_records_budget": config.corrupt_records_budget}
+    accepted: dict[str, Any] = {key: getattr(config, key) for key in _MAY_DIFFER}
     if may_extend:
         accepted["epochs"] = max(stored.epochs, config.epochs)
     different = describe_differences(_as_values(stored) | accepted, _as_values(config))

@@ -1,11 +1,11 @@
-"""Files that TensorFlow itself reads and writes: checkpoints, event files, TFRecords, SavedModels.
+"""Files that TensorFlow itself reads and writes: event files, TFRecords, SavedModels.
 
 Their errors become those of `dem.storage`. TensorFlow retries transient failures, such as a 503 or
 a connection that is reset, ten times over three minutes. An error that is raised here has outlived
 that.
 
-TensorFlow takes the path of a checkpoint, and so of a SavedModel's variables, for a pattern:
-``run[1]`` matches ``run1``, and a backslash quotes. It therefore gets local paths of our own.
+TensorFlow takes the path of a SavedModel's variables for a pattern: ``run[1]`` matches ``run1``,
+and a backslash quotes. It therefore gets local paths of our own.
 """
 
 import contextlib
@@ -81,7 +81,7 @@ def reading(uri: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(uri: str) -> Iterator[None]:
-    """Name `uri` and the remedy where TensorFlow cannot write something below it in the body.
+    """Name `uri` and the remedy where TensorFlow or NumPy cannot write below it in the body.
 
     Raises:
         InputError: a bucket is missing, or refuses what it has not granted before.

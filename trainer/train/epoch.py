@@ -37,7 +37,7 @@ def report_epoch(run: Run, validation: Validation) -> float | None:
     if share is not None:
         line += f"  false_opposite_share {share:.3f}"
     run.events.log(measures, progress.step)
-    run.events.flush()  # only here: object storage rewrites the whole file
+    run.events.flush()  # not after each step: object storage rewrites the whole file
     run.workers.log(line)
     _check_collapse(run, measures)
     return recall

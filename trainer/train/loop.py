@@ -1,4 +1,4 @@
-"""The training loop: steps, epoch by epoch, with a checkpoint after each."""
+"""The training loop: steps, epoch by epoch, with checkpoints after each and by time."""
 
 import math
 import time
@@ -45,6 +45,7 @@ def train_epochs(run: Run, report_epoch: Callable[[], None]) -> None:
     profile_steps = config.profile_steps if run.events.writes else None
     with (
         unsaved_state(),
+        run.checkpoints,  # waits at the end for the last one
         Profiler(run.events.directory, profile_steps) as profiler,
         _progress_bar(run) as bar,
     ):
@@ -71,8 +72,10 @@ def _finish_epoch(
         run.stop_if_terminated()
         to_edge = profiler.steps_to_edge(progress.step) or end
         limit = min(n_steps, _MOST_STEPS_PER_HOST_CALL, end - progress.step, to_edge)
-        # Workers must make the same number of steps: the chief's clock decides.
-        n_steps = int(run.workers.exchange([limit])[0, 0])
+        # Workers must do the same: the chief's clock decides.
+        n_steps, is_due = run.workers.exchange([limit, run.checkpoints.is_due()])[0].tolist()
+        if is_due:
+            run.save()
         profiler.update(progress.step)
         took_s = _make_steps(run, train_steps, source, n_steps)
         bar.update(n_steps)

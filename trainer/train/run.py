@@ -14,8 +14,9 @@ from trainer.data.augment import check_mixing
 from trainer.data.checks import require_audible, require_shards
 from trainer.data.features import Features, open_features
 from trainer.model.learner import Learner
-from trainer.runtime.job_dir import LOGS, METRICS, check_job_dir, claim_job_dir
+from trainer.runtime.job_dir import CHECKPOINTS, LOGS, METRICS, check_job_dir, claim_job_dir
 from trainer.runtime.lease import hold_lease
+from trainer.train.checkpoints import list_checkpoints
 from trainer.train.cluster import (
     Workers,
     join_workers,
@@ -65,7 +66,8 @@ def train(
         may_extend: go on where a finished run had fewer epochs.
 
     Raises:
-        InputError: the data are unusable, or the job directory belongs to other settings.
+        InputError: the data are unusable, or the job directory belongs to other settings or to an
+            earlier version.
         DivergedError: the loss or a weight is not finite, or the embedding has collapsed.
         JobError: the disk is full, another process trains in the job directory, or another worker
             is lost.
@@ -78,6 +80,7 @@ def train(
     if metrics:
         _LOG.info(f"{job_dir} is finished already, nothing to do")
         return metrics
+    list_checkpoints(storage.join(job_dir, CHECKPOINTS))  # raises if of an earlier version
     cluster = read_cluster()
     if cluster.workers > 1:
         _LOG.info(f"worker {cluster.index} of {cluster.workers}, waiting for the others")

@@ -113,19 +113,30 @@ class Run:
             name = names[0] if names else "those of another worker"
             raise diverged(f"weights are nan or inf ({name})", self.progress.step, self.config)
 
+    def save(self) -> None:
+        """Start to save the state; the steps go on while it is written.
+
+        Raises:
+            DivergedError: it is not worth saving; see `require_finite`.
+            JobError: the last checkpoint could not be written.
+        """
+        self.require_finite()
+        self.events.flush()
+        self.checkpoints.save()
+
     def stop_if_terminated(self) -> None:
         """Save and stop on all workers, once one of them has received SIGTERM.
 
         Raises:
-            DivergedError: there is no state worth saving; see `require_finite`.
+            DivergedError: see `save`.
+            JobError: the checkpoint could not be written.
             Terminated: one has.
         """
         exchange = self.workers.exchange
         if not exchange([self.terminated()]).any():
             return
-        self.require_finite()
-        self.checkpoints.save()
-        self.events.flush()
+        self.save()
+        self.checkpoints.wait()
         wait_for_all(exchange)  # none may exit while another saves
         raise Terminated(f"state saved at step {self.progress.step} of {self.total_steps}")
 
@@ -163,13 +174,17 @@ def start_run(
         logs: directory for TensorBoard; None: none.
 
     Raises:
-        InputError: the workers see different checkpoints.
+        InputError: the workers see different checkpoints, or those of another model or version.
         JobError: see `trainer.train.checkpoints.Checkpoints`.
     """
     progress = Progress(learner.objective.scalars, config.steps_per_epoch)
-    state = tf.train.Checkpoint(**learner.state, **progress.variables)
     is_chief = workers.is_chief
-    checkpoints = Checkpoints(state, storage.join(directory, CHECKPOINTS), is_chief=is_chief)
+    checkpoints = Checkpoints(
+        learner.state | {f"progress/{name}": value for name, value in progress.variables.items()},
+        storage.join(directory, CHECKPOINTS),
+        is_chief=is_chief,
+        every_s=config.checkpoint_every_s,
+    )
     resumed = checkpoints.restore_newest()
     steps = workers.exchange([progress.step])[:, 0]
     if (steps != progress.step).any():

@@ -88,6 +88,11 @@ def test_a_job_directory_of_other_settings_is_refused_and_kept(tmp_path: Path) -
     assert read_job_config(job).margin == 0.2
 
 
+def test_what_does_not_change_the_weights_may_differ(tmp_path: Path) -> None:
+    claim_job_dir(str(tmp_path), ResolvedConfig())
+    claim_job_dir(str(tmp_path), ResolvedConfig(checkpoint_every_s=1.5, corrupt_records_budget=99))
+
+
 def test_resolved_settings_are_accepted_as_settings(features: Features, tmp_path: Path) -> None:
     resolved = resolve_config(TrainConfig(batch_size=16), features)
     claim_job_dir(str(tmp_path), resolved)

@@ -69,6 +69,53 @@ def test_kills_at_random_moments_change_nothing(
     assert_same_end(job, other)
 
 
+# Adds in the same order every time.
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_an_epoch_it_goes_on_from_the_last_checkpoint_by_time(
+    features_dir: Path, tmp_path: Path
+) -> None:
+    """Two kills within one epoch of 2000 steps; the weights are those of a run without any."""
+    settings = ("encoder=dense", "encoder_width=0.1", "epochs=1", "steps_per_epoch=2000")
+    job, undisturbed = tmp_path / "job", tmp_path / "undisturbed"
+    command = train_command(features_dir, job, *settings, "checkpoint_every_s=1")
+    steps = []
+    for _ in range(2):
+        newest = newest_checkpoint(job)
+        process = start(*command, **ONE_THREAD)
+        while newest_checkpoint(job) == newest and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(0.7)  # steps that are lost
+        process.kill()
+        assert "epoch 1/1" not in finish(process).stderr
+        steps.append(step_of(newest_checkpoint(job)))
+    assert 0 < steps[0] < steps[1] < 2000
+    last = finish(start(*command, **ONE_THREAD))
+    assert last.returncode == 0, last.stderr
+    assert f"resuming from step {steps[1]} of 2000" in last.stderr
+    whole = finish(start(*train_command(features_dir, undisturbed, *settings), **ONE_THREAD))
+    assert whole.returncode == 0, whole.stderr
+    assert [path.name for path in (undisturbed / "checkpoints").iterdir()] == ["ckpt-1.npz"]
+    one, other = metrics_of(undisturbed), metrics_of(job)
+    assert other["steps"] == one["steps"] == 2000
+    assert other["loss"] == pytest.approx(one["loss"], rel=1e-6)
+    for ours, theirs in zip(weights(job), weights(undisturbed), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def newest_checkpoint(job: Path) -> Path | None:
+    found = (job / "checkpoints").glob("ckpt-*.npz")
+    return max(found, key=lambda path: int(path.stem.partition("-")[2]), default=None)
+
+
+def step_of(checkpoint: Path | None) -> int:
+    assert checkpoint
+    with np.load(checkpoint) as arrays:
+        return int(arrays["progress/step"])
+
+
 def stop_after(process: subprocess.Popen[str], line: str) -> tuple[int, str]:
     """Send SIGTERM once a line begins so; return the exit code and what was said after it."""
     assert process.stderr
@@ -124,13 +171,13 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(
     first = start(*two_epochs)
     code, _ = stop_after(first, "epoch 1/2")
     assert code == 143
-    before = sorted(path.name for path in (job / "checkpoints").glob("*.index"))
+    before = sorted(path.name for path in (job / "checkpoints").iterdir())
     assert before
     full = run_with_small_files(100_000, *two_epochs)
     assert full.returncode == 1
     assert f"cannot write to {job}/" in error_line(full)
     assert "free space" in error_line(full)
-    assert sorted(path.name for path in (job / "checkpoints").glob("*.index")) == before
+    assert sorted(path.name for path in (job / "checkpoints").iterdir()) == before
     finished = run(*two_epochs)
     assert finished.returncode == 0, finished.stderr
     assert "resuming from step" in finished.stderr

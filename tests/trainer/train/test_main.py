@@ -137,7 +137,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
     job = tmp_path / "job"
     process = start(*train_command(features_dir, job))
     deadline = time.monotonic() + 120
-    while not (job / "checkpoints/ckpt-1.index").exists() and time.monotonic() < deadline:
+    while not (job / "checkpoints/ckpt-1.npz").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(how)
     _, stderr = process.communicate(timeout=60)
