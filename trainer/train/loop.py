@@ -25,7 +25,7 @@ def train_epochs(run: Run, report_epoch: Callable[[], None]) -> None:
 
     Raises:
         DivergedError: the loss or a weight is not finite.
-        JobError: there are too many corrupt records, or the checkpoint cannot be written.
+        JobError: the checkpoint cannot be written.
         Terminated: a worker has received SIGTERM; the state is saved.
     """
     config, progress = run.config, run.progress
