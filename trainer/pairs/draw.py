@@ -14,7 +14,7 @@ from trainer.store.ranges import RangeLookup, Ranges
 
 N_DRAWS = 3  # uniform ones per pair: its anchor, its neighbour, and which kind of neighbour
 _TIME_BITS = 40  # of a key that sorts segments by context, then time
-_BLOCK = 2**14  # anchors that are tested for neighbours at once
+_BLOCK = 2**18  # anchors times contexts that are tested for neighbours at once
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,9 @@ class PairDraw:
             return Ranges.where(np.zeros(0, np.bool_))
         numbers = tiles.numbers()
         mask = np.zeros(int(numbers.max(initial=-1)) + 1, np.bool_)
-        for begin in range(0, len(numbers), _BLOCK):
-            block = numbers[begin : begin + _BLOCK]
+        size = max(_BLOCK // max(self._others.most, 1), 1)
+        for begin in range(0, len(numbers), size):
+            block = numbers[begin : begin + size]
             frames = tf.constant(block * self._tile_frames)
             segments = self._segment_of(frames)
             _, recorded = self._others.choose(frames, segments, tf.zeros([len(block)]))
@@ -166,7 +167,8 @@ class _OtherSensors:
         keys = (number[contexts] << _TIME_BITS) + index.time
         order = np.argsort(keys)
         self._cuts = cuts
-        self._most = int(np.diff(begin).max(initial=0))
+        self.most = int(np.diff(begin).max(initial=0))
+        """The highest number of contexts of a session."""
         with tf.device("CPU:0"):
             self._keys = tf.constant(keys[order])
             self._segments = tf.constant(order)
@@ -182,7 +184,7 @@ class _OtherSensors:
         """Choose a cut of the same instant at another sensor ``[n]``; and whether there is one."""
         session = tf.gather(self._session, segments)
         first, end = tf.gather(self._begin, session), tf.gather(self._begin, session + 1)
-        context = first[:, None] + tf.range(self._most, dtype=tf.int64)  # [n, contexts]
+        context = first[:, None] + tf.range(self.most, dtype=tf.int64)  # [n, contexts]
         within = context < end[:, None]
         context = tf.where(within, context, first[:, None])
         instant = starts - tf.gather(self._first, segments) + tf.gather(self._time, segments)
