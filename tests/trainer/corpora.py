@@ -1,6 +1,7 @@
 """Corpora for tests: opened as training does, or small and random and without files."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ from beam_features.schema.strip import Strip
 from trainer.config import TrainConfig
 from trainer.data.columns import Columns
 from trainer.data.features import Features
+from trainer.store.fill import Frames
 from trainer.store.index import Index, index_columns
 from trainer.train.corpus import Corpus, open_corpus
 from trainer.train.resolve import resolve_config
@@ -19,7 +21,12 @@ SILENCE, QUIET, LOUD = -13.0, -13.8, 1.0
 
 def corpus_of(features: Features, **settings: object) -> Corpus:
     """What a run with these settings trains on."""
-    return open_corpus(features, resolve_config(TrainConfig(**settings), features), cache_dir=None)
+    return open_corpus(features, resolve_config(TrainConfig(**settings), features))
+
+
+def allocate(shape: tuple[int, int]) -> Frames:
+    """Make room for frames."""
+    return np.zeros(shape, np.float16)
 
 
 def index_strips(strips: Sequence[Strip]) -> Index:
@@ -83,7 +90,7 @@ def _timeline(
     names = np.cumsum(rng.random(length) < 0.2)
     cuts = [0, *(t for t in range(1, length) if (begin + t) % 5 == 0 or not there[t]), length]
     strips = []
-    for first, end in zip(cuts[:-1], cuts[1:], strict=True):
+    for first, end in pairwise(cuts):
         tiles = [tile for tile in range(first, end) if there[tile]]
         if not tiles:
             continue

@@ -53,7 +53,20 @@ def open_cached(
     _recall_corrupt(about, features, partitions, corrupt)
     index = load_index(np.load(io.BytesIO((home / _INDEX).read_bytes())))
     shape = int(index.first[-1]), features.info.feature_spec.n_mels
-    return _map(home / _FRAMES, shape, mmap.MAP_PRIVATE | _NO_RESERVE), index
+    return map_frames(home / _FRAMES, shape), index
+
+
+def map_frames(path: Path, shape: tuple[int, int], *, shared: bool = False) -> Frames:
+    """Map a file; what is written changes the file if `shared`, else only this process.
+
+    TensorFlow takes only memory that may be written.
+    """
+    if not shape[0]:
+        return np.empty(shape, np.float16)
+    flags = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE | _NO_RESERVE
+    with path.open("r+b" if shared else "rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, flags, mmap.PROT_READ | mmap.PROT_WRITE)
+    return np.frombuffer(pages, np.float16).reshape(shape)
 
 
 def _digest(features: Features, partitions: Sequence[str]) -> str:
@@ -135,16 +148,7 @@ def _create(path: Path, shape: tuple[int, int]) -> Frames:
         if size and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
         file.truncate(size)
-    return _map(path, shape, mmap.MAP_SHARED)
-
-
-def _map(path: Path, shape: tuple[int, int], flags: int) -> Frames:
-    """Map a file; TensorFlow takes only memory that may be written, if only to a private copy."""
-    if not shape[0]:
-        return np.empty(shape, np.float16)
-    with path.open("r+b" if flags == mmap.MAP_SHARED else "rb") as file:
-        pages = mmap.mmap(file.fileno(), 0, flags, mmap.PROT_READ | mmap.PROT_WRITE)
-    return np.frombuffer(pages, np.float16).reshape(shape)
+    return map_frames(path, shape, shared=True)
 
 
 def _corrupt_places(

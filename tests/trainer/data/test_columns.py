@@ -114,7 +114,15 @@ SHARDS = {
     "a feature more": with_feature("tempo", [120]),
     "features twice": frame_record(encode_strip(STRIPS[0]) + encode_strip(STRIPS[2])),
 }
-READABLE = {"good", "short", "empty", "two schemas", "two sessions", "a feature more", "features twice"}
+READABLE = {
+    "good",
+    "short",
+    "empty",
+    "two schemas",
+    "two sessions",
+    "a feature more",
+    "features twice",
+}
 
 
 def compare(
