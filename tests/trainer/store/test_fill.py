@@ -90,8 +90,8 @@ def test_another_number_of_tiles_than_counted_is_refused(
     directory: Path, tiles: int, found: str
 ) -> None:
     message = (
-        rf"the shards of train in {directory} hold {found} the {tiles} tiles that dataset_info\.json"
-        " counts; copy them again, or make the features again"
+        rf"the shards of train in {directory} hold {found} the {tiles} tiles that "
+        r"dataset_info\.json counts; copy them again, or make the features again"
     )
     with pytest.raises(InputError, match=message):
         fill(say_tiles(directory, tiles), ["train"], CorruptRecords(0), allocate)
