@@ -149,7 +149,7 @@ def blocks_of(n_tiles: Int64, size: int) -> Iterator[slice]:
     """Slices of tiles that hold whole strips, of `n_tiles` each: `size` tiles or a few more."""
     begin, ends = 0, np.cumsum(n_tiles)
     for end in ends.tolist():
-        if end - begin >= size or end == ends[-1]:
+        if end - begin >= size or begin < end == ends[-1]:
             yield slice(begin, end)
             begin = end
 

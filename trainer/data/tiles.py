@@ -35,7 +35,8 @@ def tile_batches(
 ) -> Iterator[TileBatch]:
     """Every tile of the partitions once, in the order of the shards.
 
-    A batch holds whole strips, and `batch_size` tiles or a few more.
+    A batch holds whole strips of one shard, and `batch_size` tiles or a few more; the last one of a
+    shard may hold fewer.
 
     Raises:
         InputError: a shard is missing.

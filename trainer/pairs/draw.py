@@ -13,8 +13,7 @@ from trainer.store.index import Index
 from trainer.store.ranges import RangeLookup, Ranges
 
 N_DRAWS = 3  # uniform ones per pair: its anchor, its neighbour, and which kind of neighbour
-_TIME_BITS = 40  # of a key that sorts segments by context, then time
-_BLOCK = 2**14  # anchors that are tested for neighbours at once
+_BLOCK = 2**18  # anchors times contexts that are tested for neighbours at once
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,9 @@ class PairDraw:
             return Ranges.where(np.zeros(0, np.bool_))
         numbers = tiles.numbers()
         mask = np.zeros(int(numbers.max(initial=-1)) + 1, np.bool_)
-        for begin in range(0, len(numbers), _BLOCK):
-            block = numbers[begin : begin + _BLOCK]
+        size = max(_BLOCK // max(self._others.most, 1), 1)
+        for begin in range(0, len(numbers), size):
+            block = numbers[begin : begin + size]
             frames = tf.constant(block * self._tile_frames)
             segments = self._segment_of(frames)
             _, recorded = self._others.choose(frames, segments, tf.zeros([len(block)]))
@@ -150,7 +150,7 @@ class _OtherSensors:
     """Finds cuts of the same instant in other contexts of a session.
 
     Contexts are numbered so that those of a session follow each other. Of each, at most one segment
-    covers an instant.
+    covers an instant. A key sorts segments by context, then time since the session's first frame.
     """
 
     def __init__(self, index: Index, cuts: RangeLookup) -> None:
@@ -163,14 +163,19 @@ class _OtherSensors:
         by_session = np.argsort(session_of, kind="stable")
         number = np.argsort(by_session)  # of a context, among all sorted by session
         begin = np.searchsorted(session_of[by_session], np.arange(len(index.sessions.names) + 1))
-        keys = (number[contexts] << _TIME_BITS) + index.time
+        earliest = np.full(len(index.sessions.names), np.iinfo(np.int64).max)
+        np.minimum.at(earliest, sessions, index.time)
+        time = index.time - earliest[sessions]
+        self._span = int((time + np.diff(index.first)).max(initial=1))  # of the longest session
+        keys = number[contexts] * self._span + time
         order = np.argsort(keys)
         self._cuts = cuts
-        self._most = int(np.diff(begin).max(initial=0))
+        self.most = int(np.diff(begin).max(initial=0))
+        """The highest number of contexts of a session."""
         with tf.device("CPU:0"):
             self._keys = tf.constant(keys[order])
             self._segments = tf.constant(order)
-            self._first, self._time = tf.constant(index.first), tf.constant(index.time)
+            self._first, self._time = tf.constant(index.first), tf.constant(time)
             self._session = tf.constant(sessions, tf.int64)  # of a segment
             self._begin = tf.constant(begin)  # of a session
             self._own_sensor = tf.constant(sensor_of[contexts])  # of a segment
@@ -182,15 +187,15 @@ class _OtherSensors:
         """Choose a cut of the same instant at another sensor ``[n]``; and whether there is one."""
         session = tf.gather(self._session, segments)
         first, end = tf.gather(self._begin, session), tf.gather(self._begin, session + 1)
-        context = first[:, None] + tf.range(self._most, dtype=tf.int64)  # [n, contexts]
+        context = first[:, None] + tf.range(self.most, dtype=tf.int64)  # [n, contexts]
         within = context < end[:, None]
         context = tf.where(within, context, first[:, None])
         instant = starts - tf.gather(self._first, segments) + tf.gather(self._time, segments)
-        keys = tf.bitwise.left_shift(context, _TIME_BITS) + instant[:, None]
+        keys = context * self._span + instant[:, None]
         found = tf.searchsorted(self._keys, tf.reshape(keys, [-1]), side="right", out_type=tf.int64)
         found = tf.maximum(tf.reshape(found, tf.shape(keys)) - 1, 0)
         at_time = tf.gather(self._keys, found)
-        same = tf.bitwise.right_shift(at_time, _TIME_BITS) == context
+        same = at_time // self._span == context
         there = tf.gather(self._segments, found)
         frames = tf.gather(self._first, there) + keys - at_time
         covered = frames < tf.gather(self._first, there + 1)

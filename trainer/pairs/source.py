@@ -53,7 +53,7 @@ class PairSource:
         places = permute(places, key_of(self.seed, passes), self.draw.n_anchors)
         seed = tf.stack([tf.constant(self.seed, tf.int64), step])
         draws = tf.random.stateless_uniform([self.batch_size, N_DRAWS], seed)
-        return self.draw.draw(places, draws[first : first + count])
+        return self.draw.draw(places, tf.slice(draws, [first, 0], [count, N_DRAWS]))
 
     def batches(
         self, steps: tuple[int, int], parts: tuple[int, int, int], cut: Cut | None

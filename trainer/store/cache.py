@@ -9,8 +9,10 @@ import fcntl
 import hashlib
 import io
 import json
+import mmap
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,9 @@ from trainer.store.index import Index, dump_index, load_index
 
 _VERSION = 1  # of the format and of the index's rules
 _FRAMES, _INDEX, _ABOUT = "frames", "index.npz", "store.json"
+# mmap.MAP_NORESERVE from Python 3.13 on. Without it, Linux refuses a private copy of a file that is
+# larger than the memory, though no page of it is ever written.
+_NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
 def open_cached(
@@ -47,12 +52,26 @@ def open_cached(
     about = json.loads((home / _ABOUT).read_text())
     _recall_corrupt(about, features, partitions, corrupt)
     index = load_index(np.load(io.BytesIO((home / _INDEX).read_bytes())))
-    return _map(home / _FRAMES, (int(index.first[-1]), features.info.feature_spec.n_mels)), index
+    shape = int(index.first[-1]), features.info.feature_spec.n_mels
+    return map_frames(home / _FRAMES, shape), index
+
+
+def map_frames(path: Path, shape: tuple[int, int], *, shared: bool = False) -> Frames:
+    """Map a file; what is written changes the file if `shared`, else only this process.
+
+    TensorFlow takes only memory that may be written.
+    """
+    if not shape[0]:
+        return np.empty(shape, np.float16)
+    flags = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE | _NO_RESERVE
+    with path.open("r+b" if shared else "rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, flags, mmap.PROT_READ | mmap.PROT_WRITE)
+    return np.frombuffer(pages, np.float16).reshape(shape)
 
 
 def _digest(features: Features, partitions: Sequence[str]) -> str:
     """Digest of the shards and of how they are laid out."""
-    content = json.dumps([_VERSION, [features.digest(name) for name in partitions]])
+    content = json.dumps([_VERSION, [(name, features.digest(name)) for name in partitions]])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -81,11 +100,10 @@ def _is_complete(home: Path) -> bool:
     try:
         about = json.loads((home / _ABOUT).read_text())
         index = (home / _INDEX).read_bytes()
-        size = (home / _FRAMES).stat().st_size
-    except (OSError, ValueError):
+        found = hashlib.sha256(index).hexdigest(), (home / _FRAMES).stat().st_size
+        return bool(found == (about["index_sha256"], about["frames_bytes"]))
+    except (OSError, ValueError, LookupError, TypeError):
         return False
-    whole = hashlib.sha256(index).hexdigest() == about["index_sha256"]
-    return bool(whole and size == about["frames_bytes"])
 
 
 def _make(
@@ -130,14 +148,7 @@ def _create(path: Path, shape: tuple[int, int]) -> Frames:
         if size and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
         file.truncate(size)
-    return _map(path, shape, mode="r+")
-
-
-def _map(path: Path, shape: tuple[int, int], mode: Any = "c") -> Frames:
-    """Map a file; TensorFlow takes only memory that may be written, here to a private copy."""
-    if not shape[0]:
-        return np.empty(shape, np.float16)
-    return np.asarray(np.memmap(path, np.float16, mode, shape=shape))
+    return map_frames(path, shape, shared=True)
 
 
 def _corrupt_places(

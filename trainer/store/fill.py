@@ -61,8 +61,8 @@ def fill(
         index, order = index_columns(columns, silence_level(spec))
         if order is None:
             tiles[n_tiles:end] = columns.log_mel
-        else:
-            np.take(columns.log_mel, order, axis=0, out=tiles[n_tiles:end])
+        else:  # mode="raise" would need memory for a copy
+            np.take(columns.log_mel, order, axis=0, out=tiles[n_tiles:end], mode="clip")
         parts.append(index)
         n_tiles = end
     if n_tiles < expected and not corrupt.places(uris):

@@ -350,13 +350,12 @@ def test_strips_join_segments_and_end_at_gaps(heard, read_strips):
 
 
 @pytest.mark.parametrize("channels", ["mean", "all"])
-def test_the_trainer_finds_the_same_instant_at_the_other_node(heard, tmp_path, channels):
+def test_the_trainer_finds_the_same_instant_at_the_other_node(
+    heard, tmp_path, channels, read_strips
+):
     """Node 1 heard tiles 10 to 29 and 40 to 49 of session 1, node 2 tiles 10 to 19."""
-    from trainer.data.pairs import PairSource, side_by_side
-
-    from trainer.data.checks import require_pairs
+    from tests.trainer.corpora import corpus_of
     from trainer.data.features import Features
-    from trainer.data.shards import CorruptRecords, read_strips
 
     root, output = heard
     if channels == "all":
@@ -366,26 +365,27 @@ def test_the_trainer_finds_the_same_instant_at_the_other_node(heard, tmp_path, c
         assert main([*words, "--shards", "1", *options]) == 0
     info = parse_dataset_info((output / "dataset_info.json").read_text(), "")
     features = Features(str(output), info)
-    require_pairs(features, ["fold1", "fold2"], ["sensor"], CorruptRecords(0))
-    strips = list(read_strips(*features.shard_uris(["fold1"]), (100, 64), CorruptRecords(0)))
-    (group,) = side_by_side(strips)
+    corpus = corpus_of(
+        features, train_partitions=["fold1", "fold2"], positives=["sensor"], batch_size=16
+    )
+    shards = [path for fold in (1, 2) for path in output.glob(f"fold{fold}-*.tfrecord")]
+    strips = [strip for path in shards for strip in read_strips(path, FeatureSpec())]
     nodes = ("DevNode1", "DevNode2")
     names = nodes if channels == "mean" else [f"{n}#channel{c}" for n in nodes for c in range(4)]
-    assert {strip.sensor_id for strip in group} == set(names)
+    assert {strip.sensor_id for strip in strips} == set(names)
 
-    spectra = {  # the first frame of a cut tells where it is from
-        (strip.sensor_id, strip.first_tile): strip.log_mel.reshape(-1, 64) for strip in strips
+    spectra = {  # a frame tells where it is from
+        (strip.session_id, strip.sensor_id, strip.first_tile): strip.log_mel.reshape(-1, 64)
+        for strip in strips
     }
-    source = PairSource(features, ["fold1"], 5.0, batch_size=16, positives=["sensor"])
-    batches = source.batches(seed=0, epoch=0)
     met = set()
-    for batch in batches.take(8).as_numpy_iterator():
-        for pair in zip(batch["anchors"], batch["neighbours"], strict=True):
+    for batch in corpus.pairs.batches((0, 8), (1, 0, 1), cut=None).as_numpy_iterator():
+        for pair in corpus.store.frames[batch["starts"]]:
             places = [
-                (sensor, first * 100 + int(frame))
-                for tile in pair
-                for (sensor, first), frames in spectra.items()
-                for frame in np.flatnonzero((frames == tile[0]).all(axis=1))
+                (sensor, (session, first * 100 + int(frame)))
+                for spectrum in pair
+                for (session, sensor, first), frames in spectra.items()
+                for frame in np.flatnonzero((frames == spectrum).all(axis=1))
             ]
             (one, here), (other, there) = places
             assert here == there

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trainer.data.pairs import PairSource
 
 from beam_features.job.tfrecord import frame_record
 from beam_features.schema.strip import encode_strip
 from dem.errors import JobError
+from tests.trainer.corpora import corpus_of
 from tests.trainer.synthetic import SPEC, node_strip, write_strips
 from trainer.config import TrainConfig
 from trainer.data.features import open_features
 from trainer.data.shards import CorruptRecords, read_strips
+from trainer.train.input import host_cut
 from trainer.train.run import train
 
 STRIPS = [node_strip(f"ex{k}", "node1", 0, 3) for k in range(5)]
@@ -80,10 +81,12 @@ def test_batches_around_damage_are_the_same_every_time_and_when_resumed(tmp_path
     shard.write_bytes(flipped(700)(shard.read_bytes()))
     features = open_features(str(directory))
 
-    def batches(skipped: int) -> list[np.ndarray]:
-        source = PairSource(features, ["train"], 0.5, batch_size=8, corrupt=CorruptRecords(1))
-        pairs = source.batches(seed=0, epoch=0)
-        return [b["anchors"] for b in pairs.skip(skipped).take(20 - skipped).as_numpy_iterator()]
+    def batches(first_step: int) -> list[np.ndarray]:
+        corpus = corpus_of(features, batch_size=8, corrupt_records_budget=1)
+        assert (corpus.corrupt.count, corpus.pairs.draw.n_anchors) == (1, 11 * 6)
+        cut = host_cut(corpus.store)
+        pairs = corpus.pairs.batches((first_step, 20), (1, 0, 1), cut)
+        return [batch["tiles"] for batch in pairs.as_numpy_iterator()]
 
     np.testing.assert_array_equal(batches(0), batches(0))
     np.testing.assert_array_equal(batches(0)[7:], batches(7))
