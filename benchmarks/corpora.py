@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
-from beam_features.job.tfrecord import frame_record
 from beam_features.schema.dataset_info import (
     DATASET_INFO,
     DatasetInfo,
@@ -29,10 +29,10 @@ def write_corpus(
     rng, moments, n_strips = np.random.default_rng(0), [], 0
     for shard in range(SHARDS):
         path = directory / f"train-{shard:05d}-of-{SHARDS:05d}.tfrecord"
-        with path.open("wb") as file:
+        with tf.io.TFRecordWriter(str(path)) as file:
             for number in range(shard, recordings, SHARDS):
                 for strip in _strips(f"song{number}", tiles, spec, rng):
-                    file.write(frame_record(encode_strip(strip)))
+                    file.write(encode_strip(strip))
                     moments.append(Moments.of(strip.log_mel[:1]))
                     n_strips += 1
     partition = Partition(

@@ -95,7 +95,7 @@ class Steps:
         return Input(Resident({name: tf.identity(values) for name, values in batch.items()}), None)
 
     def make(self, source: Input, n_steps: int, first: int = 0) -> float:
-        """Make steps in one host call and wait for them; return the seconds of waiting for input."""
+        """Make steps in one host call; return the seconds in which they waited for input."""
         numbers = (tf.constant(number, tf.int64) for number in (first, n_steps))
         scalars, waited_s = self._train(source.batches, source.frames, *numbers)
         float(scalars["loss"])

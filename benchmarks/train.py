@@ -285,9 +285,8 @@ def compare_resumes(known: argparse.Namespace) -> None:
     config = TrainConfig(encoder="dense", batch_size=_BATCH)
     steps = Steps(features, config, read_corpus(features, config))
     steps.make(steps.input(), 1)  # traces, as any start does
-    print(
-        f"batch {_BATCH}, median of {known.rounds} turns\n\n| input | steps before | s |\n|---|---|---|"
-    )
+    print(f"batch {_BATCH}, median of {known.rounds} turns\n")
+    print("| input | steps before | s |\n|---|---|---|")
     seconds: dict[tuple[str, int], list[float]] = {}
     for _ in range(known.rounds):
         for before in _STEPS_BEFORE:
