@@ -22,6 +22,7 @@ from trainer.config import TrainConfig
 from trainer.data.features import Features, open_features
 from trainer.model.export import save_waveform_encoder
 from trainer.model.learner import Learner
+from trainer.model.optimizer import prepare_optimizer
 from trainer.model.waveform import WaveformEncoder
 from trainer.train.corpus import Corpus
 from trainer.train.devices import make_strategy
@@ -197,11 +198,12 @@ def replicas(bench: Bench, count: str) -> dict[str, Any]:
 
     def with_sgd(learner: Learner) -> Learner:
         optimizer = keras.optimizers.SGD(0.1)
-        optimizer.build(learner.trainable_variables)
+        prepare_optimizer(optimizer, learner.trainable_variables)
         before.extend(value.numpy() for value in learner.trainable_variables)
         return dataclasses.replace(learner, optimizer=optimizer)
 
-    config = bench.config("conv2d", "float32")
+    smooth = {"mining": "all", "reducer": "mean"}  # rounding changes which opposite is semi-hard
+    config = dataclasses.replace(bench.config("conv2d", "float32"), **smooth)
     steps = bench.steps(config, strategy=strategy, change=with_sgd)
     steps.make(steps.input(), _SGD_STEPS)
     after = [value.numpy() for value in steps.learner.trainable_variables]
