@@ -8,10 +8,11 @@ import tensorflow as tf
 from beam_features.schema.feature_spec import FeatureSpec
 from dem.errors import InputError
 from trainer.pairs.draw import N_DRAWS, PairDraw, Rules
-from trainer.pairs.permutation import key_of, permute
+from trainer.pairs.keyed import key_of, permute, uniform
 from trainer.store.index import Index
 
 _ROUNDING = 1e-6  # 0.29 s are 29 hops of 0.01 s, though 0.29 / 0.01 is less in floats
+_PAIRS_TOGETHER = 2048  # drawn in one call: the operations cost as much for one pair
 
 Cut = Callable[[tf.Tensor], tf.Tensor]
 """From first frames ``[n, 2]`` to tiles, float16 ``[n, 2, tile_frames, n_mels]``."""
@@ -25,10 +26,10 @@ def pair_rules(spec: FeatureSpec, neighbourhood_s: float, positives: Collection[
 
 @dataclass(frozen=True)
 class PairSource:
-    """Which pairs make a step: a function of the seed, the step and the row.
+    """Which pairs make a step: row `i` of step `s` is pair ``s * batch_size + i`` of a seed.
 
-    The anchors of all steps in a row are permutations of all audible tiles, one after the other: in
-    each, every tile is an anchor once.
+    The anchors of these pairs are permutations of all audible tiles, one after the other: in each,
+    every tile is an anchor once.
 
     Attributes:
         draw: draws pairs.
@@ -40,20 +41,11 @@ class PairSource:
     batch_size: int
     seed: int
 
-    def rows(self, step: tf.Tensor, first: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
-        """Draw some rows of a step's batch; see `PairDraw.draw`.
-
-        Args:
-            step: int64, from 0.
-            first: int64, the first row.
-            count: how many.
-        """
-        numbers = step * self.batch_size + first + tf.range(count, dtype=tf.int64)
+    def pairs(self, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Draw the pairs of these numbers, int64 ``[n]``; see `PairDraw.draw`."""
         passes, places = numbers // self.draw.n_anchors, numbers % self.draw.n_anchors
         places = permute(places, key_of(self.seed, passes), self.draw.n_anchors)
-        seed = tf.stack([tf.constant(self.seed, tf.int64), step])
-        draws = tf.random.stateless_uniform([self.batch_size, N_DRAWS], seed)
-        return self.draw.draw(places, tf.slice(draws, [first, 0], [count, N_DRAWS]))
+        return self.draw.draw(places, uniform(key_of(self.seed, numbers, 0), N_DRAWS))
 
     def batches(
         self, steps: tuple[int, int], parts: tuple[int, int, int], cut: Cut | None
@@ -68,16 +60,29 @@ class PairSource:
         """
         n_parts, first_part, own_parts = parts
         count = self.batch_size // n_parts
+        rows = first_part * count + tf.range(own_parts * count, dtype=tf.int64)
 
-        def part(number: tf.Tensor) -> dict[str, tf.Tensor]:
-            step, own = number // own_parts, number % own_parts
-            batch = self.rows(step, (first_part + own) * count, count)
-            return batch if cut is None else batch | {"tiles": cut(batch["starts"])}
+        @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and it takes 0.5 s
+        def several(of_steps: tf.Tensor) -> dict[str, tf.Tensor]:
+            pairs = self.pairs(tf.reshape(of_steps[:, None] * self.batch_size + rows, [-1]))
+            return {
+                name: tf.reshape(values, [-1, count, *values.shape[1:]])
+                for name, values in pairs.items()
+            }
 
-        begin, end = steps
-        numbers = tf.data.Dataset.range(begin * own_parts, end * own_parts)
-        drawn = numbers.map(part, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return drawn.prefetch(tf.data.AUTOTUNE)
+        together = max(_PAIRS_TOGETHER // (own_parts * count), 1)
+        drawn = tf.data.Dataset.range(*steps).batch(together)
+        drawn = drawn.map(several, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        batches = drawn.unbatch()
+        if cut is not None:
+            batches = batches.map(
+                tf.autograph.experimental.do_not_convert(
+                    lambda batch: batch | {"tiles": cut(batch["starts"])}
+                ),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+        return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def require_pairs(

@@ -35,8 +35,8 @@ def drawn(
 
 def batch_of(source: PairSource, step: int) -> Batch:
     """A whole batch, without a pipeline."""
-    rows = source.rows(tf.constant(step, tf.int64), tf.constant(0, tf.int64), source.batch_size)
-    return {name: values.numpy() for name, values in rows.items()}
+    numbers = step * source.batch_size + tf.range(source.batch_size, dtype=tf.int64)
+    return {name: values.numpy() for name, values in source.pairs(numbers).items()}
 
 
 def joined(batches: list[Batch]) -> Batch:
@@ -118,16 +118,21 @@ def test_silent_tiles_are_no_anchors() -> None:
         assert sorted(batch["starts"][:, 1]) == [0, 12, 16, 28]
 
 
-def test_rows_do_not_depend_on_which_are_asked_for(corpus: Corpus) -> None:
-    source, step = corpus.pairs, tf.constant(11, tf.int64)
-    whole = source.rows(step, tf.constant(0, tf.int64), 16)
-    for sizes in ([16], [8, 8], [4] * 4, [1, 5, 10], [15, 1], [1] * 16):
-        begins = np.cumsum([0, *sizes[:-1]])
-        parts = [
-            source.rows(step, tf.constant(begin, tf.int64), size)
-            for begin, size in zip(begins, sizes, strict=True)
-        ]
+def test_a_pair_depends_on_its_number_alone(corpus: Corpus) -> None:
+    numbers = tf.range(11 * 16, 12 * 16, dtype=tf.int64)
+    whole = corpus.pairs.pairs(numbers)
+    for sizes in ([8, 8], [4] * 4, [1, 5, 10], [15, 1], [1] * 16):
+        parts = [corpus.pairs.pairs(part) for part in tf.split(numbers, sizes)]
         require_equal(joined(parts), joined([whole]))
+    backwards = corpus.pairs.pairs(numbers[::-1])
+    require_equal(
+        {name: values[::-1].numpy() for name, values in backwards.items()}, joined([whole])
+    )
+
+
+def test_another_batch_size_divides_the_same_pairs(corpus: Corpus) -> None:
+    small = dataclasses.replace(corpus.pairs, batch_size=4)
+    require_equal(joined(drawn(small, 12)), joined(drawn(corpus.pairs, 3)))
 
 
 def test_a_resumed_run_gets_the_later_batches(corpus: Corpus) -> None:

@@ -1,11 +1,11 @@
-"""The keyed permutation: one to one, and without a trace of where places came from."""
+"""Keyed permutations are one to one, and neither they nor uniform numbers show their keys."""
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from trainer.pairs.permutation import key_of, permute, scramble
+from trainer.pairs.keyed import key_of, permute, scramble, uniform
 
 Int64 = npt.NDArray[np.int64]
 
@@ -122,3 +122,24 @@ def test_keys_depend_on_all_numbers_and_their_order() -> None:
     assert len(keys) == 8
     assert int(key_of(2**32 - 1, 7)) == key(2**32 - 1, 7)
     assert int(key_of(3)) == key(3)
+
+
+def test_uniform_numbers_are_uniform_and_independent() -> None:
+    """10,000 numbers of neighbouring keys, in bins of a tenth each; columns in bins of pairs."""
+    drawn = uniform(key_of(7, tf.range(10_000, dtype=tf.int64)), 3).numpy()
+    assert drawn.dtype == np.float32
+    assert 0 <= drawn.min() < drawn.max() < 1
+    bins = (drawn * 10).astype(int)
+    for column in bins.T:
+        assert abs(surplus(np.bincount(column, minlength=10), 1000, 9)) < 4
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        pairs = np.bincount(bins[:, one] * 10 + bins[:, other], minlength=100)
+        assert abs(surplus(pairs, 100, 99)) < 4
+    following = np.bincount(bins[:-1, 0] * 10 + bins[1:, 0], minlength=100)
+    assert abs(surplus(following, 99.99, 99)) < 4
+
+
+def test_uniform_numbers_follow_from_their_key() -> None:
+    keys = key_of(0, tf.range(9, dtype=tf.int64))
+    np.testing.assert_array_equal(uniform(keys, 3)[4:5], uniform(keys[4:5], 3))
+    np.testing.assert_array_equal(uniform(keys, 2), uniform(keys, 3)[:, :2])
