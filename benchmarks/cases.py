@@ -36,7 +36,7 @@ MODES: dict[str, dict[str, Any]] = {
 _GOALS = {"conv2d": 100_000, "resnet18": 40_000, "resnet50": 15_000}  # tiles/s, mixed_bfloat16
 _PROFILED = (4, 8)  # steps; the first traces, and the next ones choose algorithms
 _SGD_STEPS = 3
-_TOLERANCE = 1e-3  # of how far the farthest weight moved
+_TOLERANCE = 0.05  # of how far the farthest weight moved; rounding decides ties of max pooling
 _WAVEFORM_S = 20
 
 

@@ -76,10 +76,12 @@ def make_train_steps(
     def train_steps(
         batches: Iterator[Any], frames: Any, first: tf.Tensor, n_steps: tf.Tensor
     ) -> tuple[Scalars, tf.Tensor]:
-        total, waited_s, idle_since = tf.zeros([len(names)]), _ZERO_S, tf.timestamp()
+        total, waited_s, idle_since = tf.zeros([len(names)]), _ZERO_S, _ZERO_S
         for number in tf.range(first, first + n_steps):
-            batch = next(batches)
-            waited_s += tf.maximum(_time_of(batch) - idle_since, 0.0)
+            begin = _time_of([])  # the host may be here before the devices have computed a step
+            with tf.control_dependencies([begin]):
+                batch = next(batches)
+            waited_s += tf.maximum(_time_of(batch) - tf.maximum(begin, idle_since), 0.0)
             per_replica = strategy.run(step, args=(batch, frames, number))
             total += strategy.experimental_local_results(per_replica)[0]  # equal on every replica
             idle_since = _time_known(total)

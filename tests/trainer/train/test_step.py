@@ -1,12 +1,20 @@
 import json
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.processes import run
+from tests.trainer.corpora import corpus_of
 from tests.trainer.replica_training import CLIP_NORM, FAST, SETTINGS, Results
+from trainer.config import ResolvedConfig
+from trainer.data.features import Features
+from trainer.model.learner import build_learner
+from trainer.train.input import frames_on_devices
+from trainer.train.step import make_train_steps
 
 
 def train(features_dir: Path, replicas: int, output: Path, names: Iterable[str]) -> Results:
@@ -78,3 +86,31 @@ def test_every_loss_gives_the_same_on_one_two_and_four_replicas(
     one, *others = (train(features_dir, n, tmp_path / f"{n}.npz", SETTINGS) for n in (1, 2, 4))
     for many in others:
         assert_equal(one, many)
+
+
+def test_the_time_that_is_waited_for_batches_is_counted(features: Features) -> None:
+    """No batch is made ahead, and each takes a computation that is timed alone before."""
+    config = ResolvedConfig(encoder="dense", encoder_width=0.05, encoder_depth=1, batch_size=16)
+    corpus, strategy = corpus_of(features, batch_size=16), tf.distribute.OneDeviceStrategy("CPU:0")
+    tile_shape, moments = features.info.feature_spec.tile_shape, features.info.moments(["train"])
+    learner = build_learner(config, tile_shape, moments)
+    steps = make_train_steps(strategy, learner, clip_norm=None, augment=[], seed=0)
+
+    def slow(number: tf.Tensor) -> dict[str, tf.Tensor]:
+        seed = tf.stack([number, number])
+        matrix = tf.random.stateless_normal([400, 400], seed, dtype=tf.float64)
+        exact_zero = tf.cast(0 * tf.linalg.svd(matrix, compute_uv=False)[0], tf.int64)
+        return corpus.pairs.pairs(number * 16 + exact_zero + tf.range(16, dtype=tf.int64))
+
+    batches = iter(tf.data.Dataset.range(9).map(slow))
+    frames = frames_on_devices(strategy, corpus.store)
+    zero, four = tf.constant(0, tf.int64), tf.constant(4, tf.int64)
+    steps(batches, frames, zero, zero)  # traces
+    next(batches)
+    begin = time.monotonic()
+    for _ in range(3):
+        next(batches)
+    alone_s = (time.monotonic() - begin) / 3
+    begin = time.monotonic()
+    _, waited = steps(batches, frames, zero, four)
+    assert alone_s < float(waited) <= time.monotonic() - begin
