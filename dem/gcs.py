@@ -312,6 +312,7 @@ def open_writer(uri: str) -> Iterator[BinaryIO]:
             "wb",
             chunk_size=_WRITE_CHUNK,
             content_type="application/octet-stream",
+            ignore_flush=True,  # zipfile flushes; an upload cannot
             retry=DEFAULT_RETRY,
         ) as writer,
     ):

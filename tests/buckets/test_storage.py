@@ -63,6 +63,7 @@ ROUND_TRIPS = """
         assert storage.read_bytes(moved) == bytes(range(256)) * 999
     with storage.atomic_write(moved) as file:
         file.write(b"a" * (9 << 20))  # more than one part of an upload
+        file.flush()  # as zipfile does
         file.write(b"b")
     assert storage.list_sizes(root)[moved] == (9 << 20) + 1
     storage.make_directory(storage.join(root, "no such thing"))
