@@ -77,29 +77,29 @@ ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_from_the_last_checkpoint_by_time(
     features_dir: Path, tmp_path: Path
 ) -> None:
-    """Two kills within one epoch of 2000 steps; the weights are those of a run without any."""
-    settings = ("encoder=dense", "encoder_width=0.1", "epochs=1", "steps_per_epoch=2000")
+    """Two kills within one epoch of 8000 steps; the weights are those of a run without any."""
+    settings = ("encoder=dense", "encoder_width=0.1", "epochs=1", "steps_per_epoch=8000")
     job, undisturbed = tmp_path / "job", tmp_path / "undisturbed"
-    command = train_command(features_dir, job, *settings, "checkpoint_every_s=1")
+    command = train_command(features_dir, job, *settings, "checkpoint_every_s=0.3")
     steps = []
     for _ in range(2):
         newest = newest_checkpoint(job)
         process = start(*command, **ONE_THREAD)
         while newest_checkpoint(job) == newest and process.poll() is None:
             time.sleep(0.05)
-        time.sleep(0.7)  # steps that are lost
+        time.sleep(0.15)  # steps that are lost
         process.kill()
         assert "epoch 1/1" not in finish(process).stderr
         steps.append(step_of(newest_checkpoint(job)))
-    assert 0 < steps[0] < steps[1] < 2000
+    assert 0 < steps[0] < steps[1] < 8000
     last = finish(start(*command, **ONE_THREAD))
     assert last.returncode == 0, last.stderr
-    assert f"resuming from step {steps[1]} of 2000" in last.stderr
+    assert f"resuming from step {steps[1]} of 8000" in last.stderr
     whole = finish(start(*train_command(features_dir, undisturbed, *settings), **ONE_THREAD))
     assert whole.returncode == 0, whole.stderr
     assert [path.name for path in (undisturbed / "checkpoints").iterdir()] == ["ckpt-1.npz"]
     one, other = metrics_of(undisturbed), metrics_of(job)
-    assert other["steps"] == one["steps"] == 2000
+    assert other["steps"] == one["steps"] == 8000
     assert other["loss"] == pytest.approx(one["loss"], rel=1e-6)
     for ours, theirs in zip(weights(job), weights(undisturbed), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
