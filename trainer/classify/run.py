@@ -201,8 +201,8 @@ def _encoder(
     """Build or load what turns tiles into vectors."""
     if kind == "trained":
         return trained_encoder(job_dir)
-    if kind == "none":
-        return statistics_encoder(features.info.feature_spec)
+    if kind == "none" or kind == "modulation":
+        return statistics_encoder(kind, features.info.feature_spec)
     moments = features.info.moments(config.train_partitions)
     if kind == "random":
         return untrained_encoder(features.info.feature_spec, job, moments)
