@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
@@ -11,6 +13,7 @@ def tiles_of_two_sensors() -> Posteriors:
         probabilities=np.array([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]),
         truth=np.array([1, 0, 1, 1, 0]),
         recording_ids=np.array(["b", "a", "b", "b", "a"]),
+        audible=np.ones(5, np.bool_),
     )
 
 
@@ -20,6 +23,14 @@ def test_a_recording_has_the_mean_of_the_tiles_of_all_its_sensors() -> None:
     assert recordings.recording_ids.tolist() == ["a", "b"]
     assert recordings.truth.tolist() == [0, 1]
     np.testing.assert_allclose(recordings.probabilities, 0.5)
+
+
+def test_silent_tiles_do_not_speak_for_a_recording_that_has_others() -> None:
+    """b: (0.9 + 0.4) / 2 = 0.65; a has silent tiles only, so the mean of all, 0.5."""
+    audible = np.array([True, False, False, True, False])
+    recordings = per_recording(replace(tiles_of_two_sensors(), audible=audible))
+    np.testing.assert_allclose(recordings.probabilities, [[0.5, 0.5], [0.65, 0.35]])
+    assert recordings.audible.tolist() == [False, True]
 
 
 def test_tiles_stay_as_they_are() -> None:
