@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from beam_features.schema.song_vector import pooled_tiles
 from trainer.data.vector_table import Float32, VectorTable
-from trainer.metrics.scores import count, macro_f1
+
+_LEAST_PROBABILITY = 1e-15  # a class without training rows has 0, and no loss is infinite
 
 
 class Classifier(Protocol):
@@ -34,11 +35,12 @@ class Posteriors:
         return winners
 
     @property
-    def macro_f1(self) -> float:
-        """Mean F1 over the classes that occur."""
-        one_group = np.zeros(len(self.truth), np.int64)
-        counts = count(self.truth, self.predicted, one_group, self.probabilities.shape[1])
-        return float(macro_f1(counts)[0])
+    def log_loss(self) -> float:
+        """Mean negative logarithm of the truth's probability; classes that occur count equally."""
+        of_truth = self.probabilities[np.arange(len(self.truth)), self.truth]
+        losses = -np.log(np.maximum(of_truth, _LEAST_PROBABILITY))
+        classes = np.unique(self.truth)
+        return float(np.mean([losses[self.truth == label].mean() for label in classes]))
 
 
 def posteriors_of(classifier: Classifier, rows: VectorTable) -> Posteriors:

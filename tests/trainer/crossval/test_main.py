@@ -105,7 +105,9 @@ def test_a_rerun_does_nothing_again_and_other_settings_are_refused(
 
 
 def test_transductive_is_one_encoder_and_says_so(folds_dir: Path, tmp_path: Path) -> None:
-    code, table = crossval(folds_dir, tmp_path, "transductive", "--encoder", "modulation", "trained")
+    code, table = crossval(
+        folds_dir, tmp_path, "transductive", "--encoder", "modulation", "trained"
+    )
     assert code == 0
     assert table.startswith("transductive: one encoder was trained on all audio")
     (encoder,) = (tmp_path / "transductive" / "encoders").iterdir()

@@ -38,7 +38,7 @@ class FittedHead(Classifier, Protocol):
 
         Args:
             train: labelled rows.
-            validation: labelled rows that choose the regularisation by the macro-F1 of `level`;
+            validation: labelled rows that choose the regularisation by the log loss of `level`;
                 None: held-out sessions of `train` do.
             config: the regularisations to choose from, of which the first wins a tie; the seed.
             label_names: of all classes.
