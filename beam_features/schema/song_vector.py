@@ -21,7 +21,8 @@ def pooled_tiles(
         audible: ``[n_tiles]``.
     """
     has_audible = np.bincount(rows, audible) > 0
-    return audible | ~has_audible[rows]
+    chosen: npt.NDArray[np.bool_] = audible | ~has_audible[rows]
+    return chosen
 
 
 def song_vectors(
