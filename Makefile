@@ -48,8 +48,8 @@ demo: .venv/installed
 	@if grep -q '"label_names": \[\]' "$(FEATURES)/dataset_info.json"; then \
 	  echo "== no labels, so nothing to classify"; \
 	else \
-	  echo "== classifier: log-mel statistics, untrained encoder, trained encoder"; \
-	  for encoder in none random trained; do \
+	  echo "== classifier: log-mel statistics, modulation spectrum, untrained, trained encoder"; \
+	  for encoder in none modulation random trained; do \
 	    $(PY) -m trainer.classify --data "$(FEATURES)" --job-dir "$(JOB)" --encoder $$encoder \
 	      > "$(OUT)/table.txt"; code=$$?; \
 	    if [ $$code = 2 ]; then echo "== no classifier: the labels of these recordings do not allow one"; \
@@ -87,7 +87,7 @@ demo-tune: .venv/installed
 	  $(TUNE_OPTIONS)
 	@echo "TensorBoard: .venv/bin/tensorboard --logdir $(OUT)/tune/trials"
 
-# Cross-validate the statistics, the untrained encoder, the original recipe, ours, and ours with
+# Cross-validate the statistics, those with modulation, the untrained encoder, the original recipe, ours, and ours with
 # labels, over three seeds: hours on two cores. It resumes from what exists.
 ladder: .venv/installed
 	$(PY) -m benchmarks.ladder --data "$(DATA)" --job-dir "$(LADDER)" $(LADDER_OPTIONS)

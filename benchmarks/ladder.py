@@ -3,6 +3,7 @@
 Rungs, each measured by the folds of the dataset with the same classifier:
 
 * T0: mean and standard deviation of the log-mel bins;
+* M0: these and the modulation spectrum, nothing learned;
 * T1: the encoder of T3, untrained;
 * T2: the original study's recipe, ``configs/original.yaml``;
 * T3: ours;
@@ -41,6 +42,7 @@ class Rung:
 
 RUNGS = (
     Rung("T0 log-mel mean + std", "ours", "none", ("inductive",)),
+    Rung("M0 with modulation spectrum", "ours", "modulation", ("inductive",)),
     Rung("T1 untrained encoder", "ours", "random", ("inductive",)),
     Rung("T2 original recipe", "original", "trained", ("inductive", "transductive")),
     Rung(_OURS, "ours", "trained", ("inductive", "transductive")),

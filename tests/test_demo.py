@@ -49,7 +49,7 @@ def test_demo_on_a_folder_ends_with_the_table(tmp_path: Path, config: Path) -> N
     variables = ("DATASET=folder", f"INPUT={tmp_path / 'my music'}", f"CONFIG={config}")
     printed = make_demo(tmp_path / "out", *variables)
     accuracy = {}
-    for name in ("none-logistic", "random-logistic", "trained-logistic"):
+    for name in ("none-logistic", "modulation-logistic", "random-logistic", "trained-logistic"):
         assert f"\n{name} " in printed
         metrics = tmp_path / "out" / "job" / "classifier" / name / "metrics.json"
         accuracy[name] = json.loads(metrics.read_text())["recording"]["accuracy"]

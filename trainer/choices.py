@@ -66,6 +66,12 @@ HEADS = Registry(
         "dense": "trainer.classify.heads.dense:DenseHead",
     },
 )
-EncoderKind = Literal["none", "random", "trained", "supervised"]
+StatisticsKind = Literal["none", "modulation"]
+STATISTICS_KINDS: tuple[StatisticsKind, ...] = get_args(StatisticsKind)
+"""Vectors that depend on the features alone: no weight is drawn or learned."""
+EmbeddingKind = Literal[StatisticsKind, "random", "trained"]
+EMBEDDING_KINDS: tuple[EmbeddingKind, ...] = get_args(EmbeddingKind)
+"""What turns tiles into vectors, without labels."""
+EncoderKind = Literal[EmbeddingKind, "supervised"]
 ENCODER_KINDS: tuple[EncoderKind, ...] = get_args(EncoderKind)
 """What turns tiles into vectors for a classifier."""

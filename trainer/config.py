@@ -175,13 +175,14 @@ class ClassifyConfig:
     """How classifiers are fitted, and what they are tested on."""
 
     strengths: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 0.1, 0.01, 0.001)
-    """Of the head `logistic`: inverse regularisation strengths; the validation partitions choose
-    one."""
+    """Of the head `logistic`: inverse regularisation strengths; the lowest log loss on held-out
+    recordings chooses one."""
     dropouts: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)
-    """Of the head `dense`: shares of units to drop; the validation partitions choose one."""
+    """Of the head `dense`: shares of units to drop; the lowest log loss on held-out recordings
+    chooses one."""
     recording_from: Literal["posteriors", "vectors"] = "posteriors"
-    """How a recording is labelled: from the mean of the posteriors of its tiles, or by a classifier
-    of its own on the mean of their vectors."""
+    """How a recording is labelled: from the mean of the posteriors of its audible tiles, or by a
+    classifier of its own on the mean and the maximum of their vectors."""
     train_partitions: tuple[str, ...] | None = None
     """Null: those of the training."""
     validation_partitions: tuple[str, ...] | None = None

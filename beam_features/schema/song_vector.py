@@ -8,14 +8,27 @@ DEFINITION = "mean and maximum over audible tiles"
 Float32 = npt.NDArray[np.float32]
 
 
+def pooled_tiles(
+    rows: npt.NDArray[np.integer], audible: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Which tiles speak for their recording: the audible ones, or all of one without any.
+
+    Digital silence has the same vector in all recordings, and how much of it surrounds a sound says
+    little about the sound.
+
+    Args:
+        rows: ``[n_tiles]``, the recording of each tile, from 0.
+        audible: ``[n_tiles]``.
+    """
+    has_audible = np.bincount(rows, audible) > 0
+    chosen: npt.NDArray[np.bool_] = audible | ~has_audible[rows]
+    return chosen
+
+
 def song_vectors(
     tiles: Float32, rows: npt.NDArray[np.integer], audible: npt.NDArray[np.bool_]
 ) -> Float32:
-    """Mean and maximum of the vectors of each recording's audible tiles.
-
-    Digital silence has the same vector in all recordings, and how much of it surrounds a sound says
-    little about the sound. A recording without audible tiles has the mean and maximum of all its
-    tiles.
+    """Mean and maximum of the vectors of each recording's tiles that `pooled_tiles` chooses.
 
     Args:
         tiles: ``[n_tiles, size]``.
@@ -27,8 +40,7 @@ def song_vectors(
     """
     if not len(rows):
         return np.empty((0, 2 * tiles.shape[1]), np.float32)
-    has_audible = np.bincount(rows, audible) > 0
-    used = np.flatnonzero(audible | ~has_audible[rows])
+    used = np.flatnonzero(pooled_tiles(rows, audible))
     used = used[np.argsort(rows[used], kind="stable")]
     starts = np.flatnonzero(np.diff(rows[used], prepend=-1))
     counts = np.bincount(rows[used])[:, None]

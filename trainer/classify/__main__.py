@@ -37,6 +37,7 @@ def parse_arguments(words: Sequence[str], prog: str = _PROG) -> argparse.Namespa
         choices=ENCODER_KINDS,
         default="trained",
         help="what turns tiles into vectors; none: mean and standard deviation per mel bin; "
+        "modulation: these and the modulation spectrum, nothing learned; "
         "supervised: the same architecture, trained with the labels of the training partitions; "
         "default: trained",
     )

@@ -6,8 +6,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from beam_features.schema.song_vector import pooled_tiles
 from trainer.data.vector_table import Float32, VectorTable
-from trainer.metrics.scores import count, macro_f1
+
+_LEAST_PROBABILITY = 1e-15  # a class without training rows has 0, and no loss is infinite
 
 
 class Classifier(Protocol):
@@ -19,11 +21,12 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class Posteriors:
-    """Class probabilities ``[n, n_classes]`` of tiles or recordings, and the truth ``[n]``."""
+    """Class probabilities ``[n, n_classes]`` of tiles or recordings, and what each row is."""
 
     probabilities: npt.NDArray[np.floating]
     truth: npt.NDArray[np.int64]
     recording_ids: npt.NDArray[np.str_]
+    audible: npt.NDArray[np.bool_]
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -32,16 +35,18 @@ class Posteriors:
         return winners
 
     @property
-    def macro_f1(self) -> float:
-        """Mean F1 over the classes that occur."""
-        one_group = np.zeros(len(self.truth), np.int64)
-        counts = count(self.truth, self.predicted, one_group, self.probabilities.shape[1])
-        return float(macro_f1(counts)[0])
+    def log_loss(self) -> float:
+        """Mean negative logarithm of the truth's probability; classes that occur count equally."""
+        of_truth = self.probabilities[np.arange(len(self.truth)), self.truth]
+        losses = -np.log(np.maximum(of_truth, _LEAST_PROBABILITY))
+        classes = np.unique(self.truth)
+        return float(np.mean([losses[self.truth == label].mean() for label in classes]))
 
 
 def posteriors_of(classifier: Classifier, rows: VectorTable) -> Posteriors:
     """Apply a classifier to each row."""
-    return Posteriors(classifier.predict_proba(rows.vectors), rows.labels, rows.recording_ids)
+    probabilities = classifier.predict_proba(rows.vectors)
+    return Posteriors(probabilities, rows.labels, rows.recording_ids, rows.audible)
 
 
 def per_tile(tiles: Posteriors) -> Posteriors:
@@ -50,12 +55,13 @@ def per_tile(tiles: Posteriors) -> Posteriors:
 
 
 def per_recording(tiles: Posteriors) -> Posteriors:
-    """Mean of the tile posteriors of each recording, ordered by recording id.
+    """Mean posteriors of each recording's tiles that `pooled_tiles` chooses, ordered by its id.
 
     A recording of several channels has the tiles of all of them.
     """
     names, first, rows = np.unique(tiles.recording_ids, return_index=True, return_inverse=True)
     sums = np.zeros((len(names), tiles.probabilities.shape[1]))
-    np.add.at(sums, rows, tiles.probabilities)
-    means = sums / np.bincount(rows)[:, None]
-    return Posteriors(means, tiles.truth[first], names)
+    used = pooled_tiles(rows, tiles.audible)
+    np.add.at(sums, rows[used], tiles.probabilities[used])
+    means = sums / np.bincount(rows[used])[:, None]
+    return Posteriors(means, tiles.truth[first], names, np.bincount(rows, tiles.audible) > 0)

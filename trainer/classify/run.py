@@ -201,8 +201,8 @@ def _encoder(
     """Build or load what turns tiles into vectors."""
     if kind == "trained":
         return trained_encoder(job_dir)
-    if kind == "none":
-        return statistics_encoder(features.info.feature_spec)
+    if kind == "none" or kind == "modulation":
+        return statistics_encoder(kind, features.info.feature_spec)
     moments = features.info.moments(config.train_partitions)
     if kind == "random":
         return untrained_encoder(features.info.feature_spec, job, moments)
@@ -262,14 +262,15 @@ def _measure(
     gap_s: float,
 ) -> dict[str, Any]:
     """Scores of tiles and recordings, and the quality of the vectors."""
-    knn_accuracy = float(np.mean(predictions.nearest == predictions.vectors.labels))
+    vectors = predictions.vectors
+    knn_accuracy = float(np.mean(predictions.nearest == vectors.labels))
     recording = _scores(predictions.recordings, label_names, seed) | {"knn_accuracy": knn_accuracy}
     return {
         "tile": _scores(predictions.tiles, label_names, seed),
         "recording": recording,
         "quality": {
             "tile": measure_quality(test.select(test.audible), seed, gap_s),
-            "recording": measure_quality(predictions.vectors, seed, gap_s),
+            "recording": measure_quality(vectors.select(vectors.audible), seed, gap_s),
         },
     }
 

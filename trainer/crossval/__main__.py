@@ -13,7 +13,7 @@ from dem.command import (
 )
 from dem.settings import load_settings
 from dem.termination import watch_sigterm
-from trainer.choices import ENCODER_KINDS, HEADS
+from trainer.choices import EMBEDDING_KINDS, ENCODER_KINDS, HEADS
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.metrics.scores import SCORES
 from trainer.runtime.cache_dir import add_cache_argument, use_cache_dir
@@ -50,8 +50,8 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
         "--encoder",
         choices=ENCODER_KINDS,
         nargs="+",
-        default=["none", "random", "trained"],
-        help="what turns tiles into vectors; default: none random trained",
+        default=list(EMBEDDING_KINDS),
+        help=f"what turns tiles into vectors; default: {' '.join(EMBEDDING_KINDS)}",
     )
     parser.add_argument(
         "--head",

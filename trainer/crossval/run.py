@@ -19,7 +19,7 @@ import pandas as pd
 from dem import storage
 from dem.errors import InputError
 from dem.settings import as_yaml_values, describe_differences
-from trainer.choices import EncoderKind
+from trainer.choices import STATISTICS_KINDS, EncoderKind
 from trainer.classify.run import evaluate
 from trainer.config import ClassifyConfig, TrainConfig
 from trainer.crossval.folds import Mode, Split, splits_of
@@ -116,7 +116,7 @@ class CrossValidation:
             config,
             transductive=self._mode == "transductive",
             directory=directory,
-            vectors_home=self._home if encoder == "none" else None,
+            vectors_home=self._home if encoder in STATISTICS_KINDS else None,
         )
         storage.write_text(done, json.dumps(settings) + "\n")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dem.command import Parser, run_command
 from dem.errors import InputError, Terminated
 from dem.termination import unsaved_state, watch_sigterm
+from trainer.choices import EMBEDDING_KINDS
 from trainer.runtime.startup import load_tensorflow
 
 _PROG = "python -m trainer.embed"
@@ -42,9 +43,10 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
     )
     parser.add_argument(
         "--encoder",
-        choices=("trained", "random", "none"),
+        choices=EMBEDDING_KINDS,
         default="trained",
-        help="of --model JOB: random: the same untrained; none: log-mel mean and deviation",
+        help="of --model JOB: random: the same untrained; none: log-mel mean and deviation; "
+        "modulation: these and the modulation spectrum",
     )
     parser.add_argument("--output", metavar="DIR", required=True, help="directory for the files")
     parser.add_argument("--overwrite", action="store_true", help="embed all of it anew")

@@ -8,6 +8,7 @@ from typing import Any
 
 from beam_features.schema.sources import SOURCES, Source, read_sources, write_sources
 from dem import storage
+from trainer.choices import EmbeddingKind
 from trainer.config import TrainConfig
 from trainer.data.checks import check_fingerprint, require_shards
 from trainer.data.features import Features, open_features
@@ -21,7 +22,7 @@ from trainer.embed.parquet import (
     summary_of,
 )
 from trainer.embed.stored import recall_corrupt, write_partition
-from trainer.embed.untrained import Kind, open_encoder
+from trainer.embed.untrained import open_encoder
 from trainer.runtime.job_dir import CONFIG, read_job_config
 
 _LOG = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def embed_features(
     partitions: Sequence[str] | None,
     output: str,
     *,
-    encoder: Kind = "trained",
+    encoder: EmbeddingKind = "trained",
     overwrite: bool,
     stop_if_terminated: Callable[[], None],
 ) -> None:

@@ -17,6 +17,7 @@ from beam_features.schema.strip import NO_LABEL, channel_context
 from dem import storage
 from dem.access import NO_FILE
 from dem.errors import InputError, JobError
+from trainer.choices import EmbeddingKind
 from trainer.data.audio_files import RecordingVectors, find_recordings, represent_recording
 from trainer.data.vector_table import Float32, VectorTable
 from trainer.embed.increments import (
@@ -29,7 +30,7 @@ from trainer.embed.increments import (
 )
 from trainer.embed.output import INCOMPLETE, RECORDINGS_FILE, Output, arguments_of
 from trainer.embed.parquet import EMBEDDED_SOURCES, table_schema, to_batch
-from trainer.embed.untrained import Kind, open_encoder
+from trainer.embed.untrained import open_encoder
 from trainer.model.load import ExportedModel
 
 _LOG = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def embed_recordings(
     inputs: Sequence[str],
     output: str,
     *,
-    encoder: Kind = "trained",
+    encoder: EmbeddingKind = "trained",
     overwrite: bool,
     max_failure_rate: float,
     stop_if_terminated: Callable[[], None],

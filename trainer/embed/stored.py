@@ -19,6 +19,7 @@ from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
 from dem import storage
 from dem.errors import InputError
+from trainer.choices import StatisticsKind
 from trainer.config import ResolvedConfig
 from trainer.data.checks import require_shards
 from trainer.data.features import Features
@@ -36,6 +37,7 @@ from trainer.embed.parquet import (
 from trainer.model.encoders import build_encoder
 from trainer.model.files import load_keras
 from trainer.model.load import model_sha256
+from trainer.model.modulation import modulation_statistics
 from trainer.model.vectors import Representation, as_representation, log_mel_statistics
 from trainer.runtime.job_dir import ENCODER, VECTORS
 
@@ -82,10 +84,13 @@ def built_encoder(kind: str, model: keras.Model, settings: Mapping[str, Any]) ->
     return Encoder(kind, model, digest.hexdigest())
 
 
-def statistics_encoder(spec: FeatureSpec) -> Encoder:
-    """The baseline ``none``: mean and standard deviation of each mel bin."""
-    shape = spec.tile_shape
-    return built_encoder("none", log_mel_statistics(shape), {"tile_shape": shape})
+def statistics_encoder(kind: StatisticsKind, spec: FeatureSpec) -> Encoder:
+    """The baselines without learning: see `log_mel_statistics` and `modulation_statistics`."""
+    shape, hop_s = spec.tile_shape, spec.hop_s
+    if kind == "none":
+        return built_encoder(kind, log_mel_statistics(shape), {"tile_shape": shape})
+    settings = {"tile_shape": shape, "hop_s": hop_s}
+    return built_encoder(kind, modulation_statistics(shape, hop_s), settings)
 
 
 def untrained_encoder(spec: FeatureSpec, job: ResolvedConfig, moments: Moments) -> Encoder:

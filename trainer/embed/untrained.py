@@ -1,7 +1,6 @@
 """Rivals of a trained encoder: what vectors are worth that no training has made."""
 
 import dataclasses
-from typing import Literal
 
 import keras
 import numpy as np
@@ -9,23 +8,23 @@ import numpy as np
 from beam_features.schema.dataset_info import Moments
 from dem import storage
 from dem.errors import InputError
+from trainer.choices import EmbeddingKind
 from trainer.embed.stored import built_encoder, statistics_encoder, untrained_encoder
 from trainer.model.files import load_keras
 from trainer.model.load import ExportedModel, keras_spec, open_model
 from trainer.model.waveform import WaveformEncoder
 from trainer.runtime.job_dir import CONFIG, ENCODER, read_job_config
 
-Kind = Literal["trained", "random", "none"]
 
-
-def open_encoder(uri: str, kind: Kind) -> ExportedModel:
+def open_encoder(uri: str, kind: EmbeddingKind) -> ExportedModel:
     """Load a model, or build what it is compared with.
 
     Args:
         uri: of the model; with another kind than ``trained``, the job directory of a finished
             training.
         kind: ``trained``; ``random``: the same architecture with the weights that the training
-            began with, and its normalisation; ``none``: log-mel mean and standard deviation.
+            began with, and its normalisation; ``none``: log-mel mean and standard deviation;
+            ``modulation``: these and the modulation spectrum.
 
     Raises:
         InputError: there is no such model.
@@ -39,11 +38,12 @@ def open_encoder(uri: str, kind: Kind) -> ExportedModel:
         )
     spec, job = keras_spec(encoder_uri), read_job_config(uri)
     model = (
-        statistics_encoder(spec)
-        if kind == "none"
-        else untrained_encoder(spec, job, _moments(load_keras(encoder_uri)))
+        untrained_encoder(spec, job, _moments(load_keras(encoder_uri)))
+        if kind == "random"
+        else statistics_encoder(kind, spec)
     ).model
-    settings = dataclasses.asdict(job.architecture) | {"fingerprint": spec.fingerprint}
+    settings = dataclasses.asdict(job.architecture)
+    settings |= {"kind": kind, "fingerprint": spec.fingerprint}
     sha256 = built_encoder(kind, model, settings).sha256
     size = model.output_shape[1]
     return ExportedModel(encoder_uri, spec, size, WaveformEncoder(model, spec), sha256)

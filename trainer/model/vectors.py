@@ -27,8 +27,13 @@ def log_mel_statistics(tile_shape: tuple[int, int]) -> keras.Model:
     Its output is ``[batch, 2 * n_mels]``. It consists of stock operations, as encoders do.
     """
     tiles = keras.Input(tile_shape, name="log_mel")
+    return keras.Model(tiles, log_mel_moments(tiles), name="log_mel_statistics")
+
+
+def log_mel_moments(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """Mean and standard deviation of each mel bin over time: ``[batch, 2 * n_mels]``."""
     moments = [keras.ops.mean(tiles, axis=1), keras.ops.std(tiles, axis=1)]
-    return keras.Model(tiles, keras.ops.concatenate(moments, axis=1), name="log_mel_statistics")
+    return keras.ops.concatenate(moments, axis=1)
 
 
 def represent_all(represent: Representation, tiles: npt.NDArray[np.floating]) -> Float32:

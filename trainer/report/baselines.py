@@ -1,4 +1,4 @@
-"""Whether training was worth it: the encoder beside the untrained one and plain statistics."""
+"""Whether training was worth it: the encoder beside the untrained one and fixed statistics."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,11 @@ from trainer.data.vector_table import VectorTable
 from trainer.metrics.candidates import apart_in_time, starts_in_context
 from trainer.metrics.retrieval import recall_at_1
 
-RIVALS = {"random": "untrained", "none": "log-mel statistics"}
+RIVALS = {
+    "none": "log-mel statistics",
+    "modulation": "log-mel and modulation statistics",
+    "random": "untrained",
+}
 """What the trained encoder is compared with: kinds of encoders, and what the page calls them."""
 
 
@@ -62,13 +66,13 @@ def _recall(tiles: VectorTable, gap_s: float) -> float:
 
 
 def verdicts(recalls: Recalls) -> list[Verdict]:
-    """Compare the trained encoder with each rival, in words."""
+    """Compare the trained encoder with each rival, the strongest first, in words."""
+    found = {
+        name: recalls.by_kind[kind] for kind, name in RIVALS.items() if kind in recalls.by_kind
+    }
     trained = recalls.by_kind["trained"]
-    return [
-        _verdict(name, 100 * (trained - recalls.by_kind[kind]))
-        for kind, name in RIVALS.items()
-        if kind in recalls.by_kind
-    ]
+    strongest_first = sorted(found, key=found.__getitem__, reverse=True)
+    return [_verdict(name, 100 * (trained - found[name])) for name in strongest_first]
 
 
 def _verdict(rival: str, points: float) -> Verdict:

@@ -174,16 +174,17 @@ def _headline(report: Report) -> list[Number]:
 
 
 def _recall_number(recalls: Recalls) -> Number:
-    """The label-free score, and what it is worth: bad if it is not above the untrained encoder."""
-    first, *_ = verdicts(recalls)
+    """The label-free score, and what it is worth: bad if it is not above the strongest rival."""
+    strongest, *_ = verdicts(recalls)
     value = _format_number(recalls.by_kind["trained"])
-    return Number("recall by song", value, first.text, first.is_bad)
+    return Number("recall by song", value, strongest.text, strongest.is_bad)
 
 
 def _recalls(recalls: Recalls) -> Table:
-    kinds = [kind for kind in ("none", "random", "trained") if kind in recalls.by_kind]
     names = RIVALS | {"trained": "this training"}
-    rows = [(names[kind], recalls.by_kind[kind]) for kind in kinds]
+    rows = [
+        (name, recalls.by_kind[kind]) for kind, name in names.items() if kind in recalls.by_kind
+    ]
     return Table(["vectors of", "recall at 1"], rows, best=len(rows) - 1)
 
 

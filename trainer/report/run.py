@@ -16,6 +16,7 @@ from sklearn.metrics import confusion_matrix
 from dem import storage
 from dem.access import is_remote
 from dem.errors import InputError
+from trainer.choices import STATISTICS_KINDS
 from trainer.classify.outputs import read_runs
 from trainer.config import ResolvedConfig
 from trainer.data.checks import check_fingerprint
@@ -127,7 +128,7 @@ def _collect(
         for encoder in (
             trained_encoder(job_dir),
             untrained_encoder(spec, job, features.info.moments(job.train_partitions)),
-            statistics_encoder(spec),
+            *(statistics_encoder(kind, spec) for kind in STATISTICS_KINDS),
         )
     }
     corrupt.log_skipped()

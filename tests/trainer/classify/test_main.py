@@ -41,14 +41,14 @@ def job(trained_job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tables(features_dir: Path, job: Path) -> list[str]:
     printed = []
-    for encoder in ("trained", "none", "random"):
+    for encoder in ("trained", "none", "random", "modulation"):
         with contextlib.redirect_stdout(io.StringIO()) as stdout:
             assert classify(features_dir, job, encoder) == 0
         printed.append(stdout.getvalue())
     return printed
 
 
-@pytest.mark.parametrize("encoder", ["none", "random", "trained"])
+@pytest.mark.parametrize("encoder", ["none", "modulation", "random", "trained"])
 def test_scores_are_those_of_the_predictions(job: Path, tables: list[str], encoder: str) -> None:
     directory = job / "classifier" / f"{encoder}-logistic"
     assert {path.name for path in directory.iterdir()} == FILES
@@ -71,6 +71,7 @@ def test_the_table_grows_with_each_run(tables: list[str]) -> None:
         ["trained-logistic"],
         ["none-logistic", "trained-logistic"],
         ["none-logistic", "random-logistic", "trained-logistic"],
+        ["none-logistic", "modulation-logistic", "random-logistic", "trained-logistic"],
     ]
 
 
@@ -84,6 +85,7 @@ def test_the_confusion_matrix_is_a_picture(job: Path, tables: list[str]) -> None
 def test_tensorboard_shows_each_run_once(job: Path, tables: list[str]) -> None:
     assert {path.name for path in (job / "logs" / "classifier").iterdir()} == {
         "none-logistic",
+        "modulation-logistic",
         "random-logistic",
         "trained-logistic",
     }

@@ -105,7 +105,9 @@ def test_a_rerun_does_nothing_again_and_other_settings_are_refused(
 
 
 def test_transductive_is_one_encoder_and_says_so(folds_dir: Path, tmp_path: Path) -> None:
-    code, table = crossval(folds_dir, tmp_path, "transductive", "--encoder", "none", "trained")
+    code, table = crossval(
+        folds_dir, tmp_path, "transductive", "--encoder", "modulation", "trained"
+    )
     assert code == 0
     assert table.startswith("transductive: one encoder was trained on all audio")
     (encoder,) = (tmp_path / "transductive" / "encoders").iterdir()
@@ -113,7 +115,7 @@ def test_transductive_is_one_encoder_and_says_so(folds_dir: Path, tmp_path: Path
     metrics = tmp_path / "transductive/classifiers/fold2/trained-logistic/metrics.json"
     assert json.loads(metrics.read_text())["transductive"] is True
     names = {"fold1.parquet", "fold2.parquet", "eval-known.parquet"}
-    for home in (encoder / "vectors/trained", tmp_path / "transductive/vectors/none"):
+    for home in (encoder / "vectors/trained", tmp_path / "transductive/vectors/modulation"):
         assert {path.name for path in home.iterdir()} == names  # by all splits
 
 

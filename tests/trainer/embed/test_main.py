@@ -261,18 +261,20 @@ def test_rivals_of_the_encoder_have_a_digest_of_their_own(
 ) -> None:
     """The encoder of this job was never trained: its random rival is the same with its seed, 0."""
     digests = set()
-    for kind in ("trained", "random", "none"):
+    for kind in ("trained", "random", "none", "modulation"):
         words = ("--data", features.uri, "--partitions", "test", "--encoder", kind)
         assert embed(job, tmp_path / kind, *words) == 0
         info = json.loads((tmp_path / kind / "_embeddings_info.json").read_text())
         digests.add(info["arguments"]["model_sha256"])
-    assert len(digests) == 3
-    trained, random, none = (
+    assert len(digests) == 4
+    trained, random, none, modulation = (
         vectors(pd.read_parquet(tmp_path / kind / "test.parquet"))
-        for kind in ("trained", "random", "none")
+        for kind in ("trained", "random", "none", "modulation")
     )
     np.testing.assert_allclose(random, trained, atol=1e-4)
     assert none.shape == (len(trained), 2 * SPEC.n_mels)
+    np.testing.assert_array_equal(modulation[:, : 2 * SPEC.n_mels], none)
+    assert modulation.shape[1] > none.shape[1]
     (tile, *_) = tile_table(features, ["test"], lambda tiles: tiles.mean(axis=1)).vectors
     np.testing.assert_allclose(none[0, : SPEC.n_mels], tile, atol=5e-3)
     assert embed(job, tmp_path / "random", "--data", features.uri, "--encoder", "none") == 2

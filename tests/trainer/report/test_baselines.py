@@ -58,3 +58,12 @@ def test_nothing_is_measured_where_nothing_can_be_wrong() -> None:
 def test_verdicts(trained: float, text: str, is_bad: bool) -> None:
     recalls = Recalls({"trained": trained, "random": 0.5}, 10.0, 3)
     assert verdicts(recalls) == [Verdict(text, is_bad)]
+
+
+def test_the_strongest_rival_comes_first() -> None:
+    recalls = Recalls({"trained": 0.6, "random": 0.5, "none": 0.3, "modulation": 0.65}, 10.0, 3)
+    assert [verdict.text for verdict in verdicts(recalls)] == [
+        "below log-mel and modulation statistics by 5.0 points",
+        "ahead of untrained by 10.0 points",
+        "ahead of log-mel statistics by 30.0 points",
+    ]

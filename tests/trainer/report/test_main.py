@@ -183,6 +183,7 @@ def test_unlabelled_features_without_validation_are_reported(tmp_path: Path) -> 
     assert [tag for tag, _ in page.tags].count("article") == 6
     assert [row[0] for row in page.rows if row[0] in (*RIVALS.values(), "this training")] == [
         "log-mel statistics",
+        "log-mel and modulation statistics",
         "untrained",
         "this training",
     ]

@@ -38,7 +38,7 @@ class FittedHead(Classifier, Protocol):
 
         Args:
             train: labelled rows.
-            validation: labelled rows that choose the regularisation by the macro-F1 of `level`;
+            validation: labelled rows that choose the regularisation by the log loss of `level`;
                 None: held-out sessions of `train` do.
             config: the regularisations to choose from, of which the first wins a tie; the seed.
             label_names: of all classes.
@@ -72,11 +72,14 @@ class Classifiers:
         config: ClassifyConfig,
         label_names: tuple[str, ...],
     ) -> Self:
-        """Fit as the settings say; each regularisation is chosen at its level of use."""
-        if config.recording_from == "posteriors":
-            tile = head.fit(train, validation, config, label_names, per_recording)
-            return cls(tile, None)
+        """Fit as the settings say; each regularisation is chosen on rows that it is fitted to.
+
+        The log loss of mean posteriors would favour tile classifiers that are too sure, since a
+        mean is less sure than what it is of.
+        """
         tile = head.fit(train, validation, config, label_names, per_tile)
+        if config.recording_from == "posteriors":
+            return cls(tile, None)
         validation = recording_table(validation) if validation else None
         recording = head.fit(recording_table(train), validation, config, label_names, per_recording)
         return cls(tile, recording)

@@ -61,7 +61,7 @@ class DenseHead:
             cls(_fit(train, validation, len(label_names), dropout, config.seed))
             for dropout in config.dropouts
         ]
-        return max(heads, key=lambda head: level(posteriors_of(head, validation)).macro_f1)
+        return min(heads, key=lambda head: level(posteriors_of(head, validation)).log_loss)
 
     @classmethod
     def load(cls, stem: str) -> Self:

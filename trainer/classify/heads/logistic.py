@@ -53,11 +53,11 @@ class LogisticHead:
         require_two_labels(train, label_names)
         splits = [(train, validation)] if validation else session_splits(train)
 
-        def quality(strength: float) -> float:
+        def loss(strength: float) -> float:
             heads = [(cls(_fit(fitted, strength), label_names), held) for fitted, held in splits]
-            return float(np.mean([level(posteriors_of(*pair)).macro_f1 for pair in heads]))
+            return float(np.mean([level(posteriors_of(*pair)).log_loss for pair in heads]))
 
-        chosen = max(config.strengths, key=quality) if splits else config.strengths[0]
+        chosen = min(config.strengths, key=loss) if splits else config.strengths[0]
         return cls(_fit(train, chosen), label_names)
 
     @classmethod

@@ -2,12 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import log_loss
 
 from dem.errors import InputError
 from tests.trainer.vectors import LABEL_NAMES, blobs, table
 from trainer.classify.heads.logistic import LogisticHead
 from trainer.classify.posteriors import per_recording, per_tile, posteriors_of
+from trainer.classify.splits import session_splits
 from trainer.config import ClassifyConfig
 from trainer.data.vector_table import VectorTable
 
@@ -38,16 +39,24 @@ def test_a_class_without_training_tiles_has_probability_zero() -> None:
 
 
 @pytest.mark.parametrize("level", [per_recording, per_tile])
-def test_validation_chooses_the_strength_of_the_highest_macro_f1(level) -> None:
+def test_validation_chooses_the_strength_of_the_lowest_log_loss(level) -> None:
     train, validation = blobs(36, 0, spread=2, size=30), blobs(600, 1, spread=2, size=30)
     strengths = (1e3, 1e-1, 1e-5)
-    quality = {}
+    losses = {}
     for strength in strengths:
         rows = level(posteriors_of(fit(train, None, (strength,)), validation))
-        quality[strength] = f1_score(rows.truth, rows.predicted, average="macro")
-    assert len(set(quality.values())) > 1
+        losses[strength] = log_loss(rows.truth, rows.probabilities)  # classes are equally frequent
     chosen = fit(train, validation, strengths, level).regularisation
-    assert chosen == max(strengths, key=lambda strength: quality[strength])
+    assert chosen == min(strengths, key=lambda strength: losses[strength]) == 0.1
+
+
+def test_without_validation_the_mean_loss_of_held_out_sessions_chooses() -> None:
+    """All strengths predict these rightly, which says nothing of how sure they should be."""
+    train = blobs(60, 0)
+    strengths = (1e-4, 1.0)
+    held_out = [(fit(a, None, (c,)), b) for c in strengths for a, b in session_splits(train)]
+    assert all((posteriors_of(*pair).predicted == pair[1].labels).all() for pair in held_out)
+    assert fit(train, None, strengths).regularisation == 1.0
 
 
 def test_rare_classes_count_as_much_as_frequent_ones() -> None:
