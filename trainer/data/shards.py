@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -37,9 +37,23 @@ class CorruptRecords:
         """Number of corrupt records."""
         return len(self._reasons)
 
-    def places(self, shards: Collection[str]) -> list[tuple[str, int, str]]:
-        """Shard, offset and reason of each corrupt record in some shards."""
-        return [(*place, why) for place, why in self._reasons.items() if place[0] in shards]
+    def places(self, shards: Sequence[str]) -> list[tuple[int, int, str]]:
+        """Number of the shard, offset and reason of each corrupt record in some shards."""
+        numbers = {uri: number for number, uri in enumerate(shards)}
+        return [
+            (numbers[uri], offset, why)
+            for (uri, offset), why in self._reasons.items()
+            if uri in numbers
+        ]
+
+    def recall(self, shards: Sequence[str], places: Iterable[tuple[int, int, str]]) -> None:
+        """Record what `places` gave when these shards were read.
+
+        Raises:
+            JobError: there are more than the budget.
+        """
+        for number, offset, reason in places:
+            self.add(shards[number], offset, reason)
 
     def add(self, uri: str, offset: int, reason: str) -> None:
         """Record a corrupt record and log a warning.

@@ -21,7 +21,7 @@ from trainer.embed.parquet import (
     open_parquet,
     summary_of,
 )
-from trainer.embed.stored import recall_corrupt, write_partition
+from trainer.embed.stored import write_partition
 from trainer.embed.untrained import open_encoder
 from trainer.runtime.job_dir import CONFIG, read_job_config
 
@@ -135,7 +135,7 @@ def _kept_rows(
     for name, wanted in made_from.items():
         summary = summary_of(directory.at(f"{name}.parquet"))
         if summary and wanted.items() <= summary.about.items():
-            recall_corrupt(summary.about, features, name, corrupt)
+            corrupt.recall(features.shard_uris([name]), summary.about["corrupt"])
             rows[f"{name}.parquet"] = summary.rows
     return rows
 

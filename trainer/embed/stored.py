@@ -189,7 +189,7 @@ def _batches(
         with open_parquet(uri) as file:
             about = read_about(file)
             if _is_current(about, made_from, encoder, uri):
-                recall_corrupt(about, features, partition, corrupt)
+                corrupt.recall(features.shard_uris([partition]), about["corrupt"])
                 yield from read_rows(file, features.info.label_names)
                 return
     size = encoder.model.output_shape[1]
@@ -210,21 +210,11 @@ def write_partition(
     shards = features.shard_uris([partition])
 
     def describe() -> dict[str, Any]:
-        places = [(shards.index(shard), *place) for shard, *place in corrupt.places(shards)]
-        return {**made_from, "corrupt": places}
+        return {**made_from, "corrupt": corrupt.places(shards)}
 
     rows = embed_tiles(represent, features, partition, corrupt)
     labels = features.info.label_names
     yield from write_rows(uri, embedding_size, rows, partition, labels, describe, further)
-
-
-def recall_corrupt(
-    about: Mapping[str, Any], features: Features, partition: str, corrupt: CorruptRecords
-) -> None:
-    """Record the corrupt records that were found when a partition's file was made."""
-    shards = features.shard_uris([partition])
-    for index, offset, reason in about["corrupt"]:
-        corrupt.add(shards[index], offset, reason)
 
 
 def _is_current(

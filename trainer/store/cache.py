@@ -50,7 +50,7 @@ def open_cached(
         if not _is_complete(home):
             _make(home, features, partitions, corrupt)
     about = json.loads((home / _ABOUT).read_text())
-    _recall_corrupt(about, features, partitions, corrupt)
+    corrupt.recall(features.shard_uris(partitions), about["corrupt"])
     index = load_index(np.load(io.BytesIO((home / _INDEX).read_bytes())))
     shape = int(index.first[-1]), features.info.feature_spec.n_mels
     return map_frames(home / _FRAMES, shape), index
@@ -119,7 +119,7 @@ def _make(
     try:
         path = temporary / _FRAMES
         frames, index = fill(features, partitions, corrupt, lambda shape: _create(path, shape))
-        places = _corrupt_places(features, partitions, corrupt)
+        places = corrupt.places(features.shard_uris(partitions))
         about = {"features": features.uri, "partitions": list(partitions), "corrupt": places}
         with _writing(home):
             os.truncate(path, frames.nbytes)
@@ -149,21 +149,3 @@ def _create(path: Path, shape: tuple[int, int]) -> Frames:
             os.posix_fallocate(file.fileno(), 0, size)
         file.truncate(size)
     return map_frames(path, shape, shared=True)
-
-
-def _corrupt_places(
-    features: Features, partitions: Sequence[str], corrupt: CorruptRecords
-) -> list[tuple[Any, ...]]:
-    shards = features.shard_uris(partitions)
-    return [(shards.index(shard), *place) for shard, *place in corrupt.places(shards)]
-
-
-def _recall_corrupt(
-    about: dict[str, Any],
-    features: Features,
-    partitions: Sequence[str],
-    corrupt: CorruptRecords,
-) -> None:
-    shards = features.shard_uris(partitions)
-    for number, offset, reason in about["corrupt"]:
-        corrupt.add(shards[number], offset, reason)

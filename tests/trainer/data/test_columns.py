@@ -144,7 +144,7 @@ def compare(
             assert here.dtype == there.dtype, field.name
         assert found.places([uri]) == expected.places([uri])
     assert found.places(uris) == expected.places(uris)
-    return found.places(uris)
+    return [(uris[number], *place) for number, *place in found.places(uris)]
 
 
 @pytest.fixture(scope="module")
