@@ -176,9 +176,9 @@ class ClassifyConfig:
 
     strengths: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 0.1, 0.01, 0.001)
     """Of the head `logistic`: inverse regularisation strengths; the lowest log loss on held-out
-    recordings chooses one."""
+    rows chooses one."""
     dropouts: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)
-    """Of the head `dense`: shares of units to drop; the lowest log loss on held-out recordings
+    """Of the head `dense`: shares of units to drop; the lowest log loss on held-out rows
     chooses one."""
     recording_from: Literal["posteriors", "vectors"] = "posteriors"
     """How a recording is labelled: from the mean of the posteriors of its audible tiles, or by a

@@ -29,10 +29,15 @@ def allocate(shape: tuple[int, int]) -> Frames:
     return np.zeros(shape, np.float16)
 
 
+def loud_frames(columns: Columns) -> npt.NDArray[np.bool_]:
+    """Frames that are above `SILENCE` ``[n_tiles, tile_frames]``."""
+    return columns.loudest.astype(np.float32) > SILENCE
+
+
 def index_strips(strips: Sequence[Strip]) -> Index:
     """Index strips as those of one shard."""
     columns = Columns.of(strips, strips[0].log_mel.shape[1:])
-    index, _ = index_columns(columns, SILENCE)
+    index, _ = index_columns(columns, loud_frames(columns))
     return index
 
 

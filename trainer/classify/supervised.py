@@ -24,6 +24,7 @@ from dem.errors import InputError
 from dem.settings import as_yaml_values
 from trainer.classify.splits import balanced_weights
 from trainer.config import ResolvedConfig
+from trainer.data.checks import require_shards
 from trainer.data.features import Features
 from trainer.model.export import in_single_precision
 from trainer.model.learner import Learner, Objective, build_learner
@@ -78,6 +79,7 @@ def train_supervised(
         init=None,
         init_sha256=None,
     )
+    require_shards(features, partitions)
     corpus = open_corpus(features, config, tolerated_by="the training of the job")
     labels = corpus.store.index.labels
     class_weights = balanced_weights(_count_labels(labels, features, partitions))

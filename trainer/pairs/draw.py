@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.store.index import Index
-from trainer.store.ranges import RangeLookup, Ranges
+from trainer.store.ranges import RangeLookup, Ranges, last_not_above
 
 N_DRAWS = 3  # uniform ones per pair: its anchor, its neighbour, and which kind of neighbour
 _BLOCK = 2**18  # anchors times contexts that are tested for neighbours at once
@@ -73,7 +73,7 @@ class PairDraw:
             and ``labels`` ``[n, 2]``; all int64.
         """
         grid = self._tiles.at(places) * self._tile_frames
-        segment = self._segment_of(grid)
+        segment = last_not_above(self._first, grid)
         first, end = tf.gather(self._first, segment), tf.gather(self._first, segment + 1)
         jitter = self._tile_frames // 2
         near = tf.maximum(grid - jitter, first), tf.minimum(grid + jitter + 1, end)
@@ -127,9 +127,6 @@ class PairDraw:
             wanted -= count
         return self._cuts.at(rank), total > 0
 
-    def _segment_of(self, frames: tf.Tensor) -> tf.Tensor:
-        return tf.searchsorted(self._first, frames, side="right", out_type=tf.int64) - 1
-
     def _recorded_elsewhere(self, tiles: Ranges) -> Ranges:
         """Those of the tiles that another sensor recorded, too."""
         if self._others is None:
@@ -140,7 +137,7 @@ class PairDraw:
         for begin in range(0, len(numbers), size):
             block = numbers[begin : begin + size]
             frames = tf.constant(block * self._tile_frames)
-            segments = self._segment_of(frames)
+            segments = last_not_above(self._first, frames)
             _, recorded = self._others.choose(frames, segments, tf.zeros([len(block)]))
             mask[block] = recorded.numpy()
         return Ranges.where(mask)
@@ -192,8 +189,7 @@ class _OtherSensors:
         context = tf.where(within, context, first[:, None])
         instant = starts - tf.gather(self._first, segments) + tf.gather(self._time, segments)
         keys = context * self._span + instant[:, None]
-        found = tf.searchsorted(self._keys, tf.reshape(keys, [-1]), side="right", out_type=tf.int64)
-        found = tf.maximum(tf.reshape(found, tf.shape(keys)) - 1, 0)
+        found = last_not_above(self._keys, keys)
         at_time = tf.gather(self._keys, found)
         same = at_time // self._span == context
         there = tf.gather(self._segments, found)

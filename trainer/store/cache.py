@@ -23,7 +23,7 @@ import numpy as np
 from dem.access import unwritable
 from trainer.data.features import Features
 from trainer.data.shards import CorruptRecords
-from trainer.store.fill import Frames, fill
+from trainer.store.fill import Frames, bytes_of, fill
 from trainer.store.index import Index, dump_index, load_index
 
 _VERSION = 1  # of the format and of the index's rules
@@ -143,7 +143,7 @@ def _write_index(home: Path, index: Index, about: Mapping[str, Any]) -> None:
 
 def _create(path: Path, shape: tuple[int, int]) -> Frames:
     """Make a file of the size, so that a full disk is noticed before anything is read."""
-    size = shape[0] * shape[1] * 2
+    size = bytes_of(shape)
     with _writing(path), path.open("wb") as file:
         if size and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)

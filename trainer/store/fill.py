@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from beam_features.schema.silence import silence_level
+from beam_features.schema.silence import is_above_silence
+from beam_features.schema.strip import LOG_MEL_DTYPE
 from dem.errors import InputError
 from trainer.data.columns import read_columns
 from trainer.data.features import Features
@@ -21,7 +22,12 @@ Frames = npt.NDArray[np.float16]
 def expected_bytes(features: Features, partitions: Sequence[str]) -> int:
     """Size of the frames of some partitions."""
     spec = features.info.feature_spec
-    return _expected_tiles(features, partitions) * spec.tile_frames * spec.n_mels * 2
+    return bytes_of((_expected_tiles(features, partitions) * spec.tile_frames, spec.n_mels))
+
+
+def bytes_of(shape: tuple[int, int]) -> int:
+    """Size of frames ``[n_frames, n_mels]``."""
+    return shape[0] * shape[1] * LOG_MEL_DTYPE.itemsize
 
 
 def fill(
@@ -58,7 +64,7 @@ def fill(
         end = n_tiles + len(columns.labels)
         if end > expected:
             raise _other_count("more than", expected, features, partitions)
-        index, order = index_columns(columns, silence_level(spec))
+        index, order = index_columns(columns, is_above_silence(columns.loudest, spec))
         if order is None:
             tiles[n_tiles:end] = columns.log_mel
         else:  # mode="raise" would need memory for a copy

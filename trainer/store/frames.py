@@ -14,7 +14,7 @@ from trainer.data.features import Features
 from trainer.data.shards import CorruptRecords
 from trainer.runtime.memory import available_memory_bytes
 from trainer.store.cache import open_cached
-from trainer.store.fill import Frames, expected_bytes, fill
+from trainer.store.fill import Frames, bytes_of, expected_bytes, fill
 from trainer.store.index import Index
 
 _LOG = logging.getLogger(__name__)
@@ -85,5 +85,5 @@ def _require_memory(size: int, partitions: Sequence[str], uri: str) -> None:
 
 def _allocate(shape: tuple[int, int]) -> Frames:
     """Allocate whole pages, since TensorFlow uses only aligned memory without a copy."""
-    pages = mmap.mmap(-1, max(shape[0] * shape[1] * 2, 1))
+    pages = mmap.mmap(-1, max(bytes_of(shape), 1))
     return np.frombuffer(pages, np.float16, shape[0] * shape[1]).reshape(shape)

@@ -75,12 +75,14 @@ class Index:
         return len(np.unique(self.sessions.codes[segments - 1]))
 
 
-def index_columns(columns: Columns, silence: float) -> tuple[Index, npt.NDArray[np.integer] | None]:
+def index_columns(
+    columns: Columns, loud: npt.NDArray[np.bool_]
+) -> tuple[Index, npt.NDArray[np.integer] | None]:
     """Index a shard.
 
     Args:
         columns: of the shard.
-        silence: frames whose loudest value is not above it are silent.
+        loud: per frame ``[n_tiles, tile_frames]``, whether it is not silent.
 
     Returns:
         The index, and the order of the shard's tiles in which it is one: by context, then time;
@@ -90,12 +92,11 @@ def index_columns(columns: Columns, silence: float) -> tuple[Index, npt.NDArray[
     order = None
     if (np.diff(strips) != 1).any():
         order = np.argsort(np.argsort(strips)[columns.strip_of_tile], kind="stable")
-        columns = _in_order(columns, strips, order)
-    tile_frames = columns.loudest.shape[1]
+        columns, loud = _in_order(columns, strips, order), loud[order]
+    tile_frames = loud.shape[1]
     begins = _begins_segment(columns)
     segment_of_tile = (np.cumsum(begins) - 1)[columns.strip_of_tile]
     of_strip = np.concatenate([[0], np.cumsum(columns.n_tiles)]) * tile_frames
-    loud = np.asarray(columns.loudest.astype(np.float32) > silence)
     (heads,) = np.nonzero(begins)
     index = Index(
         tile_frames=tile_frames,
@@ -152,10 +153,9 @@ def _joined(parts: Sequence[Index], name: str) -> Int64:
 def _in_order(
     columns: Columns, strips: npt.NDArray[np.integer], tiles: npt.NDArray[np.integer]
 ) -> Columns:
-    """Bring all columns but the log-mel into another order of strips and tiles."""
+    """Bring all columns but those of frames into another order of strips and tiles."""
     return dataclasses.replace(
         columns,
-        loudest=columns.loudest[tiles],
         recordings=columns.recordings.take(tiles),
         start_ms=columns.start_ms[tiles],
         labels=columns.labels[tiles],

@@ -62,12 +62,12 @@ class RangeLookup:
 
     def at(self, ranks: tf.Tensor) -> tf.Tensor:
         """The numbers of these ranks, from 0; arbitrary for a rank that does not exist."""
-        run = _last_not_above(self._before[:-1], ranks)
+        run = last_not_above(self._before[:-1], ranks)
         return tf.gather(self._first, run) + ranks - tf.gather(self._before, run)
 
     def below(self, numbers: tf.Tensor) -> tf.Tensor:
         """How many of the ranges' numbers are below each of these."""
-        run = _last_not_above(self._first, numbers)
+        run = last_not_above(self._first, numbers)
         before, after = tf.gather(self._before, run), tf.gather(self._before, run + 1)
         within = numbers - tf.gather(self._first, run)
         return tf.clip_by_value(before + within, before, after)
@@ -77,7 +77,7 @@ class RangeLookup:
         return self.below(numbers + 1) > self.below(numbers)
 
 
-def _last_not_above(ascending: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Index of the last element that is not above each value; 0 where all are."""
+def last_not_above(ascending: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Index of the last element ``[n]`` that is not above each value; 0 where all are."""
     found = tf.searchsorted(ascending, tf.reshape(values, [-1]), side="right", out_type=tf.int64)
     return tf.maximum(tf.reshape(found, tf.shape(values)) - 1, 0)

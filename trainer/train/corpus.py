@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from trainer.config import ResolvedConfig
-from trainer.data.checks import require_shards
 from trainer.data.features import Features
 from trainer.data.shards import CorruptRecords
 from trainer.pairs.draw import PairDraw
@@ -40,12 +39,10 @@ def open_corpus(
         tolerated_by: what sets the budget of corrupt records; see `CorruptRecords`.
 
     Raises:
-        InputError: a shard is missing, there are no pairs, or see
-            `trainer.store.frames.open_store`.
+        InputError: there are no pairs, or see `trainer.store.frames.open_store`.
         JobError: see there.
     """
     names = config.train_partitions
-    require_shards(features, names)
     corrupt = CorruptRecords(config.corrupt_records_budget, tolerated_by)
     store = open_store(features, names, corrupt, cache_dir())
     rules = pair_rules(features.info.feature_spec, config.neighbourhood_s, config.positives)

@@ -118,9 +118,9 @@ def _build(
     strategy = make_strategy(config.replicas, config.batch_size)  # starts TensorFlow
     keep_watching()
     check_mixing(config.augment, config.batch_size, strategy.num_replicas_in_sync)
+    require_shards(features, [*config.train_partitions, *config.validation_partitions])
     corpus = open_corpus(features, config)
     if config.validation_partitions:
-        require_shards(features, config.validation_partitions)
         require_audible(features, config.validation_partitions, corpus.corrupt)
     workers = join_workers(cluster, strategy)
     require_agreement(workers.exchange, "settings or data", config)

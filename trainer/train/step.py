@@ -50,11 +50,7 @@ def make_train_steps(
     def step(batch: Mapping[str, tf.Tensor], frames: Any, number: tf.Tensor) -> tf.Tensor:
         step_seed = tf.stack([tf.cast(seed, tf.int64), number])
         seeds = tf.random.experimental.stateless_split(step_seed, 2)
-        if frames is None:
-            pairs = batch["tiles"]
-        else:
-            pairs = cut_tiles(frames, batch["starts"], tile_shape[0])
-        pairs = tf.ensure_shape(tf.cast(pairs, tf.float32), [None, 2, *tile_shape])
+        pairs = _pairs_of(batch, frames, tile_shape)
         draws = _own_draws(batch["sessions"], seeds[0])
         tiles = augment_pairs(augment, pairs[:, 0], pairs[:, 1], batch["sessions"], draws)
         sessions, labels = _gather([batch["sessions"], batch["labels"]])
@@ -89,6 +85,15 @@ def make_train_steps(
         return dict(zip(names, means, strict=True)), waited_s
 
     return train_steps  # type: ignore[no-any-return]
+
+
+def _pairs_of(
+    batch: Mapping[str, tf.Tensor], frames: Any, tile_shape: tuple[int, int]
+) -> tf.Tensor:
+    """Tiles of the batch's pairs, float32 ``[n, 2, tile_frames, n_mels]``."""
+    starts, length = batch["starts"], tile_shape[0]
+    tiles = batch["tiles"] if frames is None else cut_tiles(frames, starts, length)
+    return tf.ensure_shape(tf.cast(tiles, tf.float32), [None, 2, *tile_shape])
 
 
 def _time_of(values: Any) -> tf.Tensor:

@@ -11,6 +11,7 @@ from tests.trainer.corpora import (
     SILENCE,
     TILE_FRAMES,
     index_strips,
+    loud_frames,
     make_strip,
     random_strips,
 )
@@ -44,7 +45,7 @@ def as_lists(index: Index) -> dict[str, object]:
 def test_index_equals_a_plain_loop_over_frames(seed: int) -> None:
     strips = random_strips(np.random.default_rng(seed))
     columns = Columns.of(strips, (TILE_FRAMES, N_MELS))
-    index, order = index_columns(columns, SILENCE)
+    index, order = index_columns(columns, loud_frames(columns))
     plain = PlainCorpus(strips, SILENCE)
     tiles = columns.log_mel if order is None else columns.log_mel[order]
     assert tiles.reshape(-1, N_MELS).tolist() == [list(frame.values) for frame in plain.frames]
@@ -70,7 +71,8 @@ def test_random_corpora_hold_what_they_are_for() -> None:
     met = {"out of order": 0, "joined": 0, "gap": 0, "recordings": 0, "silent": 0}
     for seed in range(12):
         strips = random_strips(np.random.default_rng(seed))
-        index, order = index_columns(Columns.of(strips, (TILE_FRAMES, N_MELS)), SILENCE)
+        columns = Columns.of(strips, (TILE_FRAMES, N_MELS))
+        index, order = index_columns(columns, loud_frames(columns))
         met["out of order"] += order is not None
         met["joined"] += len(index.time) < len(strips)
         met["gap"] += len(index.time) > len(set(index.contexts.as_list()))
@@ -135,7 +137,8 @@ def _renamed(strip: Strip, shard: str) -> Strip:
 
 
 def test_no_shards_and_empty_shards_give_an_empty_index() -> None:
-    nothing = index_columns(Columns.of([], (TILE_FRAMES, N_MELS)), SILENCE)
+    columns = Columns.of([], (TILE_FRAMES, N_MELS))
+    nothing = index_columns(columns, loud_frames(columns))
     assert nothing[1] is None
     for index in (nothing[0], Index.join([], TILE_FRAMES), Index.join([nothing[0]] * 2, 4)):
         assert index.first.tolist() == [0]
