@@ -87,8 +87,8 @@ demo-tune: .venv/installed
 	  $(TUNE_OPTIONS)
 	@echo "TensorBoard: .venv/bin/tensorboard --logdir $(OUT)/tune/trials"
 
-# Cross-validate the statistics, those with modulation, the untrained encoder, the original recipe, ours, and ours with
-# labels, over three seeds: hours on two cores. It resumes from what exists.
+# Cross-validate the statistics, those with modulation, the untrained encoder, the original recipe,
+# ours, and ours with labels, over three seeds: hours on two cores. It resumes from what exists.
 ladder: .venv/installed
 	$(PY) -m benchmarks.ladder --data "$(DATA)" --job-dir "$(LADDER)" $(LADDER_OPTIONS)
 
