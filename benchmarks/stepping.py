@@ -29,7 +29,7 @@ def resolved(features: Features, config: TrainConfig) -> ResolvedConfig:
 
 def read_corpus(features: Features, config: TrainConfig) -> Corpus:
     """Frames and pairs, in memory."""
-    return open_corpus(features, resolved(features, config), None)
+    return open_corpus(features, resolved(features, config))
 
 
 class Resident:

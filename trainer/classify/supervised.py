@@ -28,7 +28,7 @@ from trainer.data.checks import require_shards
 from trainer.data.features import Features
 from trainer.model.export import in_single_precision
 from trainer.model.learner import Learner, Objective, build_learner
-from trainer.model.losses import Parts, part_of
+from trainer.model.losses import Parts, anchors_first, part_of
 from trainer.model.vectors import Float32
 from trainer.runtime.job_dir import CHECKPOINTS, claim_job_dir
 from trainer.runtime.lease import hold_lease
@@ -113,7 +113,7 @@ def label_loss(
         class_weights: ``[n_classes]``.
     """
     logits = tf.concat([anchors[rows], neighbours[rows]], axis=0)  # [2 rows, n_classes]
-    labels = tf.reshape(tf.transpose(labels[rows]), [-1])  # [2 rows]
+    labels = anchors_first(labels[rows])  # [2 rows]
     known = labels != NO_LABEL
     labels = tf.where(known, labels, 0)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -233,8 +233,8 @@ def count_false_opposites(opposite: tf.Tensor, labels: tf.Tensor, rows: slice) -
     Returns:
         ``false_opposites``, of ``labelled_opposites`` where both tiles have a label.
     """
-    of_tiles = _anchors_first(labels)  # [2 batch]
-    of_own = _anchors_first(labels[rows])[: tf.shape(opposite)[0]]
+    of_tiles = anchors_first(labels)  # [2 batch]
+    of_own = anchors_first(labels[rows])[: tf.shape(opposite)[0]]
     labelled = opposite & (of_own != NO_LABEL)[:, None] & (of_tiles != NO_LABEL)[None, :]
     false = labelled & (of_own[:, None] == of_tiles[None, :])
     return {
@@ -250,6 +250,6 @@ def part_of(values: tf.Tensor, mask: tf.Tensor | None = None) -> Part:
     return Part(total, tf.math.count_nonzero(counted, dtype=values.dtype))
 
 
-def _anchors_first(labels: tf.Tensor) -> tf.Tensor:
+def anchors_first(labels: tf.Tensor) -> tf.Tensor:
     """Labels of pairs ``[n, 2]`` as ``[2 n]``: of the anchors, then of the neighbours."""
     return tf.reshape(tf.transpose(labels), [-1])
