@@ -20,6 +20,7 @@ ENCODERS = Registry(
         "conv2d": f"{_ENCODERS}:conv2d",
         "gru": f"{_ENCODERS}:gru",
         "conv_gru": f"{_ENCODERS}:conv_gru",
+        "conv_dense": f"{_ENCODERS}:conv_dense",
         "resnet18": f"{_ENCODERS}:resnet18",
         "resnet34": f"{_ENCODERS}:resnet34",
         "resnet50": f"{_ENCODERS}:resnet50",

@@ -48,8 +48,8 @@ class TrainConfig:
     encoder_width: Annotated[float, Field(gt=0, le=16)] = 1.0
     """Factor of the number of channels or units."""
     encoder_depth: Annotated[int, Field(ge=1, le=8)] | None = None
-    """Number of layers of `dense`, `conv1d`, `conv2d`, `gru` and `conv_gru`; null: the default of
-    the encoder."""
+    """Number of layers of `dense`, `conv1d` and `gru`, of convolutions of `conv2d`, `conv_gru` and
+    `conv_dense`; null: the default of the encoder."""
     embedding_size: Positive | None = 256
     """Length of the exported embedding; null: what the encoder pools is the embedding."""
     projection_hidden: Positive | None = None
@@ -182,7 +182,10 @@ class ClassifyConfig:
     chooses one."""
     recording_from: Literal["posteriors", "vectors"] = "posteriors"
     """How a recording is labelled: from the mean of the posteriors of its audible tiles, or by a
-    classifier of its own on the mean and the maximum of their vectors."""
+    classifier of its own on the mean, the maximum and the deviation of their vectors."""
+    overlap: Annotated[int, Field(ge=1, le=16)] = 4
+    """How many grids of tiles a recording is labelled from, each shifted by the same part of a
+    tile; 1: only tiles side by side. The tiles of all grids are embedded."""
     train_partitions: tuple[str, ...] | None = None
     """Null: those of the training."""
     validation_partitions: tuple[str, ...] | None = None

@@ -38,12 +38,38 @@ def song_vectors(
     Returns:
         ``[n_recordings, 2 * size]``.
     """
-    if not len(rows):
-        return np.empty((0, 2 * tiles.shape[1]), np.float32)
+    return np.concatenate(_mean_and_peak(*_grouped(tiles, rows, audible)), axis=1)
+
+
+def song_statistics(
+    tiles: Float32, rows: npt.NDArray[np.integer], audible: npt.NDArray[np.bool_]
+) -> Float32:
+    """What `song_vectors` gives, then the standard deviation: ``[n_recordings, 3 * size]``."""
+    chosen, starts = _grouped(tiles, rows, audible)
+    mean, peak = _mean_and_peak(chosen, starts)
+    counts = np.diff(starts, append=len(chosen))
+    from_mean = np.square(chosen - np.repeat(mean, counts, axis=0))
+    return np.concatenate([mean, peak, np.sqrt(_means(from_mean, starts))], axis=1)
+
+
+def _grouped(
+    tiles: Float32, rows: npt.NDArray[np.integer], audible: npt.NDArray[np.bool_]
+) -> tuple[Float32, npt.NDArray[np.int64]]:
+    """The tiles that are pooled, by recording, and the first one of each recording."""
     used = np.flatnonzero(pooled_tiles(rows, audible))
     used = used[np.argsort(rows[used], kind="stable")]
-    starts = np.flatnonzero(np.diff(rows[used], prepend=-1))
-    counts = np.bincount(rows[used])[:, None]
-    mean = np.add.reduceat(tiles[used], starts) / counts
-    peak = np.maximum.reduceat(tiles[used], starts)
-    return np.concatenate([mean, peak], axis=1).astype(np.float32)
+    return tiles[used], np.flatnonzero(np.diff(rows[used], prepend=-1))
+
+
+def _mean_and_peak(tiles: Float32, starts: npt.NDArray[np.int64]) -> tuple[Float32, Float32]:
+    if not len(starts):  # reduceat takes no empty arrays
+        return tiles, tiles
+    return _means(tiles, starts), np.maximum.reduceat(tiles, starts)
+
+
+def _means(values: Float32, starts: npt.NDArray[np.int64]) -> Float32:
+    if not len(starts):
+        return values
+    counts = np.diff(starts, append=len(values))[:, None]
+    means: Float32 = (np.add.reduceat(values, starts) / counts).astype(np.float32)
+    return means

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.data.features import Features
+from trainer.data.overlap import shifts
 from trainer.data.shards import CorruptRecords
 from trainer.data.tiles import tile_batches
 from trainer.data.vector_table import VectorTable
@@ -34,10 +35,14 @@ def blobs(n: int, seed: int, spread: float = 0.3, size: int = 2) -> VectorTable:
 
 
 def tile_table(
-    features: Features, partitions: Sequence[str], represent: Representation
+    features: Features, partitions: Sequence[str], represent: Representation, overlap: int = 1
 ) -> VectorTable:
     """Vectors of all tiles of the partitions, in memory."""
-    batches = list(tile_batches(features, partitions, CorruptRecords(0)))
+    batches = [
+        batch
+        for shift in shifts(features.info.feature_spec.tile_frames, overlap)
+        for batch in tile_batches(features, partitions, CorruptRecords(0), shift=shift)
+    ]
 
     def column(name: str) -> np.ndarray:
         return np.concatenate([np.array(getattr(batch, name)) for batch in batches])

@@ -40,6 +40,7 @@ class Labeller:
     classifiers: Classifiers
     head: str
     label_names: tuple[str, ...]
+    overlap: int
 
     def save(self, directory: str, about: Mapping[str, Any]) -> None:
         """Write a directory that needs no other file; files of an earlier run are deleted first.
@@ -57,6 +58,7 @@ class Labeller:
             "label_names": self.label_names,
             "head": self.head,
             "recording_from": self.classifiers.recording_from,
+            "overlap": self.overlap,
             "fingerprint": self.spec.fingerprint,
         }
         text = json.dumps(info | dict(about), indent=2) + "\n"
@@ -86,6 +88,7 @@ class Labeller:
             classifiers,
             info["head"],
             tuple(info["label_names"]),
+            info.get("overlap", 1),
         )
 
     def posteriors(
@@ -94,7 +97,8 @@ class Labeller:
         """Class probabilities of a recording, computed as in evaluation: ``[n_classes]``.
 
         Args:
-            vectors: of its tiles ``[n, size]``, of all channels where each is a sensor.
+            vectors: of its tiles ``[n, size]``, which overlap as `overlap` says, of all channels
+                where each is a sensor.
             audible: ``[n]``; false: digital silence.
         """
         n_tiles = len(vectors)

@@ -36,7 +36,9 @@ def label_recordings(run: str, inputs: Sequence[str], output: TextIO) -> None:
     for recording, uri in recordings.items():
         try:
             with threadpool_limits(1, "blas"):  # for products as small as the mel filters'
-                sound = represent_recording(uri, labeller.spec, labeller.represent)
+                sound = represent_recording(
+                    uri, labeller.spec, labeller.represent, labeller.overlap
+                )
         except RejectedRecording as why:
             _LOG.warning(f"failed: {uri}: {why.reason}: {why.detail}")
             failed += 1

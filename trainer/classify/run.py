@@ -17,9 +17,9 @@ from trainer.classify.coverage import (
     count_recordings,
     describe_thin,
     describe_unseen,
-    number_classes,
     unseen_labels,
 )
+from trainer.classify.examples import Examples, number_examples
 from trainer.classify.heads import Classifiers
 from trainer.classify.labeller import Labeller
 from trainer.classify.outputs import comparison_table, log_evaluation, read_runs, write_results
@@ -29,6 +29,7 @@ from trainer.classify.supervised import train_supervised
 from trainer.config import ClassifyConfig, ResolvedClassifyConfig, ResolvedConfig
 from trainer.data.checks import check_fingerprint
 from trainer.data.features import Features, open_features
+from trainer.data.overlap import shifts
 from trainer.data.shards import CorruptRecords
 from trainer.data.vector_table import VectorTable, recording_table
 from trainer.embed.stored import (
@@ -91,16 +92,16 @@ def evaluate(
     model = _encoder(encoder, features, job_dir, job, resolved)
     corrupt = CorruptRecords(job.corrupt_records_budget, f"the training of {job_dir}")
     home = vectors_home or job_dir
-    tiles = functools.partial(_labelled_tiles, model, features, home, corrupt, resolved)
+    tiles = functools.partial(_examples, model, features, home, corrupt, resolved)
     test = tiles("test")
     if encoder == "trained" and not transductive:
-        require_not_trained_on(job_dir, test.recording_ids)
+        require_not_trained_on(job_dir, test.tiles.recording_ids)
     train = tiles("train")
-    require_apart(train, test)
+    require_apart(train.tiles, test.tiles)
     held_out = [tiles("validation")] if resolved.validation_partitions else []
     corrupt.log_skipped()
     label_names = features.info.label_names
-    names, (train, test, *held_out) = number_classes([train, test, *held_out], label_names)
+    names, (train, test, *held_out) = number_examples([train, test, *held_out], label_names)
     validation = held_out[0] if held_out else None
     unseen = _report_coverage(train, test, validation, resolved, names)
     classifiers = Classifiers.fit(HEADS[head], train, validation, resolved, names)
@@ -113,9 +114,11 @@ def evaluate(
         **_described(resolved),
         "label_names": list(names),
         "unseen_labels": unseen,
-        **_measure(predictions, test, names, resolved.seed, job.retrieval_gap_s),
+        **_measure(predictions, test.tiles, names, resolved.seed, job.retrieval_gap_s),
     }
-    labeller = Labeller(model.model, features.info.feature_spec, classifiers, head, names)
+    labeller = Labeller(
+        model.model, features.info.feature_spec, classifiers, head, names, resolved.overlap
+    )
     if directory is None:
         name = f"{encoder}-{head}"
         log_evaluation(
@@ -171,15 +174,15 @@ def _require_own_split(
 
 
 def _report_coverage(
-    train: VectorTable,
-    test: VectorTable,
-    validation: VectorTable | None,
+    train: Examples,
+    test: Examples,
+    validation: Examples | None,
     config: ResolvedClassifyConfig,
     names: tuple[str, ...],
 ) -> dict[str, int]:
     """Log which labels lack recordings; return the test recordings of those without training."""
-    trained, tested = count_recordings(train, names), count_recordings(test, names)
-    checked = count_recordings(validation, names) if validation else {}
+    trained, tested = (count_recordings(role.tiles, names) for role in (train, test))
+    checked = count_recordings(validation.tiles, names) if validation else {}
     for counts, partitions in (
         (checked, config.validation_partitions),
         (tested, config.test_partitions),
@@ -211,23 +214,27 @@ def _encoder(
     return built_encoder(kind, model, encoder_settings(job, moments))
 
 
-def _labelled_tiles(
+def _examples(
     encoder: Encoder,
     features: Features,
     home: str,
     corrupt: CorruptRecords,
     config: ResolvedClassifyConfig,
     role: str,
-) -> VectorTable:
+) -> Examples:
     """Read the labelled tiles of a role's partitions, as vectors."""
     partitions: tuple[str, ...] = getattr(config, f"{role}_partitions")
-    tiles = stored_vectors(encoder, features, partitions, home, corrupt).labelled
+    grids = [
+        stored_vectors(encoder, features, partitions, home, corrupt, shift=shift).labelled
+        for shift in shifts(features.info.feature_spec.tile_frames, config.overlap)
+    ]
+    tiles = grids[0]
     if not len(tiles.labels):
         raise InputError(
             f"no labelled tiles in {role}_partitions={list(partitions)}; name some that hold "
             f"labels with --set {role}_partitions=[…]"
         )
-    return tiles
+    return Examples(tiles, VectorTable.concatenate(grids))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,18 +247,22 @@ class _Predictions:
     nearest: npt.NDArray[np.int64]  # label by the nearest neighbours, per recording
 
 
-def _predict(classifiers: Classifiers, train: VectorTable, test: VectorTable) -> _Predictions:
-    fitted, tested = recording_table(train), recording_table(test)
+def _predict(classifiers: Classifiers, train: Examples, test: Examples) -> _Predictions:
+    fitted, tested = train.recordings, test.recordings
     nearest = knn_labels(fitted.vectors, fitted.labels, tested.vectors)
-    tiles, recordings = classifiers.of_tiles(test), classifiers.of_recordings(test)
+    tiles, recordings = (
+        classifiers.of_tiles(test.tiles),
+        classifiers.of_recordings(test.overlapping),
+    )
     return _Predictions(tiles, recordings, tested, nearest)
 
 
 def _described(config: ResolvedClassifyConfig) -> dict[str, Any]:
     """The settings that belong to the results."""
-    names = ("train_partitions", "validation_partitions", "test_partitions")
-    partitions = {name: list(getattr(config, name)) for name in names}
-    return {"recording_from": config.recording_from, "seed": config.seed} | partitions
+    roles = ("train_partitions", "validation_partitions", "test_partitions")
+    partitions = {name: list(getattr(config, name)) for name in roles}
+    names = ("recording_from", "overlap", "seed")
+    return {name: getattr(config, name) for name in names} | partitions
 
 
 def _measure(
@@ -262,9 +273,9 @@ def _measure(
     gap_s: float,
 ) -> dict[str, Any]:
     """Scores of tiles and recordings, and the quality of the vectors."""
-    vectors = predictions.vectors
-    knn_accuracy = float(np.mean(predictions.nearest == vectors.labels))
+    knn_accuracy = float(np.mean(predictions.nearest == predictions.vectors.labels))
     recording = _scores(predictions.recordings, label_names, seed) | {"knn_accuracy": knn_accuracy}
+    vectors = recording_table(test)
     return {
         "tile": _scores(predictions.tiles, label_names, seed),
         "recording": recording,

@@ -24,6 +24,7 @@ from beam_features.schema.silence import is_audible
 from beam_features.schema.strip import LOG_MEL_DTYPE
 from dem import storage
 from dem.errors import InputError
+from trainer.data.overlap import shifts
 
 _TILES_PER_BATCH = 64  # bounds the memory of an encoder's activations
 
@@ -50,21 +51,26 @@ class RecordingVectors:
     samples_sha256: str
 
 
-def represent_recording(uri: str, spec: FeatureSpec, represent: Represent) -> RecordingVectors:
+def represent_recording(
+    uri: str, spec: FeatureSpec, represent: Represent, overlap: int = 1
+) -> RecordingVectors:
     """Decode a recording and represent its tiles, in memory that does not grow with its length.
 
-    The tiles are those of the feature job, rounded as its records are.
+    The tiles are those of the feature job, rounded as its records are. With `overlap`, those of the
+    further grids of `trainer.data.overlap.shifts` are among them, in no order to rely on.
 
     Raises:
         RejectedRecording: it cannot be used, for the reason that the feature job gives.
     """
+    offsets = shifts(spec.tile_frames, overlap)[1:]
 
     def read(decoder: Decoder) -> Iterator[RecordingVectors]:
         measured = Measured()
         with open_recording(uri, decoder) as (sound, _):
             blocks = tiles_of(samples_of(sound, spec, None, measured), spec)
-            with closing(_ahead(_batches(blocks, _TILES_PER_BATCH))) as batches:
-                represented = [_represent_channels(tiles, spec, represent) for tiles in batches]
+            tiles = _with_between(_batches(blocks, _TILES_PER_BATCH), offsets)
+            with closing(_ahead(tiles)) as batches:
+                represented = [_represent_channels(batch, spec, represent) for batch in batches]
             vectors, audible = (
                 np.concatenate(parts, axis=1) for parts in zip(*represented, strict=True)
             )
@@ -87,6 +93,18 @@ def _batches(blocks: Iterable[Float32], n_tiles: int) -> Iterator[Float16]:
                 held = []
     if held:
         yield np.concatenate(held, axis=1)
+
+
+def _with_between(batches: Iterable[Float16], offsets: Sequence[int]) -> Iterator[Float16]:
+    """Add the tiles that begin some frames after those of the grid ``[n_channels, n, …]``."""
+    last = None
+    for tiles in batches:
+        grid = tiles if last is None else np.concatenate([last, tiles], axis=1)
+        between = [
+            np.concatenate([grid[:, :-1, shift:], grid[:, 1:, :shift]], axis=2) for shift in offsets
+        ]
+        yield np.concatenate([tiles, *between], axis=1)
+        last = tiles[:, -1:]
 
 
 def _ahead(items: Iterator[T]) -> Generator[T, None, None]:

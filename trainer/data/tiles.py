@@ -10,6 +10,7 @@ from beam_features.schema.silence import is_above_silence, is_audible
 from trainer.data.checks import require_shards
 from trainer.data.columns import blocks_of, read_columns
 from trainer.data.features import Features, all_strips
+from trainer.data.overlap import shifted
 from trainer.data.shards import CorruptRecords
 
 
@@ -32,11 +33,12 @@ def tile_batches(
     corrupt: CorruptRecords,
     *,
     batch_size: int = 256,
+    shift: int = 0,
 ) -> Iterator[TileBatch]:
     """Every tile of the partitions once, in the order of the shards.
 
     A batch holds whole strips of one shard, and `batch_size` tiles or a few more; the last one of a
-    shard may hold fewer.
+    shard may hold fewer. The tiles are those of the grid, or `shifted` by so many frames.
 
     Raises:
         InputError: a shard is missing.
@@ -45,7 +47,8 @@ def tile_batches(
     require_shards(features, partitions)
     spec = features.info.feature_spec
     uris = features.shard_uris(partitions)
-    for columns in read_columns(uris, spec.tile_shape, corrupt):
+    for on_grid in read_columns(uris, spec.tile_shape, corrupt):
+        columns = shifted(on_grid, shift, spec.hop_s * 1000)
         contexts, sessions = (
             named.take(columns.strip_of_tile) for named in (columns.contexts, columns.sessions)
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from beam_features.schema.song_vector import song_vectors
+from beam_features.schema.song_vector import song_statistics
 
 Float32 = npt.NDArray[np.float32]
 
@@ -51,12 +51,12 @@ class VectorTable:
 
 
 def recording_table(tiles: VectorTable) -> VectorTable:
-    """One vector per recording ``[n, 2 * size]``, see `song_vectors`.
+    """One vector per recording ``[n, 3 * size]``, see `song_statistics`.
 
     Rows are ordered by recording id; the label is that of the first tile.
     """
     _, first, rows = np.unique(tiles.recording_ids, return_index=True, return_inverse=True)
-    vectors = song_vectors(tiles.vectors, rows, tiles.audible)
+    vectors = song_statistics(tiles.vectors, rows, tiles.audible)
     return replace(
         tiles.select(first), vectors=vectors, audible=np.bincount(rows, tiles.audible) > 0
     )

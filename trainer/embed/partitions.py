@@ -21,7 +21,7 @@ from trainer.embed.parquet import (
     open_parquet,
     summary_of,
 )
-from trainer.embed.stored import write_partition
+from trainer.embed.stored import embed_tiles, write_partition
 from trainer.embed.untrained import open_encoder
 from trainer.runtime.job_dir import CONFIG, read_job_config
 
@@ -79,7 +79,7 @@ def embed_features(
         tables = write_partition(
             directory.at(file),
             model.embedding_size,
-            model.embed_tiles,
+            embed_tiles(model.embed_tiles, features, name, corrupt),
             features,
             name,
             made_from[name],

@@ -116,7 +116,9 @@ def stored_vectors(
     partitions: Sequence[str],
     home: str,
     corrupt: CorruptRecords,
+    *,
     most_tiles: int | None = None,
+    shift: int = 0,
 ) -> VectorTable:
     """Vectors of all tiles of the partitions, in the order of the shards.
 
@@ -128,6 +130,7 @@ def stored_vectors(
         corrupt: records that are skipped.
         most_tiles: of all partitions together; each gives the same share of its tiles, its first
             ones. Shards hold their contexts in the order of a hash, so these are a fair sample.
+        shift: frames by which the tiles are `shifted`; they have files of their own.
 
     Raises:
         InputError: a shard is missing, or the vectors are those of another encoder of the job.
@@ -138,8 +141,9 @@ def stored_vectors(
     tables = [VectorTable.empty(encoder.model.output_shape[1])]
     tiles = {name: features.info.partitions[name].tiles for name in partitions}
     for name in partitions:
-        uri = storage.join(home, VECTORS, encoder.kind, f"{name}.parquet")
-        batches = _batches(encoder, represent, features, name, uri, corrupt)
+        file = f"{name}.parquet" if shift == 0 else f"{name}+{shift}.parquet"
+        uri = storage.join(home, VECTORS, encoder.kind, file)
+        batches = _batches(encoder, represent, features, name, uri, corrupt, shift)
         total = sum(tiles.values())
         if most_tiles is None or total <= most_tiles:
             tables += batches
@@ -157,10 +161,14 @@ def _first(batches: Iterator[VectorTable], rows: int) -> Iterator[VectorTable]:
 
 
 def embed_tiles(
-    represent: Representation, features: Features, partition: str, corrupt: CorruptRecords
+    represent: Representation,
+    features: Features,
+    partition: str,
+    corrupt: CorruptRecords,
+    shift: int = 0,
 ) -> Iterator[VectorTable]:
-    """Embed all tiles of a partition, batch by batch."""
-    for batch in tile_batches(features, [partition], corrupt):
+    """Embed all tiles of a partition, or those `shifted` by so many frames, batch by batch."""
+    for batch in tile_batches(features, [partition], corrupt, shift=shift):
         yield VectorTable(
             represent(batch.log_mel),
             np.array(batch.recording_ids, np.str_),
@@ -179,6 +187,7 @@ def _batches(
     partition: str,
     uri: str,
     corrupt: CorruptRecords,
+    shift: int,
 ) -> Iterator[VectorTable]:
     """Read a partition's vectors, or embed and write them.
 
@@ -193,26 +202,26 @@ def _batches(
                 yield from read_rows(file, features.info.label_names)
                 return
     size = encoder.model.output_shape[1]
-    yield from write_partition(uri, size, represent, features, partition, made_from, corrupt)
+    rows = embed_tiles(represent, features, partition, corrupt, shift)
+    yield from write_partition(uri, size, rows, features, partition, made_from, corrupt)
 
 
 def write_partition(
     uri: str,
     embedding_size: int,
-    represent: Representation,
+    rows: Iterator[VectorTable],
     features: Features,
     partition: str,
     made_from: Mapping[str, str],
     corrupt: CorruptRecords,
     further: FurtherColumns = NO_COLUMNS,
 ) -> Iterator[VectorTable]:
-    """Embed the tiles of a partition and write them; `made_from` identifies what they are of."""
+    """Write the vectors of a partition's tiles; `made_from` identifies what they are of."""
     shards = features.shard_uris([partition])
 
     def describe() -> dict[str, Any]:
         return {**made_from, "corrupt": corrupt.places(shards)}
 
-    rows = embed_tiles(represent, features, partition, corrupt)
     labels = features.info.label_names
     yield from write_rows(uri, embedding_size, rows, partition, labels, describe, further)
 

@@ -187,9 +187,19 @@ def conv_gru(tiles: keras.KerasTensor, architecture: Architecture) -> keras.Kera
     A convolutional recurrent network, arXiv 1609.04243.
     """
     x = _convolutions(_as_image(tiles), architecture, architecture.depth or 3)
-    _, frames, mels, channels = x.shape
-    x = keras.layers.Reshape((frames, mels * channels))(x)
-    return _pool_frames(_gru(x, architecture))
+    return _pool_frames(_gru(_flat_frames(x), architecture))
+
+
+def conv_dense(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
+    """Four convolutions as in `conv2d`, then a dense layer of 512 on each frame of the result.
+
+    It tells at which frequency something is, where `conv2d` averages over frequency: the design of
+    BYOL-A's second encoder (arXiv 2204.07402, sec. IV-B), of other sizes and without dropout.
+    """
+    x = _flat_frames(_convolutions(_as_image(tiles), architecture, architecture.depth or 4))
+    units = architecture.widen(512)
+    x = keras.layers.Dense(units, use_bias=False, kernel_initializer="he_normal")(x)
+    return _pool_frames(keras.layers.ReLU()(_norm(x)))
 
 
 @fixed(depth=True)
@@ -237,6 +247,12 @@ def efficientnet_v2_b0(tiles: keras.KerasTensor, _: Architecture) -> keras.Keras
 def _as_image(tiles: keras.KerasTensor) -> keras.KerasTensor:
     """``[batch, frames, mels] -> [batch, frames, mels, 1]``."""
     return keras.layers.Reshape((*tiles.shape[1:], 1), name="as_image")(tiles)
+
+
+def _flat_frames(image: keras.KerasTensor) -> keras.KerasTensor:
+    """``[batch, frames, mels, channels] -> [batch, frames, mels * channels]``."""
+    _, frames, mels, channels = image.shape
+    return keras.layers.Reshape((frames, mels * channels))(image)
 
 
 def _convolutions(

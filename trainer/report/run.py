@@ -124,7 +124,9 @@ def _collect(
     partitions = _partitions_to_show(features, job)
     corrupt = CorruptRecords(job.corrupt_records_budget, f"the training of {job_dir}")
     by_kind = {
-        encoder.kind: stored_vectors(encoder, features, partitions, job_dir, corrupt, _MOST_TILES)
+        encoder.kind: stored_vectors(
+            encoder, features, partitions, job_dir, corrupt, most_tiles=_MOST_TILES
+        )
         for encoder in (
             trained_encoder(job_dir),
             untrained_encoder(spec, job, features.info.moments(job.train_partitions)),

@@ -102,7 +102,7 @@ def test_the_saved_classifier_gives_the_saved_posteriors(
     saved = joblib.load(directory / "model" / "classifier.joblib")
     assert saved["label_names"] == LABELS
     represent = as_representation(log_mel_statistics(SPEC.tile_shape))
-    tiles = tile_table(open_features(str(features_dir)), ["test"], represent)
+    tiles = tile_table(open_features(str(features_dir)), ["test"], represent, overlap=4)
     posteriors = saved["classifier"].predict_proba(tiles.vectors)
     predictions = pd.read_csv(directory / "predictions.csv", index_col="recording_id")
     for name in ("test/0", "test/7"):

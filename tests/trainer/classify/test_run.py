@@ -187,24 +187,28 @@ def test_corrupt_records_are_skipped_as_in_training(
     assert "corrupt_records_budget" not in line
 
 
-@pytest.mark.parametrize("source", ["posteriors", "vectors"])
-def test_a_recording_of_two_sensors_counts_once(tmp_path: Path, job: Path, source: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "overlap"), [("posteriors", 1), ("posteriors", 2), ("vectors", 1), ("vectors", 2)]
+)
+def test_a_recording_of_two_sensors_counts_once(
+    tmp_path: Path, job: Path, source: str, overlap: int
+) -> None:
     """Its posteriors are the mean over the tiles of both, or those of one vector for both."""
     songs = {"train": 24, "validation": 9, "test": 12}
     data = write_features(tmp_path / "features", songs, sensors=2)
-    words = ("--encoder", "none", "--set", f"recording_from={source}")
+    words = ("--encoder", "none", "--set", f"recording_from={source}", f"overlap={overlap}")
     assert classify(data, job, *words) == 0
     metrics = metrics_of(job, "none-logistic")
-    assert metrics["recording_from"] == source
+    assert (metrics["recording_from"], metrics["overlap"]) == (source, overlap)
     assert sum(one["support"] for one in metrics["tile"]["per_class"].values()) == 12 * 6 * 2
     assert sum(one["support"] for one in metrics["recording"]["per_class"].values()) == 12
     run = job / "classifier" / "none-logistic"
     predictions = pd.read_csv(run / "predictions.csv", index_col="recording_id")
     assert len(predictions) == 12
     represent = as_representation(log_mel_statistics(SPEC.tile_shape))
-    tiles = tile_table(open_features(str(data)), ["test"], represent)
+    tiles = tile_table(open_features(str(data)), ["test"], represent, overlap)
     mine = tiles.select(tiles.recording_ids == "test/7")
-    assert len(mine.labels) == 12
+    assert len(mine.labels) == (12 if overlap == 1 else 12 + 10)
     if source == "posteriors":
         of_tiles = LogisticHead.load(str(run / "model/classifier")).predict_proba(mine.vectors)
         expected = of_tiles.mean(axis=0)
@@ -291,7 +295,7 @@ def test_the_supervised_encoder_is_kept(features_dir: Path, tmp_path: Path) -> N
     assert metrics_of(job, run.name)["transductive"] is False
     encoder = load_keras(str(run / "model" / "encoder.keras"))
     represent = as_representation(encoder)
-    tiles = tile_table(open_features(str(features_dir)), ["test"], represent)
+    tiles = tile_table(open_features(str(features_dir)), ["test"], represent, overlap=4)
     mine = tiles.select(tiles.recording_ids == "test/7")
     head = LogisticHead.load(str(run / "model" / "classifier"))
     expected = head.predict_proba(mine.vectors).mean(axis=0)

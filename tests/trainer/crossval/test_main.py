@@ -114,7 +114,11 @@ def test_transductive_is_one_encoder_and_says_so(folds_dir: Path, tmp_path: Path
     assert read_job_config(str(encoder)).train_partitions == (*FOLDS, "eval-known")
     metrics = tmp_path / "transductive/classifiers/fold2/trained-logistic/metrics.json"
     assert json.loads(metrics.read_text())["transductive"] is True
-    names = {"fold1.parquet", "fold2.parquet", "eval-known.parquet"}
+    names = {
+        f"{name}{shift}.parquet"
+        for name in (*FOLDS, "eval-known")
+        for shift in ("", "+4", "+8", "+12")
+    }
     for home in (encoder / "vectors/trained", tmp_path / "transductive/vectors/modulation"):
         assert {path.name for path in home.iterdir()} == names  # by all splits
 

@@ -51,6 +51,24 @@ def test_tiles_are_those_of_the_feature_job(tmp_path: Path, channels, seconds: f
         assert found.audible[:, 0].tolist() == [True, False]
 
 
+@pytest.mark.parametrize("seconds", [0.5, 1.3, 150.3])
+def test_overlapping_tiles_are_cut_every_part_of_a_tile(tmp_path: Path, seconds: float) -> None:
+    """As a loop over the frames cuts them, also where two batches meet."""
+    uri = str(tmp_path / "pair.wav")
+    write_pair(Path(uri), seconds)
+    (channel,) = np.concatenate(list(read_tiles(uri, ReadSettings(SPEC), Heard())), axis=1)
+    frames = channel.reshape(-1, SPEC.n_mels).astype(np.float16)
+    starts = range(0, len(frames) - SPEC.tile_frames + 1, 25)
+    expected = means(np.stack([frames[start : start + SPEC.tile_frames] for start in starts]))
+    (found,) = represent_recording(uri, SPEC, means, overlap=4).vectors
+    assert found.shape == expected.shape
+
+    def in_order(rows: Float32) -> Float32:
+        return rows[np.lexsort(rows.T)]
+
+    np.testing.assert_allclose(in_order(found), in_order(expected), rtol=1e-6)
+
+
 def test_tiles_come_in_batches(tmp_path: Path) -> None:
     """The longest batch does not depend on the length of the recording."""
     sizes: list[int] = []

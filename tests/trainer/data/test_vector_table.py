@@ -18,7 +18,7 @@ def test_tiles_without_a_label_are_left_out() -> None:
     assert kept.recording_ids.tolist() == ["r000", "r002"]
 
 
-def test_a_recording_has_the_mean_and_the_maximum_of_its_audible_tiles() -> None:
+def test_a_recording_has_mean_maximum_and_deviation_of_its_audible_tiles() -> None:
     """b's second tile is silent and does not count; all of c is, so all of it does."""
     recordings = np.array(["b", "a", "b", "c", "b", "c"])
     labels = np.array([1, 0, 1, 2, 1, 2])
@@ -35,4 +35,5 @@ def test_a_recording_has_the_mean_and_the_maximum_of_its_audible_tiles() -> None
     assert table.recording_ids.tolist() == ["a", "b", "c"]
     assert table.labels.tolist() == [0, 1, 2]
     assert table.audible.tolist() == [True, True, False]
-    np.testing.assert_array_equal(table.vectors, [[7, 7, 7, 7], [2, 3, 3, 5], [3, 2, 4, 4]])
+    expected = [[7, 7, 7, 7, 0, 0], [2, 3, 3, 5, 1, 2], [3, 2, 4, 4, 1, 2]]
+    np.testing.assert_array_equal(table.vectors, expected)

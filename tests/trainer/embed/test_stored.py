@@ -32,7 +32,7 @@ def vectors(
     most_tiles: int | None = None,
 ) -> VectorTable:
     records = corrupt or CorruptRecords(0)
-    return stored_vectors(encoder, features, partitions, str(home), records, most_tiles)
+    return stored_vectors(encoder, features, partitions, str(home), records, most_tiles=most_tiles)
 
 
 def expected_vectors(features: Features, *partitions: str) -> VectorTable:

@@ -112,6 +112,7 @@ def test_the_smallest_tiles_do_for_the_others(name: str) -> None:
             "conv_gru",
             9 * (1 * 32 + 32 * 64 + 64 * 128) + 2 * (32 + 64 + 128) + 768 * (8 * 128 + 256 + 2),
         ),
+        ("conv_dense", 388_320 + (4 * 256) * 512 + 2 * 512),
         ("resnet18", 11_170_240),
         pytest.param("resnet34", 21_797_672 - 513_000 - 6_272, marks=pytest.mark.slow),
         pytest.param("resnet50", 25_557_032 - 2_049_000 - 6_272, marks=pytest.mark.slow),
@@ -278,6 +279,7 @@ def test_unknown_encoder_is_named(moments: Moments) -> None:
         (Architecture("conv1d", width=0.25, depth=1), 2 * 32),
         (Architecture("gru", width=0.125, depth=1), 2 * 32),
         (Architecture("conv_gru", width=0.5, depth=1), 2 * 128),
+        (Architecture("conv_dense", width=0.5, depth=2), 2 * 256),
         (Architecture("dense", width=0.03), 16),
         (Architecture("resnet18", width=0.25), 128),
         (Architecture("resnet50", width=0.125), 256),
@@ -290,13 +292,17 @@ def test_width_and_depth_scale_an_encoder(
     assert build_encoder(architecture, TILE_SHAPE, None, moments, 0).output_shape == (None, pooled)
 
 
-@pytest.mark.parametrize("name", ["dense", "conv1d", "conv2d", "gru", "conv_gru"])
+@pytest.mark.parametrize("name", ["dense", "conv1d", "conv2d", "gru", "conv_gru", "conv_dense"])
 def test_more_depth_is_more_parameters(name: str, moments: Moments) -> None:
     sizes = [
         build_encoder(Architecture(name, 0.25, depth), TILE_SHAPE, 8, moments, 0).count_params()
         for depth in (1, 2, 3)
     ]
-    assert sizes[1] > sizes[0] or name in ("dense", "conv_gru")  # these flatten what gets smaller
+    assert sizes[1] > sizes[0] or name in (
+        "dense",
+        "conv_gru",
+        "conv_dense",
+    )  # these flatten what gets smaller
     assert len(set(sizes)) == 3
 
 

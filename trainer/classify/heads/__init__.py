@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from dem import storage
+from trainer.classify.examples import Examples
 from trainer.classify.posteriors import (
     Classifier,
     Posteriors,
@@ -67,8 +68,8 @@ class Classifiers:
     def fit(
         cls,
         head: type[FittedHead],
-        train: VectorTable,
-        validation: VectorTable | None,
+        train: Examples,
+        validation: Examples | None,
         config: ClassifyConfig,
         label_names: tuple[str, ...],
     ) -> Self:
@@ -77,11 +78,12 @@ class Classifiers:
         The log loss of mean posteriors would favour tile classifiers that are too sure, since a
         mean is less sure than what it is of.
         """
-        tile = head.fit(train, validation, config, label_names, per_tile)
+        held_out = validation.tiles if validation else None
+        tile = head.fit(train.tiles, held_out, config, label_names, per_tile)
         if config.recording_from == "posteriors":
             return cls(tile, None)
-        validation = recording_table(validation) if validation else None
-        recording = head.fit(recording_table(train), validation, config, label_names, per_recording)
+        held_out = validation.recordings if validation else None
+        recording = head.fit(train.recordings, held_out, config, label_names, per_recording)
         return cls(tile, recording)
 
     @property
@@ -114,7 +116,7 @@ class Classifiers:
         return posteriors_of(self.tile, tiles)
 
     def of_recordings(self, tiles: VectorTable) -> Posteriors:
-        """Posteriors of the recordings of the tiles, ordered by their ids."""
+        """Posteriors of the recordings of tiles that may overlap, ordered by their ids."""
         if self.recording is None:
             return per_recording(self.of_tiles(tiles))
         return posteriors_of(self.recording, recording_table(tiles))

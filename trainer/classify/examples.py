@@ -1,0 +1,35 @@
+"""Labelled tiles of a role, such as training or test, and their recordings."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer.classify.coverage import number_classes
+from trainer.data.vector_table import VectorTable, recording_table
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled tiles of a role.
+
+    Attributes:
+        tiles: side by side; tiles are classified and counted by these.
+        overlapping: the same and those between them; recordings are classified by these.
+    """
+
+    tiles: VectorTable
+    overlapping: VectorTable
+
+    @functools.cached_property
+    def recordings(self) -> VectorTable:
+        """One row per recording; see `recording_table`."""
+        return recording_table(self.overlapping)
+
+
+def number_examples(
+    roles: Sequence[Examples], label_names: Sequence[str]
+) -> tuple[tuple[str, ...], list[Examples]]:
+    """Number the classes of all roles together; see `number_classes`."""
+    tables = [table for role in roles for table in (role.tiles, role.overlapping)]
+    names, numbered = number_classes(tables, label_names)
+    return names, [Examples(*pair) for pair in zip(numbered[::2], numbered[1::2], strict=True)]
