@@ -56,6 +56,7 @@ AUGMENTATIONS = Registry(
         "shift": f"{_AUGMENT}:shift_tiles",
         "noise": f"{_AUGMENT}:add_noise_to_tiles",
         "gain": f"{_AUGMENT}:change_gain",
+        "equaliser": f"{_AUGMENT}:equalise_tiles",
         "time_mask": f"{_AUGMENT}:mask_time",
         "mel_mask": f"{_AUGMENT}:mask_mels",
     },

@@ -28,11 +28,13 @@ class Architecture:
         width: factor of the numbers of channels or units, which are rounded to multiples of 8.
         depth: number of convolutions (of recurrent or dense layers, where there are none); None:
             the default of the encoder.
+        centring: whether each mel bin less its mean over the tile is a further input.
     """
 
     name: str
     width: float = 1.0
     depth: int | None = None
+    centring: bool = False
 
     def widen(self, channels: int) -> int:
         """Scale a number of channels or units."""
@@ -50,6 +52,9 @@ class TrainConfig:
     encoder_depth: Annotated[int, Field(ge=1, le=8)] | None = None
     """Number of layers of `dense`, `conv1d` and `gru`, of convolutions of `conv2d`, `conv_gru` and
     `conv_dense`; null: the default of the encoder."""
+    encoder_centring: bool = False
+    """True: the encoder also gets each mel bin less its mean over the tile, which is the same
+    through any microphone; for recordings of unlike microphones, not for music."""
     embedding_size: Positive | None = 256
     """Length of the exported embedding; null: what the encoder pools is the embedding."""
     projection_hidden: Positive | None = None
@@ -95,7 +100,8 @@ class TrainConfig:
     """Maximum time in seconds between the starts of an anchor and its neighbour."""
     augment: tuple[Annotated[str, AUGMENTATIONS], ...] = ("gain", "time_mask", "mel_mask")
     """Random changes of the training tiles: mix with a quieter tile of another session, shift in
-    time and mel, noise, level, masks in time and mel; []: none."""
+    time and mel, noise, level, frequency response (`equaliser`), masks in time and mel; []:
+    none."""
     corrupt_records_budget: Annotated[int, Field(ge=0)] = 10
     """How many corrupt records are skipped; one more ends the run."""
     checkpoint_every_s: PositiveNumber = 600.0
@@ -154,7 +160,9 @@ class TrainConfig:
     @property
     def architecture(self) -> Architecture:
         """The encoder to build."""
-        return Architecture(self.encoder, self.encoder_width, self.encoder_depth)
+        return Architecture(
+            self.encoder, self.encoder_width, self.encoder_depth, self.encoder_centring
+        )
 
 
 @dataclass(frozen=True, config=SETTINGS)

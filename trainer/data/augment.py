@@ -14,8 +14,9 @@ import tensorflow as tf
 from dem.errors import InputError
 from trainer.choices import AUGMENTATIONS
 
-N_DRAWS = 10  # per tile; an augmentation has the same columns whichever others are chosen
+N_DRAWS = 13  # per tile; an augmentation has the same columns whichever others are chosen
 _MAX_GAIN = 1.0
+_EQUALISER_WAVES = 3  # half periods over the mel axis: 1, 2 and 3
 _TIME_SHARE, _MEL_SHARE = 0.25, 0.2  # longest mask, as a share of the axis
 _TIME_SHIFT_SHARE, _MEL_SHIFT_SHARE = 0.1, 10 / 64  # Jansen et al.: up to 10 of 64 bins
 _NOISE_BELOW = (1.0, 6.0)  # how far the mean power of the noise is below the tile's
@@ -99,6 +100,11 @@ def change_gain(batch: Batch) -> Batch:
     return replace(batch, tiles=change_level(batch.tiles, batch.draws[:, 5]))
 
 
+def equalise_tiles(batch: Batch) -> Batch:
+    """Filter each tile."""
+    return replace(batch, tiles=equalise(batch.tiles, batch.draws[:, 10:13]))
+
+
 def mask_time(batch: Batch) -> Batch:
     """Mask a span of the frames of each tile."""
     frames = _span(batch.draws[:, 6], batch.draws[:, 7], batch.tiles.shape[1], _TIME_SHARE)
@@ -169,6 +175,23 @@ def add_noise(tiles: tf.Tensor, level: tf.Tensor, place: tf.Tensor) -> tf.Tensor
 def change_level(tiles: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Change the level by up to one log unit, either way."""
     return tiles + (2.0 * draws[:, None, None] - 1.0) * _MAX_GAIN
+
+
+def equalise(tiles: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """Add a smooth curve over the mel axis, as another microphone or room would.
+
+    It is the sum of three cosines of 1, 2 and 3 half periods with amplitudes of up to one log unit,
+    either way.
+
+    Args:
+        tiles: ``[n, tile_frames, n_mels]``.
+        draws: uniform in [0, 1) ``[n, 3]``; 0.5 is no amplitude.
+    """
+    n_mels = tiles.shape[2]
+    phase = np.pi * (np.arange(n_mels) + 0.5) / n_mels
+    waves = np.cos(np.arange(1, _EQUALISER_WAVES + 1)[:, None] * phase)  # [3, n_mels]
+    amplitudes = (2.0 * draws - 1.0) * _MAX_GAIN
+    return tiles + tf.matmul(amplitudes, tf.constant(waves, tiles.dtype))[:, None, :]
 
 
 def hide(tiles: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:

@@ -25,7 +25,8 @@ _PREBUILT_SIDE = 32  # of the smallest tiles that the models of keras.applicatio
 Encoder = Callable[[keras.KerasTensor, Architecture], keras.KerasTensor]
 """Normalised tiles ``[batch, tile_frames, n_mels]`` -> pooled values ``[batch, size]``.
 
-It uses the width and depth of the architecture, or is marked with `fixed`.
+It uses the width and depth of the architecture, or is marked with `fixed`. With `centring` it gets
+``[batch, tile_frames, n_mels, 2]``: the values, and their differences from the mean of the bin.
 """
 Block = Callable[[keras.KerasTensor, int, int], keras.KerasTensor]
 """Residual block of a ResNet: input, channels, strides -> output."""
@@ -61,7 +62,8 @@ def build_encoder(
         dtype="float32",
         name="normalise",
     )(tiles)
-    features = ENCODERS[architecture.name](normalised, architecture)  # [batch, channels]
+    channels = _with_centred(normalised) if architecture.centring else normalised
+    features = ENCODERS[architecture.name](channels, architecture)  # [batch, size]
     if embedding_size is None:
         embed = keras.layers.Activation("linear", dtype="float32", name="embed")
     else:
@@ -154,7 +156,7 @@ def dense(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTe
 
 def conv1d(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """Four convolutions over 3 frames, mel bins being channels, each with pooling over 2 frames."""
-    x = tiles
+    x = _as_frames(tiles)
     for layer in range(architecture.depth or 4):
         channels = architecture.widen(128 if layer < 2 else 256)
         x = keras.layers.Conv1D(
@@ -175,7 +177,7 @@ def conv2d(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasT
 
 def gru(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
     """Two layers of 256 gated recurrent units over the frames."""
-    x = tiles
+    x = _as_frames(tiles)
     for _ in range(architecture.depth or 2):
         x = _gru(x, architecture)
     return _pool_frames(x)
@@ -245,8 +247,24 @@ def efficientnet_v2_b0(tiles: keras.KerasTensor, _: Architecture) -> keras.Keras
 
 
 def _as_image(tiles: keras.KerasTensor) -> keras.KerasTensor:
-    """``[batch, frames, mels] -> [batch, frames, mels, 1]``."""
-    return keras.layers.Reshape((*tiles.shape[1:], 1), name="as_image")(tiles)
+    """Give tiles a last axis of channels: ``[batch, frames, mels, channels]``."""
+    _, frames, mels, *_ = tiles.shape
+    return keras.layers.Reshape((frames, mels, -1), name="as_image")(tiles)
+
+
+def _as_frames(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """Take channels for further mel bins: ``[batch, frames, mels * channels]``."""
+    return keras.layers.Reshape((tiles.shape[1], -1), name="as_frames")(tiles)
+
+
+def _with_centred(tiles: keras.KerasTensor) -> keras.KerasTensor:
+    """Put beside each value its difference from the mean of its mel bin over the tile.
+
+    The frequency response of a microphone adds a constant to each bin of log-mel, so it is not in
+    the difference (cepstral mean subtraction is the same for cepstra; B. Atal, JASA 55, 1974).
+    """
+    centred = keras.ops.subtract(tiles, keras.ops.mean(tiles, axis=1, keepdims=True))
+    return keras.ops.stack([tiles, centred], axis=-1)
 
 
 def _flat_frames(image: keras.KerasTensor) -> keras.KerasTensor:

@@ -30,7 +30,13 @@ from trainer.runtime.job_dir import (
 
 _LOG = logging.getLogger(__name__)
 
-_SETTINGS = ("encoder", "encoder_width", "encoder_depth", "embedding_size")
+_SETTINGS = (
+    "encoder",
+    "encoder_width",
+    "encoder_depth",
+    "encoder_centring",
+    "embedding_size",
+)
 
 
 def pin_initial_encoder(job_dir: str, config: ResolvedConfig) -> ResolvedConfig:

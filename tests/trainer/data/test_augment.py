@@ -10,6 +10,7 @@ from trainer.data.augment import (
     augment_pairs,
     change_level,
     check_mixing,
+    equalise,
     mix,
     shift,
 )
@@ -35,6 +36,20 @@ def test_gain_shifts_all_values_by_up_to_one_log_unit() -> None:
     tiles = tf.constant(np.stack([TILE] * 3))
     changed = change_level(tiles, tf.constant([0.0, 0.5, 0.75])).numpy()
     np.testing.assert_allclose(changed - TILE, np.full((3, 20, 10), [[[-1]], [[0]], [[0.5]]]))
+
+
+def test_the_equaliser_adds_a_smooth_curve_over_the_mel_axis() -> None:
+    """One draw at a time: a cosine of 1, 2 or 3 half periods, up to one log unit either way."""
+    centres = (np.arange(10) + 0.5) / 10
+    tiles = tf.constant(np.stack([TILE] * 4))
+    draws = np.full((4, 3), 0.5, np.float32)
+    draws[0, 0], draws[1, 1], draws[2, 2] = 1.0, 0.0, 0.75
+    curves = equalise(tiles, tf.constant(draws)).numpy() - TILE
+    np.testing.assert_allclose(curves, np.broadcast_to(curves[:, :1], curves.shape), atol=1e-4)
+    expected = [np.cos(np.pi * centres), -np.cos(2 * np.pi * centres)]
+    expected += [0.5 * np.cos(3 * np.pi * centres), np.zeros(10)]
+    np.testing.assert_allclose(curves[:, 0], expected, atol=1e-4)
+    np.testing.assert_allclose(pair(("equaliser",), draw10=1) - TILE, curves[0], atol=1e-4)
 
 
 def test_masks_hide_the_drawn_span_behind_the_mean() -> None:

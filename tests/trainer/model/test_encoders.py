@@ -292,6 +292,23 @@ def test_width_and_depth_scale_an_encoder(
     assert build_encoder(architecture, TILE_SHAPE, None, moments, 0).output_shape == (None, pooled)
 
 
+@pytest.mark.parametrize("name", ["dense", "conv1d", "conv2d", "gru", "conv_dense", "resnet18"])
+def test_centring_adds_what_a_frequency_response_does_not_change(
+    name: str, moments: Moments
+) -> None:
+    """With the weights of the values themselves at zero, a constant per mel bin has no effect."""
+    architecture = Architecture(name, 0.25, centring=True)
+    encoder = build_encoder(architecture, TILE_SHAPE, 8, moments, seed=0)
+    x = tiles(3)
+    response = np.linspace(-2, 2, x.shape[2], dtype=np.float32)
+    assert np.abs(encoder(x + response) - encoder(x)).max() > 1e-3
+    first = next(weight for weight in encoder.trainable_variables if weight.ndim > 1)
+    kernel = first.numpy()
+    kernel[..., 0 if kernel.ndim == 4 else slice(None, None, 2), :] = 0
+    first.assign(kernel)
+    np.testing.assert_allclose(encoder(x + response), encoder(x), atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["dense", "conv1d", "conv2d", "gru", "conv_gru", "conv_dense"])
 def test_more_depth_is_more_parameters(name: str, moments: Moments) -> None:
     sizes = [
