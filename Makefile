@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATASET ?= sample
 INPUT ?=
-CONFIG ?= configs/demo.yaml
+CONFIG ?= configs/$(if $(filter folder fma,$(DATASET)),music,demo).yaml
 TUNE_CONFIG ?= configs/tune.yaml
 OUT ?= demo/$(DATASET)
 # More options for the stages, such as TRAIN_OPTIONS='--set epochs=5'. A first look at one's own
