@@ -61,11 +61,18 @@ def render(directory: Path) -> list[Manifest]:
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
-    """All of a kind by name."""
+    """All of a kind by name, without the run that it ends in."""
     found = [manifest for manifest in manifests if manifest["kind"] == kind]
-    by_name = {manifest["metadata"]["name"]: manifest for manifest in found}
+    by_name = {plain_name(manifest): manifest for manifest in found}
     assert len(by_name) == len(found)
     return by_name
+
+
+def plain_name(manifest: Manifest) -> str:
+    """The name of an object without the run that it ends in: train, of train-first."""
+    run = manifest["metadata"].get("labels", {}).get("run")
+    name = str(manifest["metadata"]["name"])
+    return name.removesuffix(f"-{run}") if run else name
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Template:
 
     @property
     def name(self) -> str:
-        return str(self.owner["metadata"]["name"])
+        return plain_name(self.owner)
 
     @property
     def labels(self) -> dict[str, str]:

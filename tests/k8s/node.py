@@ -130,8 +130,8 @@ class Node:
     def _services(self) -> dict[str, str]:
         """Addresses of the first Pods that they select."""
         return {
-            name: self._address(job, 0)
-            for name, service in of_kind(self._manifests, "Service").items()
+            service["metadata"]["name"]: self._address(job, 0)
+            for service in of_kind(self._manifests, "Service").values()
             for job, manifest in of_kind(self._manifests, "Job").items()
             if service["spec"]["selector"].items() <= Template(manifest).labels.items()
         }

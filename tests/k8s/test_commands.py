@@ -93,18 +93,18 @@ def data_flow(name: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize(("name", "root"), [("local", "/data"), ("gke", "gs://my-bucket")])
 def test_each_stage_reads_what_an_earlier_one_writes(name: str, root: str) -> None:
-    names = ("features", "job", "search", "vectors")
-    features, job, search, vectors = (f"{root}/{directory}" for directory in names)
+    features, run = f"{root}/features", f"{root}/runs/first"
+    job, search, vectors = (f"{run}/{directory}" for directory in ("job", "search", "vectors"))
     assert data_flow(name) == {
         "features": {"--output": features},
         "train": {"--data": features, "--job-dir": job},
         "classify": {"--data": features, "--job-dir": job},
         "embed": {"--model": job, "--data": features, "--output": vectors},
-        "index": {"VECTORS": vectors, "--output": f"{root}/index"},
+        "index": {"VECTORS": vectors, "--output": f"{run}/index"},
         "report": {"--data": features, "--job-dir": job},
         "tune-chief": {"--data": features, "--job-dir": search},
         "tune-workers": {"--data": features, "--job-dir": search},
-        "tensorboard": {"--logdir": f"{job}/logs"},
+        "tensorboard": {"--logdir": f"{root}/runs"},
     }
 
 
@@ -117,7 +117,7 @@ def test_a_mounted_bucket_is_used_by_path() -> None:
     ("job", "role"),
     [
         ("tune-chief", Role("chief", "10.0.0.1:8000", "chief")),
-        ("tune-workers", Role("worker", "tune-chief:8000", "worker-1")),
+        ("tune-workers", Role("worker", "tune-chief-first:8000", "worker-1")),
         ("train", Role()),
     ],
 )
@@ -135,7 +135,7 @@ def test_hosts_of_one_training_find_each_other() -> None:
     pod = Template(of_kind(rendered(name), "Job")["train"])
     value = tf_config_of_indexed_job(variables_of(pod, name))
     assert value is not None
-    assert '["train-0.train:2222", "train-1.train:2222"]' in value
+    assert '["train-first-0.train-first:2222", "train-first-1.train-first:2222"]' in value
     alone = Template(of_kind(rendered("gke"), "Job")["tune-workers"])
     assert tf_config_of_indexed_job(variables_of(alone, "gke")) is None
 

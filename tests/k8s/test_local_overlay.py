@@ -101,26 +101,28 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
     load_settings(TrainConfig, str(data / "search/best_config.yaml"), [], read_text)
 
 
-def test_tensorboard_is_ready_and_shows_what_is_on_the_volume(node: Node) -> None:
+def test_tensorboard_is_ready_and_shows_all_runs_of_the_volume(node: Node) -> None:
     pod = Template(of_kind(rendered("local"), "Deployment")["tensorboard"])
     (port,) = of_kind(rendered("local"), "Service")["tensorboard"]["spec"]["ports"]
     address = f"127.0.0.1:{port['port']}"
     if answers(address, "/"):
         pytest.skip(f"something else listens at {address}")
-    logs = node.claim("data") / "job/logs/train"
-    with tf.summary.create_file_writer(str(logs)).as_default():
-        tf.summary.scalar("loss", 0.5, step=1)
+    losses = {"first": 0.5, "second": 0.25}
+    for run, loss in losses.items():
+        logs = node.claim("data") / "runs" / run / "job/logs/train"
+        with tf.summary.create_file_writer(str(logs)).as_default():
+            tf.summary.scalar("loss", loss, step=1)
     board = node.start(pod, 0, 0)
     try:
         probe = pod.container["readinessProbe"]["httpGet"]["path"]
-        scalars = "/data/plugin/scalars/scalars?run=train&tag=loss"
+        scalars = "/data/plugin/scalars/scalars?tag=loss&run={}/job/logs/train"
         deadline = time.monotonic() + 120
-        while not (answers(address, probe) and answers(address, scalars)):
-            assert board.exit_code is None, board.stderr
-            assert time.monotonic() < deadline, board.stderr
-            time.sleep(0.5)
-        ((_, step, loss),) = json.loads(answers(address, scalars))
-        assert (step, loss) == (1, 0.5)
+        for run, loss in losses.items():
+            while not (answers(address, probe) and answers(address, scalars.format(run))):
+                assert board.exit_code is None, board.stderr
+                assert time.monotonic() < deadline, board.stderr
+                time.sleep(0.5)
+            assert json.loads(answers(address, scalars.format(run)))[0][1:] == [1, loss]
         board.terminate(disrupted=False)
         board.process.wait(board.grace_s)
     finally:

@@ -165,7 +165,9 @@ def test_every_name_that_is_referred_to_exists(name: str) -> None:
             assert source["configMapRef"]["name"] in config_maps
         assert pod.spec["serviceAccountName"] in of_kind(manifests, "ServiceAccount")
         if "subdomain" in pod.spec:
-            assert pod.spec["subdomain"] in of_kind(manifests, "Service")
+            services = of_kind(manifests, "Service").values()
+            names = [service["metadata"]["name"] for service in services]
+            assert pod.spec["subdomain"] in names
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -222,9 +224,11 @@ def test_multi_host_has_one_number_of_hosts() -> None:
     assert train["completions"] == train["parallelism"] == int(variables["DEM_WORKERS"])
     (port,) = container["ports"]
     subdomain = train["template"]["spec"]["subdomain"]
-    expected = f"train-{{index}}.{subdomain}:{port['containerPort']}"
+    expected = f"train-$(RUN)-{{index}}.train-$(RUN):{port['containerPort']}"
     assert variables["DEM_WORKER_ADDRESS"] == expected
-    assert of_kind(rendered("gke+multi-host"), "Service")[subdomain]["spec"]["clusterIP"] == "None"
+    service = of_kind(rendered("gke+multi-host"), "Service")["train"]
+    assert service["metadata"]["name"] == subdomain == "train-first"
+    assert service["spec"]["clusterIP"] == "None"
 
 
 def test_the_mounted_bucket_is_the_one_of_the_settings() -> None:
@@ -237,6 +241,8 @@ def test_the_mounted_bucket_is_the_one_of_the_settings() -> None:
     for pod in templates(manifests):
         (bucket,) = [one["csi"] for one in pod.spec["volumes"] if one["name"] == "bucket"]
         assert f"gs://{bucket['volumeAttributes']['bucketName']}" == locations["ROOT"]
+        (features,) = [one for one in pod.container["env"] if one["name"] == "FEATURES"]
+        assert features["value"] == locations["FEATURES"].replace(locations["ROOT"], "/bucket")
 
 
 def test_queued_jobs_name_a_queue_and_leave_their_start_to_it() -> None:
