@@ -50,10 +50,11 @@ for setting in "$@"; do
     || refuse "'$setting' is not KEY=VALUE with KEY one of ${keys//$'\n'/ }"
 done
 
-# The kustomization of the stage, with the run's own values before its name is derived from them. It is
-# beside the original for a moment, since its paths are relative.
-work=$(mktemp -d "overlays/$overlay/.run.XXXXXX")
+# The kustomization of the stage, with the run's own values before names are derived from them. It is
+# outside of the project, and kustomize takes relative paths only.
+work=$(cd "$(mktemp -d)" && pwd -P)
 trap 'rm -rf "$work"' EXIT
+here=$(sed 's|[^/][^/]*|..|g' <<< "${work#/}")$(pwd -P)
 mkdir "$work/own"
 printf '%s\n' "RUN=$run" "$@" > "$work/own/values.env"
 cat > "$work/own/kustomization.yaml" <<'YAML'
@@ -64,11 +65,13 @@ configMapGenerator:
   behavior: merge
   envs: [values.env]
 YAML
-while IFS= read -r line; do
-  [[ $line != *base/run ]] || echo "- own"
-  printf '%s\n' "$line"
-done < "$base" > "$work/kustomization.yaml"
-for component in ${components[@]+"${components[@]}"}; do
-  printf -- '- ../../../components/%s\n' "$component"
-done >> "$work/kustomization.yaml"
+{
+  while IFS= read -r line; do
+    [[ $line != *base/run ]] || echo "- own"
+    printf '%s\n' "${line/#- ..\//- $here/overlays/$overlay/$stage/../}"
+  done < "$base"
+  for component in ${components[@]+"${components[@]}"}; do
+    printf -- '- %s\n' "$here/components/$component"
+  done
+} > "$work/kustomization.yaml"
 kubectl kustomize "$work"

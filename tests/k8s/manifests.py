@@ -50,6 +50,21 @@ def rendered(name: str) -> list[Manifest]:
         return render(Path(directory))
 
 
+@functools.cache
+def rendered_run(*arguments: str) -> list[Manifest]:
+    """Render one stage of a run with k8s/run.sh."""
+    finished = run_script(*arguments)
+    assert finished.returncode == 0, finished.stderr
+    assert not finished.stderr, finished.stderr
+    return list(yaml.safe_load_all(finished.stdout))
+
+
+def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call k8s/run.sh from another directory."""
+    words = [str(ROOT / "k8s" / "run.sh"), *arguments]
+    return subprocess.run(words, cwd="/", capture_output=True, text=True)
+
+
 def render(directory: Path) -> list[Manifest]:
     """Render a directory as ``kubectl apply -k`` would."""
     finished = subprocess.run(

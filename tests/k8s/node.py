@@ -62,7 +62,7 @@ class Pod:
 
 
 class Node:
-    """Volumes, addresses and Pods of an overlay."""
+    """Volumes, addresses and Pods of some manifests; those of two runs may share a directory."""
 
     def __init__(self, manifests: list[Manifest], directory: Path) -> None:
         self._manifests, self._directory = manifests, directory
@@ -70,11 +70,11 @@ class Node:
         self._subnet = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250 + 1}"
         for name, config_map in of_kind(manifests, "ConfigMap").items():
             volume = directory / "config-maps" / name
-            volume.mkdir(parents=True)
+            volume.mkdir(parents=True, exist_ok=True)
             for file, text in config_map["data"].items():
                 (volume / file).write_text(text)
         for name in of_kind(manifests, "PersistentVolumeClaim"):
-            (directory / "claims" / name).mkdir(parents=True)
+            (directory / "claims" / name).mkdir(parents=True, exist_ok=True)
 
     def claim(self, name: str) -> Path:
         """Where the files of a claim are."""
@@ -82,7 +82,7 @@ class Node:
 
     def start(self, template: Template, index: int, attempt: int) -> Pod:
         """Start the container of a Pod."""
-        name = f"{template.name}-{index}-{attempt}"
+        name = f"{template.owner['metadata']['name']}-{index}-{attempt}"
         directory = self._directory / "pods" / name
         (directory / "empty").mkdir(parents=True)
         mounts = self._mounts(template, directory)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import tensorflow as tf
+import yaml
 
 from dem.settings import load_settings
 from dem.storage import read_text
 from similarity.index.library import open_library
 from tests.k8s.jobs import JobRun, run_to_the_end, run_until
-from tests.k8s.manifests import Template, needs_kubectl, of_kind, rendered
+from tests.k8s.manifests import Template, needs_kubectl, of_kind, rendered, rendered_run
 from tests.k8s.node import Node
 from trainer.config import TrainConfig
 
@@ -29,11 +30,14 @@ def node(tmp_path: Path) -> Node:
 
 
 @pytest.fixture
-def started(node: Node) -> Iterator[Callable[[str], JobRun]]:
+def started(node: Node, tmp_path: Path) -> Iterator[Callable[..., JobRun]]:
     runs = []
 
-    def start(name: str) -> JobRun:
-        runs.append(JobRun(of_kind(rendered("local"), "Job")[name], node))
+    def start(name: str, *arguments: str) -> JobRun:
+        """Start a Job of the overlay; with arguments of k8s/run.sh, one of another run."""
+        manifests = rendered_run(*arguments) if arguments else rendered("local")
+        there = Node(manifests, tmp_path) if arguments else node
+        runs.append(JobRun(of_kind(manifests, "Job")[name], there))
         runs[-1].start()
         return runs[-1]
 
@@ -51,41 +55,42 @@ def test_a_stage_without_its_input_fails_at_once(started: Callable[[str], JobRun
 
 @pytest.mark.slow
 def test_the_stages_one_after_another_with_pods_preempted_and_killed(
-    node: Node, started: Callable[[str], JobRun]
+    node: Node, started: Callable[..., JobRun]
 ) -> None:
     data = node.claim("data")
+    first = data / "runs/first"
 
     run_to_the_end(started("features"))
     info = json.loads((data / "features/dataset_info.json").read_text())
 
     train = started("train")
-    run_until((data / "job/checkpoints/ckpt-1.npz").exists, train, timeout_s=300)
+    run_until((first / "job/checkpoints/ckpt-1.npz").exists, train, timeout_s=300)
     train.pod().terminate(disrupted=True)
     run_until(lambda: train.ends_of() == [143], train, timeout_s=60)
-    run_until((data / "job/checkpoints/ckpt-3.npz").exists, train, timeout_s=300)
+    run_until((first / "job/checkpoints/ckpt-3.npz").exists, train, timeout_s=300)
     train.pod().kill()
     run_to_the_end(train)
     assert train.ends_of() == [143, 137, 0]
     assert "resuming from step" in train.ended[1].stderr
-    metrics = json.loads((data / "job/metrics.json").read_text())
+    metrics = json.loads((first / "job/metrics.json").read_text())
     assert metrics["steps"] == EPOCHS * STEPS_PER_EPOCH
 
     run_to_the_end(started("classify"))
-    scores = json.loads((data / "job/classifier/trained-logistic/metrics.json").read_text())
+    scores = json.loads((first / "job/classifier/trained-logistic/metrics.json").read_text())
     assert scores["tile"]["macro_f1"] > 0.4  # one in eight by chance
 
     run_to_the_end(started("embed"))
     run_to_the_end(started("index"))
-    with open_library(str(data / "index")) as library:
+    with open_library(str(first / "index")) as library:
         assert len(library) == sum(part["recordings"] for part in info["partitions"].values())
         assert set(library.column("label")) == set(info["label_names"])
 
     run_to_the_end(started("report"))
-    assert "Nearest neighbours" in (data / "job/report.html").read_text()
+    assert "Nearest neighbours" in (first / "job/report.html").read_text()
 
     chief, workers = started("tune-chief"), started("tune-workers")
     run_until(
-        lambda: any(data.glob("search/trials/*/checkpoints/ckpt-1.npz")),
+        lambda: any(first.glob("search/trials/*/checkpoints/ckpt-1.npz")),
         chief,
         workers,
         timeout_s=300,
@@ -96,9 +101,22 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
     assert chief.ends_of() == [0]
     assert workers.ends_of(0) == [137, 0]
     assert workers.ends_of(1) == [143, 0]
-    trials = pd.read_csv(data / "search/trials.csv")
+    trials = pd.read_csv(first / "search/trials.csv")
     assert trials.status.tolist() == ["completed"] * TRIALS
-    load_settings(TrainConfig, str(data / "search/best_config.yaml"), [], read_text)
+    load_settings(TrainConfig, str(first / "search/best_config.yaml"), [], read_text)
+
+    before = (first / "job/metrics.json").read_bytes()
+    best = "TRAIN_CONFIG=/data/runs/first/search/best_config.yaml"
+    tuned = started("train", "--overlay", "local", "tuned", "train", best)
+    run_to_the_end(tuned)
+    assert tuned.ends_of() == [0]
+    found, used = (
+        yaml.safe_load((data / "runs" / file).read_text())
+        for file in ("first/search/best_config.yaml", "tuned/job/config.yaml")
+    )
+    assert used["margin"] == found["margin"]
+    assert json.loads((data / "runs/tuned/job/metrics.json").read_text())["steps"] > 0
+    assert (first / "job/metrics.json").read_bytes() == before
 
 
 def test_tensorboard_is_ready_and_shows_all_runs_of_the_volume(node: Node) -> None:
