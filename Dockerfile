@@ -2,9 +2,11 @@
 # A third, `test`, is never pushed: `trainer` with what the tests need.
 # How to build them: docs/images.md; why they are so: docs/decisions/cloud.md.
 
-# Python's official image; `make pin-base` looks up the digest of its newest build.
+# Python's official image. The digest is of the list of all platforms, so it pins each of them;
+# `make pin-base` looks up that of the newest build.
 ARG BASE_IMAGE=docker.io/library/python:3.11.16-slim-bookworm@sha256:c425d915a89a6dcd3183b1797ad9bd8878caff5a417f6371c8df93c8ea8b727f
-# Beam's own image, of the version in requirements.lock and the Python of the base.
+# Beam's own image, of the version in requirements.lock and the Python of the base; `make pin-base` adds
+# its digest.
 ARG BEAM_IMAGE=docker.io/apache/beam_python3.11_sdk:2.77.0
 
 FROM ${BEAM_IMAGE} AS beam

@@ -123,11 +123,14 @@ lock: .venv/installed
 image-check: .venv/installed
 	$(PY) -m tests.images.check $(IMAGE_CHECK)
 
-# Pin the newest build of the base image's tag; needs Docker and its registry.
+# Pin the newest builds of the base's and of Beam's tag, for all platforms; needs Docker and its registry.
 pin-base:
-	@tag=$$(sed -n 's/^ARG BASE_IMAGE=\([^@]*\).*/\1/p' Dockerfile); \
-	digest=$$(docker buildx imagetools inspect "$$tag" --format '{{.Manifest.Digest}}') && \
-	sed -i "s|^ARG BASE_IMAGE=.*|ARG BASE_IMAGE=$$tag@$$digest|" Dockerfile && echo "$$tag@$$digest"
+	@for image in BASE_IMAGE BEAM_IMAGE; do \
+	  tag=$$(sed -n "s/^ARG $$image=\([^@]*\).*/\1/p" Dockerfile); \
+	  digest=$$(docker buildx imagetools inspect "$$tag" --format '{{.Manifest.Digest}}') || exit 1; \
+	  sed "s|^ARG $$image=.*|ARG $$image=$$tag@$$digest|" Dockerfile > Dockerfile.pinned && \
+	  mv Dockerfile.pinned Dockerfile && echo "$$tag@$$digest"; \
+	done
 
 clean:
 	rm -rf .venv demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache

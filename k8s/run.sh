@@ -54,7 +54,8 @@ done
 # outside of the project, and kustomize takes relative paths only.
 work=$(cd "$(mktemp -d)" && pwd -P)
 trap 'rm -rf "$work"' EXIT
-here=$(sed 's|[^/][^/]*|..|g' <<< "${work#/}")$(pwd -P)
+slashes=${work//[!\/]/} k8s=$(pwd -P)
+here=${slashes//\//../}${k8s#/}
 mkdir "$work/own"
 printf '%s\n' "RUN=$run" "$@" > "$work/own/values.env"
 cat > "$work/own/kustomization.yaml" <<'YAML'

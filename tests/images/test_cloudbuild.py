@@ -219,6 +219,13 @@ def test_images_are_pushed_by_commit_and_listed_by_digest(machine: Machine) -> N
     assert machine.run("push").returncode == 0
     pushed = [words[-1] for words in machine.calls if words[1] == "push"]
     assert pushed == [f"{IMAGES}/features:c0", f"{IMAGES}/trainer:c0"]
+    assert machine.run("push", TAG="v1").returncode == 0
+    pushed = [words[-1] for words in machine.calls if words[1] == "push"]
+    assert pushed[2:] == [
+        f"{IMAGES}/{target}:{version}"
+        for target in ("features", "trainer")
+        for version in ("c0", "v1")
+    ]
     assert machine.run("sbom").returncode == 0
     listed = [words[-1] for words in machine.calls if "sbom" in words]
     assert listed == [f"{IMAGES}/features@{DIGEST}", f"{IMAGES}/trainer@{DIGEST}"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from kubernetes_validate import validate
 
+import dem
 from tests.k8s.manifests import (
     JOBS,
     OVERLAYS,
@@ -115,6 +116,12 @@ def test_images_have_a_version(name: str) -> None:
         stage = "features" if pod.name == "features" else "trainer"
         assert image.endswith(f"/{stage}")
         assert "imagePullPolicy" not in pod.container
+
+
+def test_the_overlay_names_the_tag_of_this_release() -> None:
+    """cloudbuild.yaml pushes it when the tag is built; docs/cloud.md sets a commit instead."""
+    for pod in pods_of("gke"):
+        assert pod.container["image"].endswith(f":v{dem.__version__}")
 
 
 @pytest.mark.parametrize("name", RENDERINGS)
