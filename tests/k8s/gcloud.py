@@ -250,6 +250,7 @@ LOCATION = ("--location",)
 BINDING = ("--member", "--role", "--condition")
 NEEDS = ("--member", "--role")
 COMMANDS = {
+    "auth login": Command(nothing, names=(0, 0)),
     "config set": Command(nothing, names=(2, 2)),
     "auth list": Command(
         lambda state, _, __: str(state["account"]), names=(0, 0), options=("--filter",)
@@ -268,14 +269,6 @@ COMMANDS = {
     "compute addresses create": Command(nothing, "compute", switches=("--global",)),
     "compute addresses describe": Command(nothing, "compute", switches=("--global",)),
     "compute addresses delete": Command(nothing, "compute", switches=("--global",)),
-    "compute backend-services list": Command(nothing, "compute", names=(0, 0)),
-    "iap web add-iam-policy-binding": Command(
-        nothing,
-        "iap",
-        names=(0, 0),
-        options=(*NEEDS, "--resource-type", "--service"),
-        required=NEEDS,
-    ),
     "iam service-accounts list": Command(listing("accounts", "value(email)"), "iam", names=(0, 0)),
     "iam service-accounts create": Command(add("accounts"), "iam", options=("--display-name",)),
     "iam service-accounts delete": Command(remove("accounts"), "iam"),
