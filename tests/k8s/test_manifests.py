@@ -148,9 +148,8 @@ def test_a_stage_waits_until_it_is_applied_alone(name: str) -> None:
     assert starting == {"features"}
     for stage in (*JOBS, "tune"):
         for job, alone in of_kind(rendered(f"{name}/{stage}"), "Job").items():
-            assert alone["spec"].pop("suspend") is False
-            waiting = dict(jobs[job]["spec"])
-            del waiting["suspend"]
+            assert alone["spec"]["suspend"] is False
+            waiting = jobs[job]["spec"] | {"suspend": False}
             assert alone["spec"] == waiting  # a Job's Pods cannot be changed later
 
 
