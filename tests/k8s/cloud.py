@@ -20,8 +20,7 @@ class Cloud:
     def __init__(self, directory: Path) -> None:
         self._file, self._programs = directory / "state.json", directory / "bin"
         self._programs.mkdir()
-        words = shlex.join([sys.executable, "-I", "-S", gcloud.__file__])
-        self.add_program("gcloud", f'exec {words} "$@"')
+        self.break_gcloud("nothing")
         self.add_program("sleep", "")
         for tool in ("kubectl", "gke-gcloud-auth-plugin"):
             self.add_program(tool, "exit 1")
@@ -30,6 +29,11 @@ class Cloud:
     def add_program(self, name: str, script: str) -> None:
         (self._programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (self._programs / name).chmod(0o755)
+
+    def break_gcloud(self, command: str) -> None:
+        """Let one command fail, as without a connection."""
+        words = shlex.join([sys.executable, "-I", "-S", gcloud.__file__])
+        self.add_program("gcloud", f'case "$*" in *"{command}"*) exit 1 ;; esac; exec {words} "$@"')
 
     def remove_program(self, name: str) -> None:
         (self._programs / name).unlink()

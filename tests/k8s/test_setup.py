@@ -155,6 +155,16 @@ def test_what_gcloud_refuses_ends_it(cloud: Cloud) -> None:
     assert f"no permission on the project ['{PROJECT}']" in finished.stderr
 
 
+@pytest.mark.parametrize("command", ["services list", "buckets list", "projects get-iam-policy"])
+def test_what_cannot_be_seen_is_not_taken_for_missing(
+    cloud: Cloud, complete: dict[str, Any], command: str
+) -> None:
+    cloud.write(complete | {"calls": []})
+    cloud.break_gcloud(command)
+    assert cloud.set_up().returncode == 1
+    assert changes(cloud.read()) == []
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
