@@ -127,13 +127,13 @@ def test_tensorboard_is_ready_and_shows_all_runs_of_the_volume(node: Node) -> No
         pytest.skip(f"something else listens at {address}")
     losses = {"first": 0.5, "second": 0.25}
     for run, loss in losses.items():
-        logs = node.claim("data") / "runs" / run / "job/logs/train"
+        logs = node.claim("data") / "runs" / run / "job/logs"
         with tf.summary.create_file_writer(str(logs)).as_default():
             tf.summary.scalar("loss", loss, step=1)
     board = node.start(pod, 0, 0)
     try:
         probe = pod.container["readinessProbe"]["httpGet"]["path"]
-        scalars = "/data/plugin/scalars/scalars?tag=loss&run={}/job/logs/train"
+        scalars = "/data/plugin/scalars/scalars?tag=loss&run={}/job/logs"
         deadline = time.monotonic() + 120
         for run, loss in losses.items():
             while not (answers(address, probe) and answers(address, scalars.format(run))):
