@@ -17,6 +17,7 @@ from trainer.choices import AUGMENTATIONS
 N_DRAWS = 13  # per tile; an augmentation has the same columns whichever others are chosen
 _MAX_GAIN = 1.0
 _EQUALISER_WAVES = 3  # half periods over the mel axis: 1, 2 and 3
+_EQUALISER_AMPLITUDE = 2.0  # the highest of each
 _TIME_SHARE, _MEL_SHARE = 0.25, 0.2  # longest mask, as a share of the axis
 _TIME_SHIFT_SHARE, _MEL_SHIFT_SHARE = 0.1, 10 / 64  # Jansen et al.: up to 10 of 64 bins
 _NOISE_BELOW = (1.0, 6.0)  # how far the mean power of the noise is below the tile's
@@ -180,7 +181,7 @@ def change_level(tiles: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 def equalise(tiles: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Add a smooth curve over the mel axis, as another microphone or room would.
 
-    It is the sum of three cosines of 1, 2 and 3 half periods with amplitudes of up to one log unit,
+    It is the sum of three cosines of 1, 2 and 3 half periods with amplitudes of up to two log units,
     either way.
 
     Args:
@@ -190,7 +191,7 @@ def equalise(tiles: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     n_mels = tiles.shape[2]
     phase = np.pi * (np.arange(n_mels) + 0.5) / n_mels
     waves = np.cos(np.arange(1, _EQUALISER_WAVES + 1)[:, None] * phase)  # [3, n_mels]
-    amplitudes = (2.0 * draws - 1.0) * _MAX_GAIN
+    amplitudes = (2.0 * draws - 1.0) * _EQUALISER_AMPLITUDE
     return tiles + tf.matmul(amplitudes, tf.constant(waves, tiles.dtype))[:, None, :]
 
 

@@ -39,15 +39,15 @@ def test_gain_shifts_all_values_by_up_to_one_log_unit() -> None:
 
 
 def test_the_equaliser_adds_a_smooth_curve_over_the_mel_axis() -> None:
-    """One draw at a time: a cosine of 1, 2 or 3 half periods, up to one log unit either way."""
+    """One draw at a time: a cosine of 1, 2 or 3 half periods, up to two log units either way."""
     centres = (np.arange(10) + 0.5) / 10
     tiles = tf.constant(np.stack([TILE] * 4))
     draws = np.full((4, 3), 0.5, np.float32)
     draws[0, 0], draws[1, 1], draws[2, 2] = 1.0, 0.0, 0.75
     curves = equalise(tiles, tf.constant(draws)).numpy() - TILE
     np.testing.assert_allclose(curves, np.broadcast_to(curves[:, :1], curves.shape), atol=1e-4)
-    expected = [np.cos(np.pi * centres), -np.cos(2 * np.pi * centres)]
-    expected += [0.5 * np.cos(3 * np.pi * centres), np.zeros(10)]
+    expected = [2 * np.cos(np.pi * centres), -2 * np.cos(2 * np.pi * centres)]
+    expected += [np.cos(3 * np.pi * centres), np.zeros(10)]
     np.testing.assert_allclose(curves[:, 0], expected, atol=1e-4)
     np.testing.assert_allclose(pair(("equaliser",), draw10=1) - TILE, curves[0], atol=1e-4)
 
