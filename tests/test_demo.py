@@ -111,10 +111,16 @@ def test_demo_on_the_sample_corpus_learns(tmp_path: Path) -> None:
     classifiers = tmp_path / "out" / "job" / "classifier"
     scores = {
         name: json.loads((classifiers / f"{name}-logistic" / "metrics.json").read_text())
-        for name in ("none", "random", "trained")
+        for name in ("none", "modulation", "random", "trained")
     }
-    per_tile = {name: score["tile"]["macro_f1"] for name, score in scores.items()}
-    assert per_tile["trained"] > per_tile["random"] > per_tile["none"]
+    macro_f1 = {
+        unit: {name: score[unit]["macro_f1"] for name, score in scores.items()}
+        for unit in ("recording", "tile")
+    }
+    for score in macro_f1.values():
+        assert max(score["none"], score["modulation"]) < 0.3  # chance is 0.125
+        assert score["trained"] > score["random"] + 0.08
+    assert macro_f1["recording"]["trained"] > 0.75
 
 
 @pytest.mark.slow
