@@ -181,8 +181,8 @@ def change_level(tiles: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 def equalise(tiles: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Add a smooth curve over the mel axis, as another microphone or room would.
 
-    It is the sum of three cosines of 1, 2 and 3 half periods with amplitudes of up to two log units,
-    either way.
+    It is the sum of three cosines of 1, 2 and 3 half periods with amplitudes of up to two log
+    units, either way.
 
     Args:
         tiles: ``[n, tile_frames, n_mels]``.
