@@ -69,7 +69,7 @@ class Labeller:
         """Load the model of a classifier run.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none, or it takes other vectors of recordings.
         """
         directory = storage.join(run, MODEL)
         info_uri = storage.join(directory, MODEL_INFO)
@@ -80,6 +80,11 @@ class Labeller:
                 f"{info_uri} does not exist; give a directory that python -m trainer.classify has "
                 "written, such as JOB/classifier/trained-logistic"
             ) from error
+        if info["recording_from"] == "vectors" and "overlap" not in info:
+            raise InputError(
+                f"{info_uri} is of a version before 0.4, whose vectors of recordings had no "
+                "deviation; fit the classifier again with python -m trainer.classify"
+            )
         encoder_uri = storage.join(directory, _ENCODER)
         classifiers = Classifiers.load(HEADS[info["head"]], directory, info["recording_from"])
         return cls(

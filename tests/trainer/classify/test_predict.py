@@ -1,6 +1,7 @@
 """Labelling new audio with a classifier run, as a user does it."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,21 @@ def test_a_file_has_the_posteriors_of_its_features(
     columns = list(found.columns[1:])
     np.testing.assert_allclose(same[columns], expected[columns], atol=1e-3)
     assert (same["label"] == expected["predicted"]).mean() > 0.9  # unless both are as probable
+
+
+def test_classifiers_of_earlier_versions(
+    audio: Path, each: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They said nothing of an overlap, and had one; vectors of recordings had no deviation."""
+    info_path = each[1] / "classifier" / "none-logistic" / "model" / "model.json"
+    tone = str(audio / "low" / "1.wav")
+    for source, code in (("posteriors", 0), ("vectors", 2)):
+        fit_and_label(*each, audio, capsys, "none", "logistic", f"recording_from={source}")
+        info = json.loads(info_path.read_text())
+        assert info.pop("overlap") == 4
+        info_path.write_text(json.dumps(info))
+        assert main(["predict", "--model", str(info_path.parents[1]), tone]) == code
+    assert "fit the classifier again" in capsys.readouterr().err
 
 
 def test_what_cannot_be_read_is_told_and_the_others_are_labelled(
