@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -139,8 +140,8 @@ def test_half_of_the_neighbours_are_the_same_instant_at_another_sensor(home: Pat
         TrainConfig, str(ROOT / "configs/dcase2018_task5.yaml"), ["batch_size=64"], read_text
     )
     features = open_features(str(home / "features/dcase"))
-    settings = {name: getattr(config, name) for name in ("positives", "neighbourhood_s")}
-    corpus = corpus_of(features, train_partitions=FOLD_NAMES[:3], batch_size=64, **settings)
+    roles = {"train_partitions": FOLD_NAMES[:3], "validation_partitions": ()}
+    corpus = corpus_of(features, **asdict(replace(config, **roles)))
     places = {
         frame.tobytes(): (strip.session_id, strip.sensor_id, strip.first_tile * 200 + number)
         for uri in features.shard_uris(FOLD_NAMES[:3])
