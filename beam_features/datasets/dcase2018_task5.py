@@ -3,7 +3,7 @@
 Both sets have ``meta.txt`` (file, activity, session; tab-separated), ``evaluation_setup/`` and
 ``audio/``. In the development set, ``DevNode{n}_ex{s}_{k}.wav`` is segment k of node n in session
 s. Files of the evaluation set are numbered; ``evaluation_setup/map.txt`` (original name, released
-name) gives their nodes.
+name) gives their nodes. Side by side, the two sets are one dataset.
 """
 
 import re
@@ -23,6 +23,10 @@ _NAME = re.compile(
     r"(?P<node>[A-Za-z]*Node(?P<number>\d+))_(?P<session>ex\d+)_(?P<segment>\d+)\.wav"
 )
 _KNOWN_NODES = ("1", "2", "3", "4")  # those of the development set
+_SETS = {  # directories, as released, and what goes before a session: both sets number from 1
+    "DCASE2018-task5-dev": "",
+    "DCASE2018-task5-eval": "eval-",
+}
 _MAP, _UNKNOWN = "evaluation_setup/map.txt", "unknown_mic_meta.txt"
 _ONLY_IN_THE_EVALUATION_SET = (_MAP, _UNKNOWN, "evaluation_setup/evaluate.txt")
 _COLUMNS = ("file", "label", "session")  # of all lists but the map; they have no header
@@ -31,6 +35,28 @@ Rows = Mapping[str, Row]  # by file
 
 
 def list_recordings(root: str) -> Listing:
+    """List one of the sets, or both where a directory holds them side by side.
+
+    Raises:
+        InputError: see `_list_set`.
+    """
+    homes = {storage.join(root, name): prefix for name, prefix in _SETS.items()}
+    present = {home: prefix for home, prefix in homes.items() if storage.is_directory(home)}
+    if not present:
+        return _list_set(root)
+    listings = [(_list_set(home), prefix) for home, prefix in present.items()]
+    return Listing(
+        tuple(
+            replace(recording, session_id=prefix + recording.session_id)
+            for listing, prefix in listings
+            for recording in listing.recordings
+        ),
+        tuple(rejection for listing, _ in listings for rejection in listing.skipped),
+        tuple(remark for listing, _ in listings for remark in listing.remarks),
+    )
+
+
+def _list_set(root: str) -> Listing:
     """List the files of ``meta.txt``; a context is one node in one session.
 
     Partitions of the development set are the folds: a file is in the fold whose test list has it.
@@ -159,7 +185,8 @@ def _read_rows(
     """Read tab-separated lines, each with as many of `columns` as the first, by ``file``."""
     uri = _in(root, name)
     remedy = (
-        "--input takes the directory that holds meta.txt, audio/ and evaluation_setup/, as released"
+        "--input takes the directory that holds meta.txt, audio/ and evaluation_setup/, as "
+        f"released, or the one that holds {' and '.join(_SETS)}"
     )
     lines = list(read_lines(uri, remedy, separators="\t"))
     if not lines:

@@ -6,8 +6,12 @@ import pytest
 
 from dem.settings import load_settings
 from dem.storage import read_text
+from tests.trainer.synthetic import write_features
 from trainer.choices import ENCODERS
 from trainer.config import TrainConfig
+from trainer.data.features import open_features
+from trainer.train.corpus import open_corpus
+from trainer.train.resolve import resolve_config
 from trainer.train.run import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -25,6 +29,19 @@ def test_the_demo_has_the_defaults_but_for_epochs() -> None:
     assert load_settings(TrainConfig, str(CONFIGS / "demo.yaml"), [], read_text) == TrainConfig(
         epochs=20
     )
+
+
+def test_the_recipe_of_dcase_fits_a_home_of_several_sensors(tmp_path: Path) -> None:
+    """Each tile of each sensor is an anchor once per epoch, so the steps grow with the corpus."""
+    config = load_settings(TrainConfig, str(CONFIGS / "dcase2018_task5.yaml"), [], read_text)
+    folds = dict.fromkeys(("fold1", "fold2", "fold3", "fold4"), 30)
+    home = write_features(tmp_path / "features", folds, sensors=4)
+    features = open_features(str(home))
+    resolved = resolve_config(config, features)
+    assert resolved.train_partitions == ("fold1", "fold2")
+    assert resolved.steps_per_epoch == 2 * 30 * 4 * 6 // resolved.batch_size == 5
+    corpus = open_corpus(features, resolved)
+    assert corpus.pairs.draw.n_anchors == corpus.pairs.draw.n_elsewhere == 2 * 30 * 4 * 6
 
 
 @pytest.mark.slow

@@ -121,7 +121,7 @@ def comparison_table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def with_interval(scores: Mapping[str, Any], name: str) -> str:
     """Lay out a score and its 95 % interval, if there is one."""
-    interval = scores[f"{name}_ci95"]
+    interval = scores.get(f"{name}_ci95")
     ends = "" if interval is None else f" ({interval[0]:.3f}-{interval[1]:.3f})"
     return f"{scores[name]:.3f}{ends}"
 

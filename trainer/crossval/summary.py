@@ -16,6 +16,8 @@ _SENTENCES = {
     "transductive": "transductive: one encoder was trained on all audio, tests too, without labels",
 }
 
+_COLUMNS = {"accuracy": "accuracy", "macro-F1": "macro_f1", "5-NN accuracy": "knn_accuracy"}
+
 
 def pooled_scores(
     predictions: pd.DataFrame, label_names: Sequence[str], seed: int
@@ -54,28 +56,32 @@ def pooled_scores(
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
-    """Lay out the scores over all folds, and those of the evaluation set if there is one."""
+    """Lay out the scores over all folds, their means, and those of each evaluation partition.
+
+    All recordings of the folds together are one row; papers report the mean over the folds.
+    """
     runs = summary["runs"]
     recordings = max(run["folds"]["recordings"] for run in runs.values())
     intervals = any(run["folds"]["accuracy_ci95"] for run in runs.values())
-    columns = ("accuracy", "macro-F1", "5-NN accuracy")
     lines = [
         _SENTENCES[summary["mode"]],
         f"{recordings} recordings, each tested once; "
         f"{'95 % intervals over recordings' if intervals else NO_INTERVAL}",
-        f"{'encoder-head':<22}" + "".join(f"{column:<22}" for column in columns),
+        f"{'encoder-head':<22}" + "".join(f"{column:<22}" for column in _COLUMNS),
     ]
     for name, run in runs.items():
-        cells = [
-            with_interval(run["folds"], key) for key in ("accuracy", "macro_f1", "knn_accuracy")
+        lines += [_line(name, run["folds"]), _line("  mean over folds", run["mean_over_folds"])]
+        lines += [
+            _line(f"  {split}", scores["recording"])
+            for split, scores in run["per_split"].items()
+            if split.startswith("eval")
         ]
-        lines.append(f"{name:<22}" + "".join(f"{cell:<22}" for cell in cells))
-        for split, scores in run["per_split"].items():
-            if split.startswith("eval"):
-                cells = [with_interval(scores["recording"], k) for k in ("accuracy", "macro_f1")]
-                lines.append(f"  {split:<20}" + "".join(f"{cell:<22}" for cell in cells))
     lines += _unseen_lines(runs)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _line(name: str, scores: Mapping[str, Any]) -> str:
+    return f"{name:<22}" + "".join(f"{with_interval(scores, key):<22}" for key in _COLUMNS.values())
 
 
 def _unseen_lines(runs: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+
+from tests.dcase import RATE_HZ, write_development_lists, write_evaluation_lists, write_wav
 
 DEVELOPMENT_SET = [  # fold, activity, file
     (1, "cooking", "DevNode1_ex1_1.wav"),
@@ -20,23 +21,16 @@ DEVELOPMENT_SET = [  # fold, activity, file
     (4, "absence", "DevNode4_ex40_12.wav"),
 ]
 EVALUATION_SET = [  # original name, released name, activity, session
-    ("EvalNode3_ex7_5.wav", "1.wav", "eating", "ex7"),
-    ("EvalNode5_ex7_5.wav", "2.wav", "eating", "ex7"),
-    ("EvalNode5_ex7_6.wav", "3.wav", "eating", "ex7"),
-    ("EvalNode7_ex8_1.wav", "4.wav", "other", "ex8"),
+    ("EvalNode3_ex7_5.wav", "1.wav", "eating", "s7"),
+    ("EvalNode5_ex7_5.wav", "2.wav", "eating", "s7"),
+    ("EvalNode5_ex7_6.wav", "3.wav", "eating", "s7"),
+    ("EvalNode7_ex8_1.wav", "4.wav", "other", "s8"),
 ]
-
-
-def write_lines(path: Path, *lines: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines))
 
 
 def write_node(path: Path, seconds: float, seed: int) -> None:
     """Four channels of faint noise at 16 kHz, as a node of the task records."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    samples = np.random.default_rng(seed).normal(0, 0.01, (round(seconds * 16_000), 4))
-    soundfile.write(path, samples, 16_000, subtype="PCM_16")
+    write_wav(path, np.random.default_rng(seed).normal(0, 0.01, (round(seconds * RATE_HZ), 4)))
 
 
 @pytest.fixture(scope="session")
@@ -44,16 +38,7 @@ def write_development_set() -> Callable[..., Path]:
     """Write the lists of the development set, and the audio where seconds are given."""
 
     def write(root: Path, seconds: float | None = None) -> Path:
-        rows = [
-            (fold, f"audio/{file}\t{activity}\t{file.split('_')[1]}", f"audio/{file}")
-            for fold, activity, file in DEVELOPMENT_SET
-        ]
-        write_lines(root / "meta.txt", *(row for _, row, _ in rows))
-        for fold in (1, 2, 3, 4):
-            setup = root / "evaluation_setup"
-            write_lines(setup / f"fold{fold}_train.txt", *(r for f, r, _ in rows if f != fold))
-            write_lines(setup / f"fold{fold}_evaluate.txt", *(r for f, r, _ in rows if f == fold))
-            write_lines(setup / f"fold{fold}_test.txt", *(n for f, _, n in rows if f == fold))
+        write_development_lists(root, DEVELOPMENT_SET)
         for seed, (_, _, file) in enumerate(DEVELOPMENT_SET):
             if seconds is not None and file != "DevNode2_ex2_7.wav":
                 write_node(root / "audio" / file, seconds, seed)
@@ -67,11 +52,7 @@ def write_evaluation_set() -> Callable[..., Path]:
     """Write the lists of the evaluation set, and the audio where seconds are given."""
 
     def write(root: Path, seconds: float | None = None) -> Path:
-        rows = [f"audio/{new}\t{activity}\t{ex}" for _, new, activity, ex in EVALUATION_SET]
-        write_lines(root / "meta.txt", *rows)
-        write_lines(root / "evaluation_setup" / "evaluate.txt", *rows)
-        names = [f"audio/{old}\taudio/{new}" for old, new, _, _ in EVALUATION_SET]
-        write_lines(root / "evaluation_setup" / "map.txt", *names)
+        write_evaluation_lists(root, EVALUATION_SET)
         for seed, (_, new, _, _) in enumerate(EVALUATION_SET):
             if seconds is not None:
                 write_node(root / "audio" / new, seconds, seed)

@@ -19,7 +19,8 @@ from beam_features.schema.audio.log_mel import log_mel
 from beam_features.schema.dataset_info import parse_dataset_info
 from beam_features.schema.feature_spec import FeatureSpec
 from dem.errors import InputError
-from tests.beam_features.datasets.conftest import DEVELOPMENT_SET, write_lines
+from tests.beam_features.datasets.conftest import DEVELOPMENT_SET
+from tests.dcase import write_lines
 from tests.processes import ROOT
 
 SHARED_DATA = Path(os.environ.get("DEM_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -42,6 +43,10 @@ def partitions_of(root: Path) -> dict[str, str]:
     return {r.recording_id: r.partition for r in list_recordings(str(root)).recordings}
 
 
+def session_of(file: str) -> str:
+    return file.split("_")[1].replace("ex", "s")
+
+
 def refusal_of(root: Path) -> str:
     with pytest.raises(InputError) as refusal:
         list_recordings(str(root))
@@ -60,7 +65,7 @@ def test_lines_become_recordings(development_set):
         label="cooking",
         partition="fold1",
         context_id="DevNode1_ex1",
-        session_id="ex1",
+        session_id="s1",
         sensor_id="DevNode1",
         offset_s=40.0,
     )
@@ -89,11 +94,19 @@ def test_fold_lists_make_it_the_development_set(development_set):
 def test_part_without_evaluation_setup_is_split_by_session(development_set):
     """All nodes of a session fall together, as they hear the same; of four, two to training."""
     shutil.rmtree(development_set / "evaluation_setup")
-    sessions = split(file.split("_")[1] for _, _, file in DEVELOPMENT_SET)
+    sessions = split(session_of(file) for _, _, file in DEVELOPMENT_SET)
     assert partitions_of(development_set) == {
-        file: sessions[file.split("_")[1]] for _, _, file in DEVELOPMENT_SET
+        file: sessions[session_of(file)] for _, _, file in DEVELOPMENT_SET
     }
     assert sorted(sessions.values()) == ["test", "train", "train", "validation"]
+
+
+def test_tab_behind_the_files_of_a_test_list_makes_no_difference(development_set):
+    """The readme of the set describes one."""
+    before = list_recordings(str(development_set))
+    for path in development_set.glob("evaluation_setup/fold*_test.txt"):
+        path.write_text(path.read_text().replace("\n", "\t\n"))
+    assert list_recordings(str(development_set)) == before
 
 
 def test_file_in_no_test_list_is_skipped(development_set):
@@ -127,19 +140,19 @@ def append(path: Path, line: str) -> None:
         ),
         (
             "evaluation_setup/fold4_train.txt",
-            "audio/DevNode1_ex9_9.wav\tcooking\tex9",
+            "audio/DevNode1_ex9_9.wav\tcooking\ts9",
             "'{list}', line {line}, column file: 'audio/DevNode1_ex9_9.wav' is not in meta.txt; "
             "correct one of them",
         ),
         (
             "evaluation_setup/fold4_evaluate.txt",
-            "audio/DevNode1_ex2_3.wav\teating\tex2",
+            "audio/DevNode1_ex2_3.wav\teating",
             "'{list}', line 2, column label: 'eating' for 'audio/DevNode1_ex2_3.wav', in meta.txt "
             "'working'; correct one of them",
         ),
         (
             "meta.txt",
-            "audio/DevNode1_ex2_3.wav\teating\tex2",
+            "audio/DevNode1_ex2_3.wav\teating\ts2",
             "'{list}', line 11, column file: 'audio/DevNode1_ex2_3.wav' is in line 5 too; "
             "remove one of the rows",
         ),
@@ -151,19 +164,19 @@ def append(path: Path, line: str) -> None:
         ),
         (
             "meta.txt",
-            "audio/kitchen.wav\teating\tex2",
+            "audio/kitchen.wav\teating\ts2",
             "'{list}', line 11, column file: 'audio/kitchen.wav' is not named like "
             "DevNode1_ex2_3.wav; rename it",
         ),
         (
             "meta.txt",
-            "audio/../../x.wav\teating\tex2",
+            "audio/../../x.wav\teating\ts2",
             "'{list}', line 11, column file: 'audio/../../x.wav' must be a file such as "
             "audio/1.wav, separated from other cells by a tab",
         ),
         (
             "meta.txt",
-            "audio/DevNode1_ex2_4.wav\tca\x00fe\tex2",
+            "audio/DevNode1_ex2_4.wav\tca\x00fe\ts2",
             "'{list}', line 11, column label: byte 0x00 is not UTF-8 text; save the table as CSV "
             "in UTF-8",
         ),
@@ -192,7 +205,7 @@ def test_lists_that_disagree_are_refused(development_set, list_name, line, messa
 def test_list_with_other_separators_is_refused(development_set, separator):
     path = development_set / "meta.txt"
     path.write_text(path.read_text().replace("\t", separator))
-    first = separator.join(("audio/DevNode1_ex1_1.wav", "cooking", "ex1"))
+    first = separator.join(("audio/DevNode1_ex1_1.wav", "cooking", "s1"))
     assert refusal_of(development_set) == (
         f"{str(path)!r}, line 1, column file: {first!r} must be a file such as audio/1.wav, "
         "separated from other cells by a tab"
@@ -225,7 +238,8 @@ def test_missing_list_is_refused(development_set, name):
     (development_set / name).unlink()
     assert refusal_of(development_set) == (
         f"{str(development_set / name)!r} does not exist; --input takes the directory that holds "
-        "meta.txt, audio/ and evaluation_setup/, as released"
+        "meta.txt, audio/ and evaluation_setup/, as released, or the one that holds "
+        "DCASE2018-task5-dev and DCASE2018-task5-eval"
     )
 
 
@@ -257,7 +271,7 @@ def test_map_tells_node_and_time(evaluation_set):
         label="eating",
         partition="eval-unknown",
         context_id="EvalNode5_ex7",
-        session_id="ex7",
+        session_id="s7",
         sensor_id="EvalNode5",
         offset_s=60.0,
     )
@@ -272,9 +286,9 @@ def test_map_tells_node_and_time(evaluation_set):
 def test_list_of_unknown_microphones_decides_where_it_exists(evaluation_set):
     """Without the map nothing tells when a file was heard, so each is a context of its own."""
     (evaluation_set / "evaluation_setup" / "map.txt").unlink()
-    write_lines(evaluation_set / "unknown_mic_meta.txt", "audio/4.wav\tother\tex8")
+    write_lines(evaluation_set / "unknown_mic_meta.txt", "audio/4.wav\tother\ts8")
     first, *_ = list_recordings(str(evaluation_set)).recordings
-    assert (first.context_id, first.session_id, first.sensor_id) == ("1.wav", "ex7", "")
+    assert (first.context_id, first.session_id, first.sensor_id) == ("1.wav", "s7", "")
     assert partitions_of(evaluation_set) == {
         "1.wav": "eval-known",
         "2.wav": "eval-known",
@@ -296,11 +310,66 @@ def test_evaluation_set_as_it_was_before_the_labels_were_released(evaluation_set
 
 
 def test_unknown_microphone_that_meta_does_not_list_is_refused(evaluation_set):
-    write_lines(evaluation_set / "unknown_mic_meta.txt", "audio/7.wav\tother\tex8")
+    write_lines(evaluation_set / "unknown_mic_meta.txt", "audio/7.wav\tother\ts8")
     assert refusal_of(evaluation_set) == (
         f"'{evaluation_set}/unknown_mic_meta.txt', line 1, column file: 'audio/7.wav' is not in "
         "meta.txt; correct one of them"
     )
+
+
+# Both
+
+
+@pytest.fixture
+def both_sets(write_development_set, write_evaluation_set, tmp_path) -> Path:
+    """Lists of both sets side by side, without audio."""
+    write_development_set(tmp_path / "DCASE2018-task5-dev")
+    write_evaluation_set(tmp_path / "DCASE2018-task5-eval")
+    return tmp_path
+
+
+def test_sets_side_by_side_are_one_dataset_of_different_sessions(both_sets):
+    """Both number their sessions from 1: without a prefix, sensors would share an instant."""
+    path = both_sets / "DCASE2018-task5-eval" / "meta.txt"
+    path.write_text(path.read_text().replace("\ts7", "\ts1"))
+    recordings = list_recordings(str(both_sets)).recordings
+    sessions = {
+        partition: {r.session_id for r in recordings if r.partition == partition}
+        for partition in sorted({r.partition for r in recordings})
+    }
+    assert sessions == {
+        "eval-known": {"eval-s1"},
+        "eval-unknown": {"eval-s1", "eval-s8"},
+        "fold1": {"s1"},
+        "fold2": {"s2"},
+        "fold3": {"s3"},
+        "fold4": {"s40"},
+    }
+    check_contexts(recordings)
+    alone = list_recordings(str(both_sets / "DCASE2018-task5-dev")).recordings
+    assert recordings[: len(alone)] == alone
+
+
+def test_one_set_below_the_directory_of_both_is_listed(both_sets):
+    shutil.rmtree(both_sets / "DCASE2018-task5-eval")
+    assert set(partitions_of(both_sets).values()) == {"fold1", "fold2", "fold3", "fold4"}
+
+
+def test_a_set_without_lists_is_not_left_out(both_sets):
+    path = both_sets / "DCASE2018-task5-eval" / "meta.txt"
+    path.unlink()
+    assert refusal_of(both_sets).startswith(f"{str(path)!r} does not exist; --input takes")
+
+
+def test_skipped_files_and_remarks_of_both_are_kept(both_sets):
+    development, evaluation = (both_sets / f"DCASE2018-task5-{name}" for name in ("dev", "eval"))
+    write_lines(development / "evaluation_setup" / "fold4_test.txt", "audio/DevNode1_ex2_3.wav")
+    write_lines(development / "evaluation_setup" / "fold2_test.txt", "audio/DevNode2_ex2_7.wav")
+    path = evaluation / "meta.txt"
+    path.write_text(path.read_text().replace("other", " other"))
+    listing = list_recordings(str(both_sets))
+    assert [rejection.reason for rejection in listing.skipped] == ["no_fold"]
+    assert listing.remarks == ("label: 1 row normalised, such as ' other' to 'other'",)
 
 
 # Through the whole job
@@ -339,13 +408,13 @@ def test_strips_join_segments_and_end_at_gaps(heard, read_strips):
     }
     node1, node3 = "DevNode1_ex1_{}.wav".format, "DevNode3_ex3_{}.wav".format
     assert strips == {
-        ("fold1", "ex1", "DevNode1", 10, 20, (node1(1), node1(2)), "cooking"),
-        ("fold1", "ex1", "DevNode1", 40, 10, (node1(4),), "cooking"),
-        ("fold1", "ex1", "DevNode2", 10, 10, ("DevNode2_ex1_1.wav",), "cooking"),
-        ("fold2", "ex2", "DevNode1", 30, 10, ("DevNode1_ex2_3.wav",), "working"),
-        ("fold3", "ex3", "DevNode3", 90, 30, (node3(9), node3(10), node3(11)), "watching_tv"),
-        ("fold4", "ex40", "DevNode4", 120, 8, ("DevNode4_ex40_12.wav",), "absence"),
-        ("fold4", "ex40", "DevNode4", 128, 2, ("DevNode4_ex40_12.wav",), "absence"),
+        ("fold1", "s1", "DevNode1", 10, 20, (node1(1), node1(2)), "cooking"),
+        ("fold1", "s1", "DevNode1", 40, 10, (node1(4),), "cooking"),
+        ("fold1", "s1", "DevNode2", 10, 10, ("DevNode2_ex1_1.wav",), "cooking"),
+        ("fold2", "s2", "DevNode1", 30, 10, ("DevNode1_ex2_3.wav",), "working"),
+        ("fold3", "s3", "DevNode3", 90, 30, (node3(9), node3(10), node3(11)), "watching_tv"),
+        ("fold4", "s40", "DevNode4", 120, 8, ("DevNode4_ex40_12.wav",), "absence"),
+        ("fold4", "s40", "DevNode4", 128, 2, ("DevNode4_ex40_12.wav",), "absence"),
     }
 
 

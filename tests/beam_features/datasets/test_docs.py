@@ -13,7 +13,8 @@ from beam_features.datasets import DATASETS
 from beam_features.datasets.sample import STYLES
 from beam_features.datasets.table import list_recordings
 from beam_features.schema.audio.files import AUDIO_SUFFIXES
-from tests.beam_features.datasets.conftest import write_lines, write_node
+from tests.beam_features.datasets.conftest import write_node
+from tests.dcase import write_lines
 from tests.processes import ROOT
 
 DOCS = (ROOT / "docs" / "datasets.md").read_text()

@@ -8,7 +8,7 @@ from beam_features.datasets.names import Notes
 from beam_features.datasets.rows import read_table
 from beam_features.datasets.survey import survey
 from dem.errors import InputError
-from tests.beam_features.datasets.conftest import write_lines
+from tests.dcase import write_lines
 
 KNOWN = ("name", "label", "part")
 

@@ -44,12 +44,31 @@ def made_split(unseen: dict[str, int]) -> dict:
 
 def test_the_table_names_labels_that_only_one_fold_has() -> None:
     folds = pooled_scores(predictions(["a", "b", "c", "d"]), LABELS, seed=0)
-    run = {"folds": folds, "per_split": {"fold1": made_split({}), "fold2": made_split({"drum": 2})}}
+    means = {"accuracy": 0.7, "macro_f1": 0.6, "knn_accuracy": 0.4}
+    splits = {"fold1": made_split({}), "fold2": made_split({"drum": 2})}
+    run = {"folds": folds, "mean_over_folds": means, "per_split": splits}
     runs = {"none-logistic": run, "trained-logistic": run}
     lines = summary_table({"mode": "inductive", "runs": runs}).splitlines()
     assert lines[1].startswith("4 recordings, each tested once; no intervals below 10 test record")
     assert lines[3].split() == ["none-logistic", "0.750", "0.733", "0.500"]
-    assert lines[5:] == [
+    assert lines[4].split() == ["mean", "over", "folds", "0.700", "0.600", "0.400"]
+    assert lines[7:] == [
         "no training recording has label 'drum': 2 of 4 recordings of fold2 can only be "
         "classified wrongly"
+    ]
+
+
+def test_each_evaluation_partition_has_a_line_of_its_own() -> None:
+    scores = pooled_scores(predictions(["a", "b", "c", "d"]), LABELS, seed=0)
+    known = {"accuracy": 0.9, "accuracy_ci95": [0.8, 1.0], "macro_f1": 0.85, "knn_accuracy": 0.8}
+    splits = {
+        "fold1": made_split({}),
+        "eval-known": {"recording": known | {"macro_f1_ci95": [0.75, 0.95]}},
+        "eval-unknown": {"recording": scores},
+    }
+    run = {"folds": scores, "mean_over_folds": scores, "per_split": splits}
+    lines = summary_table({"mode": "inductive", "runs": {"none-logistic": run}}).splitlines()
+    assert [line.split() for line in lines[5:]] == [
+        ["eval-known", "0.900", "(0.800-1.000)", "0.850", "(0.750-0.950)", "0.800"],
+        ["eval-unknown", "0.750", "0.733", "0.500"],
     ]
