@@ -33,7 +33,12 @@ ENCODERS = Registry(
 )
 LOSSES = Registry(
     "loss",
-    {"triplet": f"{_LOSSES}:build_triplet_loss", "infonce": f"{_LOSSES}:build_info_nce"},
+    {
+        "triplet": f"{_LOSSES}:build_triplet_loss",
+        "infonce": f"{_LOSSES}:build_info_nce",
+        "vicreg": "trainer.model.vicreg:build_vicreg",
+        "byol": "trainer.model.byol:build_byol",
+    },
     extensible=True,
 )
 MININGS = Registry(

@@ -63,7 +63,9 @@ class TrainConfig:
     """Length of the projection, on which the loss is computed; null: on the embedding itself."""
     loss: Annotated[str, LOSSES] = "triplet"
     """`triplet`: make neighbours closer than opposites by the margin; `infonce`: find the neighbour
-    among all tiles of other sessions."""
+    among all tiles of other sessions; `vicreg`: neighbours alike, dimensions spread and
+    uncorrelated; `byol`: predict what a moving average of the network makes of the neighbour. The
+    last two have no opposites."""
     mining: Annotated[str, MININGS] = "semi_hard"
     """Opposites of `triplet`: a `random` one, `all`, the nearest that is farther than the neighbour
     (`semi_hard`), or the nearest (`hard`: the embedding collapses more easily)."""
@@ -76,6 +78,15 @@ class TrainConfig:
     """Of `infonce`: cosine, or the bilinear form of COLA with a learned matrix."""
     temperature: PositiveNumber = 0.1
     """Of `infonce` with `cosine`: a lower one gives the most similar opposites more weight."""
+    invariance_weight: PositiveNumber = 25.0
+    """Of `vicreg`: of the squared distance between neighbours."""
+    variance_weight: PositiveNumber = 25.0
+    """Of `vicreg`: of how far each dimension's standard deviation is below 1."""
+    covariance_weight: PositiveNumber = 1.0
+    """Of `vicreg`: of the squared covariances between dimensions."""
+    target_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Of `byol`: how much of the moving average each step keeps at first; it rises to 1 along half
+    a cosine. 0.99 averages over about 100 steps."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
     """Anchors in the global batch, over all replicas; null: 128, or the highest power of two that
     the training tiles fill."""

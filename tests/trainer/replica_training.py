@@ -21,6 +21,7 @@ from trainer.model.encoders import build_encoder, build_projector
 from trainer.model.learner import Learner, pair_objective
 from trainer.model.losses import build_loss
 from trainer.model.optimizer import prepare_optimizer
+from trainer.model.target import Target
 from trainer.train.corpus import Corpus, open_corpus
 from trainer.train.devices import make_strategy
 from trainer.train.input import open_input
@@ -33,24 +34,34 @@ BATCH_SIZE = 16
 SIZES = {"embedding_size": 8, "projection_size": 4, "margin": 1.0, "batch_size": BATCH_SIZE}
 CLIP_NORM = 0.5  # below the norm of every gradient here
 
-LOSSES = {
-    f"{mining}, {reducer}": TrainConfig(mining=mining, reducer=reducer, **SIZES)
-    for mining, reducer in product(("random", "all", "semi_hard", "hard"), ("mean", "active_mean"))
-} | {
-    f"infonce {similarity}": TrainConfig(loss="infonce", similarity=similarity, **SIZES)
-    for similarity in ("cosine", "bilinear")
-}
-SETTINGS = (
-    LOSSES
-    | {f"{name}, clipped": config for name, config in LOSSES.items()}
-    | {"conv2d": TrainConfig(**SIZES)}
+LOSSES = (
+    {
+        f"{mining}, {reducer}": TrainConfig(mining=mining, reducer=reducer, **SIZES)
+        for mining, reducer in product(
+            ("random", "all", "semi_hard", "hard"), ("mean", "active_mean")
+        )
+    }
+    | {
+        f"infonce {similarity}": TrainConfig(loss="infonce", similarity=similarity, **SIZES)
+        for similarity in ("cosine", "bilinear")
+    }
+    | {
+        "vicreg": TrainConfig(
+            loss="vicreg", invariance_weight=1, variance_weight=1, covariance_weight=1, **SIZES
+        ),
+        "byol": TrainConfig(loss="byol", **SIZES),
+    }
 )
+CONV2D = {"conv2d": TrainConfig(**SIZES), "conv2d, byol": TrainConfig(loss="byol", **SIZES)}
+SETTINGS = LOSSES | {f"{name}, clipped": config for name, config in LOSSES.items()} | CONV2D
 
 FAST = (
     "random, mean",
     "semi_hard, active_mean, clipped",
     "infonce bilinear, clipped",
-    "conv2d",
+    "vicreg, clipped",
+    "byol, clipped",
+    *CONV2D,
 )
 Results = dict[str, dict[str, np.ndarray]]
 
@@ -75,18 +86,20 @@ def three_steps(
     shape, moments = info.feature_spec.tile_shape, info.moments(["train"])
     with strategy.scope():
         keras.utils.set_random_seed(1)
-        plain = name != "conv2d"
+        plain = name not in CONV2D
         encoder = (
             plain_encoder(shape)
             if plain
             else build_encoder(Architecture("conv2d"), shape, 8, moments, 1)
         )
-        projector, loss = build_projector(8, 4), build_loss(config, 4)
+        loss = build_loss(config, 4)
+        projector = build_projector(8, 4, unit_length=loss.unit_length)
         optimizer = keras.optimizers.SGD(0.1)
-        learner = Learner(encoder, projector, pair_objective(loss), optimizer)
+        target = Target(encoder, projector, lambda _: 0.5) if loss.uses_target else None
+        learner = Learner(encoder, projector, pair_objective(loss), optimizer, target)
         prepare_optimizer(optimizer, learner.trainable_variables)
-    layers = (encoder, projector, *loss.layers)
-    variables = [variable for layer in layers for variable in layer.variables]
+    parts = (encoder, projector, *loss.layers, *([target] if target else []))
+    variables = [variable for part in parts for variable in part.variables]
     before = [variable.numpy() for variable in variables]
     steps = make_train_steps(
         strategy,

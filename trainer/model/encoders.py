@@ -123,22 +123,33 @@ def _limits(name: str) -> _Limits:
 
 
 def build_projector(
-    embedding_size: int, projection_size: int | None, hidden: int | None = None
+    embedding_size: int,
+    projection_size: int | None,
+    hidden: int | None = None,
+    *,
+    unit_length: bool = True,
 ) -> keras.Model:
-    """Build the layers between the embedding and the loss; their output has length one.
+    """Build the layers between the embedding and the loss.
 
     The embedding keeps what the loss makes the projection forget (SimCLR, arXiv 2002.05709, sec.
-    4.2). Without `projection_size` the loss sees the embedding itself. `hidden` is the size of a
-    layer before the projection.
+    4.2).
+
+    Args:
+        embedding_size: of the input.
+        projection_size: of the output; None: the loss sees the embedding itself.
+        hidden: size of a layer before the projection; None: no such layer.
+        unit_length: whether the output has length one; if not, there is batch norm before the ReLU,
+            as in the heads of losses without opposites.
     """
     embeddings = x = keras.Input((embedding_size,), name="embedding")
     if hidden is not None:
         x = keras.layers.Dense(hidden, dtype="float32", name="hidden")(x)
     if projection_size is not None:
-        x = keras.layers.ReLU()(x)
+        x = keras.layers.ReLU()(x if unit_length else _norm(x))
         x = keras.layers.Dense(projection_size, dtype="float32", name="project")(x)
-    unit = keras.layers.UnitNormalization(dtype="float32", name="unit_length")(x)
-    return keras.Model(embeddings, unit, name="projector")
+    if unit_length:
+        x = keras.layers.UnitNormalization(dtype="float32", name="unit_length")(x)
+    return keras.Model(embeddings, x, name="projector")
 
 
 def dense(tiles: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:

@@ -12,30 +12,39 @@ from trainer.model.encoders import build_encoder, build_projector
 from trainer.model.losses import OPPOSITE_COUNTS, Loss, Parts, build_loss, count_false_opposites
 from trainer.model.optimizer import build_optimizer, prepare_optimizer
 from trainer.model.precision import computing_in
+from trainer.model.target import Target, build_target
 
 ObjectiveFunction = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, slice], Parts]
-"""Of projections of anchors and of neighbours ``[batch, size]``, sessions ``[batch]``, labels
+"""Of vectors of anchors and of neighbours ``[batch, size]``, sessions ``[batch]``, labels
 ``[batch, 2]``, a seed ``[2]`` and the rows to compute; gives their parts of scalars, ``loss`` among
 them."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What training minimises: a function, the names of its scalars, and the layers it learns."""
+    """What training minimises: a function, the names of its scalars, and the layers it learns.
+
+    See `trainer.model.losses.Loss` for `uses_target`.
+    """
 
     function: ObjectiveFunction
     scalars: tuple[str, ...]
     layers: tuple[keras.Layer, ...] = ()
+    uses_target: bool = False
 
 
 @dataclass(frozen=True)
 class Learner:
-    """The parts of a model in training; `encoder` is what is exported."""
+    """The parts of a model in training; `encoder` is what is exported.
+
+    The optimizer does not change the target: it follows encoder and projector after each step.
+    """
 
     encoder: keras.Model
     projector: keras.Model
     objective: Objective
     optimizer: keras.optimizers.Optimizer
+    target: Target | None = None
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
@@ -60,12 +69,24 @@ class Learner:
             "projector": self.projector.variables,
             "loss": [variable for layer in self.objective.layers for variable in layer.variables],
             "optimizer": self.optimizer.variables,
+            "target": self.target.variables if self.target else [],
         }
         return {
             f"{part}/{position}": variable
             for part, variables in parts.items()
             for position, variable in enumerate(variables)
         }
+
+    def start_from(self, encoder: keras.Model) -> None:
+        """Take over the weights of another encoder of the same architecture."""
+        self.encoder.set_weights(encoder.get_weights())
+        if self.target:
+            self.target.reset()
+
+    def after_step(self, strategy: tf.distribute.Strategy, step: tf.Tensor) -> None:
+        """Update what changes without a gradient, outside of the replicas."""
+        if self.target:
+            self.target.follow(strategy, step)
 
 
 def build_learner(
@@ -90,16 +111,21 @@ def build_learner(
         encoder = build_encoder(
             config.architecture, tile_shape, config.embedding_size, moments, config.seed
         )
-    head = (build_head or pair_head)(config, encoder.output_shape[-1])
-    learner = Learner(encoder, *head, build_optimizer(config))
+    projector, objective = (build_head or pair_head)(config, encoder.output_shape[-1])
+    target = build_target(config, encoder, projector) if objective.uses_target else None
+    learner = Learner(encoder, projector, objective, build_optimizer(config), target)
     prepare_optimizer(learner.optimizer, learner.trainable_variables)
     return learner
 
 
 def pair_head(config: ResolvedConfig, embedding_size: int) -> tuple[keras.Model, Objective]:
     """Build the projector and the loss of pairs, which uses no labels."""
-    projector = build_projector(embedding_size, config.projection_size, config.projection_hidden)
-    return projector, pair_objective(build_loss(config, projector.output_shape[-1]))
+    size = config.projection_size
+    loss = build_loss(config, size or embedding_size)
+    projector = build_projector(
+        embedding_size, size, config.projection_hidden, unit_length=loss.unit_length
+    )
+    return projector, pair_objective(loss)
 
 
 def pair_objective(loss: Loss) -> Objective:
@@ -116,4 +142,4 @@ def pair_objective(loss: Loss) -> Objective:
         parts, opposite = loss.function(anchors, neighbours, sessions, seed, rows)
         return parts | count_false_opposites(opposite, labels, rows)
 
-    return Objective(function, (*loss.scalars, *OPPOSITE_COUNTS), loss.layers)
+    return Objective(function, (*loss.scalars, *OPPOSITE_COUNTS), loss.layers, loss.uses_target)

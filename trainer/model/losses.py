@@ -51,17 +51,30 @@ LossFunction = Callable[
 The tensors are those of the global batch; the slice is of the rows to compute. It returns their
 parts of scalars, of which ``loss`` is minimised, and which tiles served which as opposites:
 booleans ``[rows, 2 batch]``. Its rows are the anchors, or the anchors and then the neighbours, of
-the slice; its columns are all anchors, then all neighbours.
+the slice; its columns are all anchors, then all neighbours. See `no_opposites` for losses that have
+none.
 """
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss, the names of the scalars that it returns, and the layers that it learns."""
+    """A loss, and what it needs of the model.
+
+    Attributes:
+        function: of a batch.
+        scalars: names of those that it returns.
+        layers: that it learns.
+        unit_length: whether its vectors are to have length one.
+        uses_target: whether a vector is ``[2 size]``: the projection, and then, without a gradient,
+            that of the same tile by a moving average of encoder and projector; see
+            `trainer.model.target`.
+    """
 
     function: LossFunction
     scalars: tuple[str, ...]
     layers: tuple[keras.Layer, ...] = ()
+    unit_length: bool = True
+    uses_target: bool = False
 
 
 LossBuilder = Callable[[TrainConfig, int], Loss]
@@ -82,7 +95,8 @@ def build_loss(config: TrainConfig, size: int) -> Loss:
 
 def _check(name: str, loss: Loss, size: int) -> None:
     """Compute one row of two pairs: a user's own loss may be of an older version."""
-    tiles, sessions = tf.zeros([2, size]), tf.range(2, dtype=tf.int64)
+    tiles = tf.zeros([2, 2 * size if loss.uses_target else size])
+    sessions = tf.range(2, dtype=tf.int64)
     arguments = (tiles, tiles, sessions, tf.zeros([2], tf.int64), slice(0, 1))
     try:
         inspect.signature(loss.function).bind(*arguments)
@@ -241,6 +255,11 @@ def count_false_opposites(opposite: tf.Tensor, labels: tf.Tensor, rows: slice) -
         "false_opposites": Part(tf.math.count_nonzero(false, dtype=tf.float32), tf.zeros([])),
         "labelled_opposites": Part(tf.math.count_nonzero(labelled, dtype=tf.float32), tf.zeros([])),
     }
+
+
+def no_opposites(sessions: tf.Tensor) -> tf.Tensor:
+    """Which tiles serve which as opposites, where none does: booleans ``[0, 2 batch]``."""
+    return tf.zeros([0, 2 * tf.shape(sessions)[0]], tf.bool)
 
 
 def part_of(values: tf.Tensor, mask: tf.Tensor | None = None) -> Part:

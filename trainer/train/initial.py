@@ -79,7 +79,7 @@ def build_initial_learner(config: ResolvedConfig, features: Features, job_dir: s
     initial = load_keras(uri)
     learner = build_learner(config, tile_shape, _moments(initial))
     _require_same_weights(config.init, initial, learner.encoder)
-    learner.encoder.set_weights(initial.get_weights())
+    learner.start_from(initial)
     return learner
 
 

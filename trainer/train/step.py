@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -42,9 +43,10 @@ def make_train_steps(
     devices waited for batches.
     """
     names = (*learner.objective.scalars, "gradient_norm", "learning_rate")
-    encode = functools.partial(learner.encoder, training=True)
-    if jit_compile:
-        encode = tf.function(encode, jit_compile=True)
+    parts = (learner, learner.target) if learner.target else (learner,)
+    project, *others = (
+        _projection(part.encoder, part.projector, jit_compile=jit_compile) for part in parts
+    )
     tile_shape = learner.encoder.input_shape[1:]
 
     def step(batch: Mapping[str, tf.Tensor], frames: Any, number: tf.Tensor) -> tf.Tensor:
@@ -55,9 +57,11 @@ def make_train_steps(
         tiles = augment_pairs(augment, pairs[:, 0], pairs[:, 1], batch["sessions"], draws)
         sessions, labels = _gather([batch["sessions"], batch["labels"]])
         rows = _own_rows(batch["sessions"])
+        beside = [other(tiles) for other in others]  # without a gradient
         with tf.GradientTape() as tape:
-            projections = learner.projector(encode(tiles), training=True)
-            anchors, neighbours = _gather(tf.split(projections, 2))
+            projections = project(tiles)
+            vectors = tf.concat([projections, *beside], axis=1) if beside else projections
+            anchors, neighbours = _gather(tf.split(vectors, 2))
             own = learner.objective.function(anchors, neighbours, sessions, labels, seeds[1], rows)
             of_all = _sum_parts(own)
             share = own["loss"].over(of_all["loss"].count)
@@ -79,12 +83,23 @@ def make_train_steps(
                 batch = next(batches)
             waited_s += tf.maximum(_time_of(batch) - tf.maximum(begin, idle_since), 0.0)
             per_replica = strategy.run(step, args=(batch, frames, number))
+            learner.after_step(strategy, number)
             total += strategy.experimental_local_results(per_replica)[0]  # equal on every replica
             idle_since = _time_known(total)
         means = tf.unstack(total / tf.cast(n_steps, tf.float32))
         return dict(zip(names, means, strict=True)), waited_s
 
     return train_steps  # type: ignore[no-any-return]
+
+
+def _projection(
+    encoder: keras.Model, projector: keras.Model, *, jit_compile: bool
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From tiles to what the loss sees of them, with the statistics of the batch."""
+    encode = functools.partial(encoder, training=True)
+    if jit_compile:
+        encode = tf.function(encode, jit_compile=True)
+    return lambda tiles: projector(encode(tiles), training=True)
 
 
 def _pairs_of(

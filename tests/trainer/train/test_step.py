@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.processes import run
 from tests.trainer.corpora import corpus_of
-from tests.trainer.replica_training import CLIP_NORM, FAST, SETTINGS, Results
+from tests.trainer.replica_training import CLIP_NORM, CONV2D, FAST, SETTINGS, Results
 from trainer.config import ResolvedConfig
 from trainer.data.features import Features
 from trainer.model.learner import build_learner
@@ -32,7 +32,7 @@ def train(features_dir: Path, replicas: int, output: Path, names: Iterable[str])
 
 def assert_equal(one: Results, many: Results) -> None:
     """One replica and many give the same, up to rounding, and they did something."""
-    for name in one.keys() - {"conv2d"}:
+    for name in one.keys() - CONV2D.keys():
         assert one[name]["moved"] > 0.003, name
         assert "clipped" not in name or one[name]["gradient_norm"] > CLIP_NORM, name
         for what, value in one[name].items():
