@@ -79,6 +79,43 @@ def info_nce(
     return sum(losses) / max(len(losses), 1), sum(found) / max(len(found), 1)
 
 
+def vicreg(anchors: np.ndarray, neighbours: np.ndarray) -> tuple[float, float, float]:
+    """Invariance, variance and covariance."""
+    n, size = anchors.shape
+    near = sum(distance(a, b) for a, b in zip(anchors, neighbours, strict=True)) / (n * size)
+    variance = covariance = 0.0
+    for tiles in (anchors, neighbours):
+        means = [sum(column) / n for column in tiles.T]
+        for i in range(size):
+            for j in range(size):
+                products = [(tile[i] - means[i]) * (tile[j] - means[j]) for tile in tiles]
+                value = sum(products) / (n - 1)
+                if i == j:
+                    variance += max(0.0, 1 - math.sqrt(value + 1e-4)) / size
+                else:
+                    covariance += value**2 / size
+    return near, variance, covariance
+
+
+def byol(
+    anchors: np.ndarray, neighbours: np.ndarray, predict: Callable[[np.ndarray], np.ndarray]
+) -> tuple[float, float]:
+    """Loss, and mean cosine of projections; `predict` maps those of the whole batch."""
+    n, size = len(anchors), anchors.shape[1] // 2
+    tiles = np.concatenate([anchors, neighbours])
+    predictions = predict(tiles[:, :size])
+
+    def unit(row: np.ndarray) -> np.ndarray:
+        return row / math.sqrt(sum(row**2))
+
+    losses, cosines = [], []
+    for row in range(n):
+        for own, other in ((row, row + n), (row + n, row)):
+            losses.append(distance(unit(predictions[own]), unit(tiles[other, size:])))
+        cosines.append(float(unit(tiles[row, :size]) @ unit(tiles[row + n, :size])))
+    return sum(losses) / n, sum(cosines) / n
+
+
 def slopes(function: Callable[[np.ndarray], float], values: np.ndarray) -> np.ndarray:
     """Gradient of `function` at `values` by central differences."""
     gradient = np.zeros_like(values)

@@ -162,7 +162,9 @@ def _label_head(
 def _digest(config: ResolvedConfig) -> str:
     values = as_yaml_values(dataclasses.asdict(config))
     # Not there in earlier versions, and without influence here.
-    for key in ("init", "init_sha256", "retrieval_gap_s", "checkpoint_every_s"):
+    weights = ("invariance_weight", "variance_weight", "covariance_weight")
+    others = ("init", "init_sha256", "retrieval_gap_s", "checkpoint_every_s", "target_momentum")
+    for key in weights + others:
         del values[key]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 

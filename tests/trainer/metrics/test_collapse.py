@@ -103,6 +103,22 @@ def test_a_run_that_collapses_is_warned_of_once_and_stopped(
     assert "epoch 4/8" not in stderr
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("loss=vicreg", "learning_rate=0.1", "variance_weight=1e-6"),
+        ("loss=byol", "learning_rate=0.1", "weight_decay=9"),  # of the weights a tenth stays
+    ],
+    ids=["vicreg", "byol"],
+)
+def test_a_collapse_without_opposites_is_seen(
+    features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: tuple[str]
+) -> None:
+    words = train_words(features_dir, tmp_path / "job", "encoder_depth=1", "epochs=8", *settings)
+    assert main(words) == 1
+    assert "the embedding has collapsed: projection_std " in error_in(capsys.readouterr().err)
+
+
 @pytest.mark.slow
 def test_a_collapsed_run_started_again_stops_again(
     features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

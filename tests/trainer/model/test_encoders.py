@@ -254,6 +254,20 @@ def test_projections_have_length_one(sizes: tuple[int | None, ...]) -> None:
     assert projector.count_params() == {(None,): 0, (5,): 85, (5, 7): 159}[sizes]
 
 
+def test_projections_of_a_loss_of_other_vectors_keep_their_length() -> None:
+    """There is batch norm before the ReLU: 4 numbers for each of its 7 values."""
+    projector = build_projector(16, 5, 7, unit_length=False)
+    lengths = np.linalg.norm(projector(np.random.default_rng(0).normal(size=(9, 16))), axis=1)
+    assert lengths.std() > 0.1
+    assert projector.count_params() == 159 + 4 * 7
+    (norm,) = (x for x in projector.layers if isinstance(x, keras.layers.BatchNormalization))
+    assert norm.synchronized
+    embeddings = np.random.default_rng(1).normal(size=(9, 16)).astype(np.float32)
+    np.testing.assert_array_equal(
+        build_projector(16, None, unit_length=False)(embeddings), embeddings
+    )
+
+
 def test_without_a_size_the_embedding_is_what_is_pooled(moments: Moments) -> None:
     """Mean and maximum of 256 channels; the layers before are the same, number by number."""
     pooled, sized = (

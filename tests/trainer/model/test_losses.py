@@ -10,6 +10,7 @@ from tests.trainer import loss_loops
 from trainer.config import TrainConfig
 from trainer.model.losses import (
     OPPOSITE_COUNTS,
+    Loss,
     Part,
     Parts,
     build_loss,
@@ -190,9 +191,19 @@ def every_loss() -> list[TrainConfig]:
     ]
 
 
+WITHOUT_OPPOSITES = [TrainConfig(loss="vicreg"), TrainConfig(loss="byol")]
+
+
+def loss_of_four(config: TrainConfig) -> Loss:
+    """A loss of vectors of 4 numbers, which may be two projections of 2."""
+    return build_loss(config, 2 if config.loss == "byol" else 4)
+
+
 @pytest.mark.parametrize("sessions", SESSIONS.values(), ids=SESSIONS.keys())
 @pytest.mark.parametrize("kind", ["alike", "zero", "large", "pairs alike", "opposed"])
-@pytest.mark.parametrize("config", every_loss(), ids=lambda config: f"{config.loss}")
+@pytest.mark.parametrize(
+    "config", every_loss() + WITHOUT_OPPOSITES, ids=lambda config: f"{config.loss}"
+)
 def test_scalars_and_gradients_are_finite(
     config: TrainConfig, kind: str, sessions: list[int]
 ) -> None:
@@ -205,7 +216,7 @@ def test_scalars_and_gradients_are_finite(
         "pairs alike": (rows, rows),
         "opposed": (rows, -rows),
     }[kind]
-    loss = build_loss(config, 4)
+    loss = loss_of_four(config)
     scalars, gradient = value_and_gradient(
         lambda a, n: loss.function(a, n, tf.constant(sessions), SEED, ALL),
         anchors.astype(np.float32),
@@ -214,7 +225,7 @@ def test_scalars_and_gradients_are_finite(
     assert tuple(scalars) == loss.scalars
     assert np.isfinite(list(scalars.values())).all()
     assert np.isfinite(gradient).all()
-    if len(set(sessions)) == 1:
+    if len(set(sessions)) == 1 and config not in WITHOUT_OPPOSITES:
         assert scalars["loss"] == 0
         assert (gradient == 0).all()
 
@@ -230,13 +241,15 @@ def test_a_scalar_is_the_sum_over_the_count_and_without_a_count_the_sum() -> Non
 
 
 @pytest.mark.parametrize("sessions", SESSIONS.values(), ids=SESSIONS.keys())
-@pytest.mark.parametrize("config", every_loss(), ids=lambda config: f"{config.loss}")
+@pytest.mark.parametrize(
+    "config", every_loss() + WITHOUT_OPPOSITES, ids=lambda config: f"{config.loss}"
+)
 def test_the_parts_of_some_rows_and_of_the_others_make_the_whole(
     config: TrainConfig, sessions: list[int]
 ) -> None:
     """Rows 0 to 2 and 3 to 7: sums, counts, gradients and false opposites add up; the loss of each
     is taken over the count of both, as by two replicas."""
-    function = build_loss(config, 4).function
+    function = loss_of_four(config).function
     tiles = tf.constant(np.concatenate([unit_rows(0), unit_rows(1)]), tf.float32)
     labels = tf.constant(np.random.default_rng(2).integers(-1, 2, (8, 2)))
 
@@ -290,6 +303,14 @@ def test_false_opposites_are_counted_among_those_with_labels() -> None:
     everything = ~tf.eye(4, dtype=tf.bool)  # of InfoNCE: rows are anchors and neighbours
     counts = values_of(count_false_opposites(everything, labels, ALL))
     assert counts == {"false_opposites": 2, "labelled_opposites": 6}
+
+
+@pytest.mark.parametrize("config", WITHOUT_OPPOSITES, ids=lambda config: f"{config.loss}")
+def test_a_loss_without_opposites_counts_none(config: TrainConfig) -> None:
+    rows = (tf.constant(unit_rows(seed), tf.float32) for seed in (0, 1))
+    _, opposite = loss_of_four(config).function(*rows, tf.range(8), SEED, slice(2, 6))
+    counts = count_false_opposites(opposite, tf.ones([8, 2], tf.int64), slice(2, 6))
+    assert values_of(counts) == {"false_opposites": 0, "labelled_opposites": 0}
 
 
 @pytest.mark.parametrize("loss", [{"mining": m} for m in MININGS] + [{"loss": "infonce"}], ids=str)

@@ -59,6 +59,17 @@ def test_at_first_the_embeddings_are_those_of_the_other(
     assert config.init_sha256 == model_sha256(str(source / "export" / "encoder.keras"))
 
 
+def test_a_target_starts_from_the_other_too(
+    other_features: Path, source: Path, tmp_path: Path
+) -> None:
+    features = open_features(str(other_features))
+    config = pin_initial_encoder(str(tmp_path), resolved(source, init=str(source), loss="byol"))
+    learner = build_initial_learner(config, features, str(tmp_path))
+    for model in (learner.encoder, learner.target.encoder):
+        for one, other in zip(model.get_weights(), weights(source), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def resolved(source: Path, **settings: str) -> ResolvedConfig:
     return replace(read_job_config(str(source)), **settings)
 

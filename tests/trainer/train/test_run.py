@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from beam_features.schema.strip import NO_LABEL
-from dem.errors import JobError
+from dem.errors import JobError, Terminated
 from tests.trainer.synthetic import SPEC, relabel, write_features
 from trainer.config import TrainConfig
 from trainer.data.features import open_features
@@ -63,6 +63,48 @@ def test_training_finds_the_song_behind_a_nuisance(
     assert not warnings(caplog)  # of collapse
 
 
+@pytest.mark.parametrize("loss", ["vicreg", "byol"])
+def test_a_stopped_run_without_opposites_ends_in_the_state_of_one_that_was_not(
+    features_dir: Path, tmp_path: Path, loss: str
+) -> None:
+    """The target of `byol` included, whose momentum depends on the step."""
+    config = TrainConfig(
+        encoder="dense",
+        encoder_width=0.05,
+        encoder_depth=1,
+        embedding_size=8,
+        projection_size=4,
+        loss=loss,
+        target_momentum=0.5,
+        batch_size=16,
+        epochs=2,
+        steps_per_epoch=5,
+    )
+    stopped, undisturbed = tmp_path / "stopped", tmp_path / "undisturbed"
+    epochs: list[int] = []
+    with pytest.raises(Terminated, match="state saved at step 5 of 10"):
+        train(
+            str(features_dir),
+            str(stopped),
+            config,
+            terminated=lambda: bool(epochs),
+            on_epoch=lambda epoch, _: epochs.append(epoch),
+        )
+    for job in (stopped, undisturbed):
+        train(str(features_dir), str(job), config, terminated=lambda: False)
+    one, other = (newest_state(job) for job in (stopped, undisturbed))
+    assert one.keys() == other.keys()
+    assert any(name.startswith("target/") for name in one) == (loss == "byol")
+    for name in one.keys() - {"names", "progress/seconds", "progress/input_wait_s"}:
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def newest_state(job: Path) -> dict[str, np.ndarray]:
+    paths = (job / "checkpoints").glob("ckpt-*.npz")
+    with np.load(max(paths, key=lambda path: int(path.stem[5:]))) as arrays:
+        return dict(arrays)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
@@ -71,6 +113,9 @@ def test_training_finds_the_song_behind_a_nuisance(
         {"mining": "all", "reducer": "mean"},
         {"loss": "infonce", "warmup_steps": 9, "learning_rate_decay": "cosine"},
         {"loss": "infonce", "similarity": "bilinear", "clip_norm": 1.0},
+        {"loss": "vicreg"},
+        {"loss": "byol"},
+        {"loss": "byol", "projection_hidden": 8, "precision": "mixed_bfloat16"},
     ],
     ids=lambda settings: ", ".join(map(str, settings.values())),
 )

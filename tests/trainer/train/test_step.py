@@ -12,8 +12,9 @@ from tests.trainer.corpora import corpus_of
 from tests.trainer.replica_training import CLIP_NORM, CONV2D, FAST, SETTINGS, Results
 from trainer.config import ResolvedConfig
 from trainer.data.features import Features
-from trainer.model.learner import build_learner
-from trainer.train.input import frames_on_devices
+from trainer.model.learner import Learner, build_learner
+from trainer.model.target import Target, target_momentum
+from trainer.train.input import frames_on_devices, open_input
 from trainer.train.step import make_train_steps
 
 
@@ -52,15 +53,16 @@ def test_two_replicas_give_the_scalars_and_the_weights_of_one(
     assert_equal(one_replica, two_replicas)
 
 
+@pytest.mark.parametrize("name", CONV2D)
 def test_replicas_share_the_statistics_of_batch_norm(
-    one_replica: Results, two_replicas: Results
+    one_replica: Results, two_replicas: Results, name: str
 ) -> None:
     """Weights, and the moving mean and variance, are those of one replica up to rounding.
 
     Rounding decides between near-equal values of max pooling, and three large steps amplify it:
     measured 0.002 at most, 0.00003 on average. Statistics of each replica alone: 1.3 and 0.007.
     """
-    one, two = one_replica["conv2d"], two_replicas["conv2d"]
+    one, two = one_replica[name], two_replicas[name]
     weights = [name for name in one if name.startswith("after")]
     apart = np.concatenate([np.abs(two[name] - one[name]).ravel() for name in weights])
     assert apart.max() < 0.02
@@ -86,6 +88,36 @@ def test_every_loss_gives_the_same_on_one_two_and_four_replicas(
     one, *others = (train(features_dir, n, tmp_path / f"{n}.npz", SETTINGS) for n in (1, 2, 4))
     for many in others:
         assert_equal(one, many)
+
+
+def test_a_loss_sees_the_target_which_follows_after_each_step(features: Features) -> None:
+    """A target of zeros is at right angles to every prediction: 2 in both directions."""
+    config = ResolvedConfig(
+        encoder="dense", encoder_width=0.05, encoder_depth=1, batch_size=16, loss="byol",
+        target_momentum=0.5, epochs=1, steps_per_epoch=3,
+    )  # fmt: skip
+    corpus, strategy = corpus_of(features, batch_size=16), tf.distribute.OneDeviceStrategy("CPU:0")
+    tile_shape, moments = features.info.feature_spec.tile_shape, features.info.moments(["train"])
+    learner = build_learner(config, tile_shape, moments)
+    project = learner.target.projector.get_layer("project")
+    project.set_weights([np.zeros_like(weights) for weights in project.get_weights()])
+    steps = make_train_steps(strategy, learner, clip_norm=None, augment=[], seed=0)
+    source, one = open_input(strategy, corpus.store, corpus.pairs, (0, 3)), tf.constant(1, tf.int64)
+
+    def trained(models: Learner | Target) -> list[np.ndarray]:
+        variables = models.encoder.trainable_variables + models.projector.trainable_variables
+        return [variable.numpy() for variable in variables]
+
+    losses = []
+    for number in range(3):
+        before, step = trained(learner.target), tf.constant(number, tf.int64)
+        losses.append(float(steps(source.batches, source.frames, step, one)[0]["loss"]))
+        kept = float(target_momentum(config)(step))
+        rows = zip(trained(learner.target), before, trained(learner), strict=True)
+        for after, old, online in rows:
+            np.testing.assert_allclose(after, kept * old + (1 - kept) * online, atol=1e-6)
+    assert losses[0] == pytest.approx(4)
+    assert abs(losses[1] - 4) > 0.1
 
 
 def test_the_time_that_is_waited_for_batches_is_counted(features: Features) -> None:
