@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from beam_features.schema.dataset_info import Moments
-from trainer.choices import ENCODERS
 from trainer.config import Architecture, ResolvedConfig
 from trainer.model.encoders import build_encoder, build_projector
 from trainer.model.learner import Learner, build_learner
@@ -52,12 +51,17 @@ def test_it_begins_as_a_copy_that_the_optimizer_does_not_change() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["conv2d", "conv_gru", pytest.param("mobilenet_v3_small", marks=pytest.mark.slow)]
+    "architecture",
+    [
+        Architecture("conv2d", centring=True),
+        Architecture("conv_gru"),
+        pytest.param(Architecture("mobilenet_v3_small"), marks=pytest.mark.slow),
+    ],
+    ids=lambda architecture: architecture.name,
 )
-def test_the_copy_of_an_encoder_computes_the_same(name: str) -> None:
-    """Also of one that keras.applications builds."""
-    assert name in ENCODERS
-    encoder = build_encoder(Architecture(name), SHAPE, 8, Moments.of(TILES), 1)
+def test_the_copy_of_an_encoder_computes_the_same(architecture: Architecture) -> None:
+    """Also of one with operations beside its layers, and one that keras.applications builds."""
+    encoder = build_encoder(architecture, SHAPE, 8, Moments.of(TILES), 1)
     projector = build_projector(8, 4, unit_length=False)
     target = Target(encoder, projector, lambda _: 0.5)
     expected, found = (
