@@ -61,7 +61,7 @@ FAST = (
     "infonce bilinear, clipped",
     "vicreg, clipped",
     "byol, clipped",
-    *CONV2D,
+    "conv2d",
 )
 Results = dict[str, dict[str, np.ndarray]]
 

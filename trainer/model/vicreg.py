@@ -20,7 +20,6 @@ def build_vicreg(config: TrainConfig, _size: int) -> Loss:
         "variance": config.variance_weight,
         "covariance": config.covariance_weight,
     }
-
     return Loss(
         lambda anchors, neighbours, sessions, _, rows: (
             vicreg(anchors, neighbours, rows, weights),

@@ -65,10 +65,10 @@ def make_train_steps(
             own = learner.objective.function(anchors, neighbours, sessions, labels, seeds[1], rows)
             of_all = _sum_parts(own)
             share = own["loss"].over(of_all["loss"].count)
-            (target,) = scaled(learner.optimizer, [share], up=True)
+            (minimised,) = scaled(learner.optimizer, [share], up=True)
         scalars = {name: part.over(part.count) for name, part in of_all.items()}
         scalars["learning_rate"] = tf.convert_to_tensor(learner.optimizer.learning_rate)
-        gradients = tape.gradient(target, learner.trainable_variables)
+        gradients = tape.gradient(minimised, learner.trainable_variables)
         scalars["gradient_norm"] = _apply(learner, gradients, clip_norm)
         return tf.stack([scalars[name] for name in names])
 
