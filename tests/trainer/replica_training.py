@@ -32,7 +32,7 @@ from trainer.train.tf_config import read_cluster
 STEPS = 3
 BATCH_SIZE = 16
 SIZES = {"embedding_size": 8, "projection_size": 4, "margin": 1.0, "batch_size": BATCH_SIZE}
-CLIP_NORM = 0.5  # below the norm of every gradient here
+CLIP_NORM = 0.3  # below the norm of every gradient here
 
 LOSSES = (
     {
