@@ -33,6 +33,7 @@ from trainer.train.initial import (
     pin_initial_encoder,
 )
 from trainer.train.loop import train_epochs
+from trainer.train.rendezvous import meet
 from trainer.train.resolve import resolve_config
 from trainer.train.state import Run, start_run
 from trainer.train.telemetry import log_settings
@@ -83,7 +84,8 @@ def train(
     list_checkpoints(storage.join(job_dir, CHECKPOINTS))  # raises if of an earlier version
     cluster = read_cluster()
     if cluster.workers > 1:
-        _LOG.info(f"worker {cluster.index} of {cluster.workers}, waiting for the others")
+        _LOG.info(f"worker {cluster.index} of {cluster.workers}")
+    meet(cluster)
     with report_lost_workers(cluster, terminated), contextlib.ExitStack() as until_end:
         workers, learner, corpus = _build(features, job_dir, resolved, cluster)
         if workers.is_chief:

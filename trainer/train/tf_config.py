@@ -13,10 +13,15 @@ _WORKERS, _ADDRESS, _INDEX = "DEM_WORKERS", "DEM_WORKER_ADDRESS", "JOB_COMPLETIO
 
 @dataclass(frozen=True)
 class Cluster:
-    """How many workers there are, and which of them this process is; number 0 is the chief."""
+    """The ``host:port`` of each worker, and which of them this process is; 0 is the chief."""
 
-    workers: int = 1
+    hosts: tuple[str, ...] = ("localhost:0",)
     index: int = 0
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return len(self.hosts)
 
     @property
     def is_chief(self) -> bool:
@@ -85,13 +90,14 @@ def read_cluster() -> Cluster:
         cluster = values["cluster"]
         # Sorted: a chief comes before the workers, as in TensorFlow.
         tasks = [(kind, index) for kind in sorted(cluster) for index in range(len(cluster[kind]))]
+        hosts = tuple(str(host) for kind in sorted(cluster) for host in cluster[kind])
         task = (values["task"]["type"], int(values["task"]["index"]))
         if not {kind for kind, _ in tasks} <= {"chief", "worker"}:
             raise InputError(
                 f"TF_CONFIG names {', '.join(cluster)}; training supports only chief and "
                 "worker: remove the others"
             )
-        return Cluster(len(tasks), tasks.index(task))
+        return Cluster(hosts, tasks.index(task))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise

@@ -13,16 +13,22 @@ TWO_WORKERS = {"worker": ["a:1", "b:1"]}
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, Cluster(1, 0)),
+        (None, Cluster()),
         ({}, None),
-        ({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}, Cluster(1, 0)),
-        ({"cluster": TWO_WORKERS, "task": {"type": "worker", "index": 1}}, Cluster(2, 1)),
+        (
+            {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}},
+            Cluster(("a:1",), 0),
+        ),
+        (
+            {"cluster": TWO_WORKERS, "task": {"type": "worker", "index": 1}},
+            Cluster(("a:1", "b:1"), 1),
+        ),
         (
             {
                 "cluster": {"worker": ["b:1"], "chief": ["a:1"]},
                 "task": {"type": "chief", "index": "0"},
             },
-            Cluster(2, 0),
+            Cluster(("a:1", "b:1"), 0),
         ),
     ],
 )
