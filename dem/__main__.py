@@ -61,6 +61,10 @@ def _help() -> str:
             "",
             "dem COMMAND --help shows the options of a command and an example;",
             "dem --version prints the version.",
+            "",
+            "exit codes: 0 done, 1 failed while running (a retry may help), 2 bad arguments,",
+            "settings or data, 3 another host of the same training was lost, 143 stopped by",
+            "SIGTERM or Ctrl-C with the state saved",
         ]
     )
 

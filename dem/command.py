@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from dem import log
-from dem.errors import ExitCode, InputError, JobError, Terminated, did_you_mean
+from dem.errors import ExitCode, InputError, JobError, LostPeerError, Terminated, did_you_mean
 from dem.registry import Registry
 
 _LOG = logging.getLogger(__name__)
@@ -134,7 +134,8 @@ def run_command(run: Callable[[], None], *, debug: bool) -> int:
     except InputError as error:
         return _report(error, str(error), ExitCode.BAD_INPUT, debug=debug)
     except JobError as error:
-        return _report(error, str(error), ExitCode.FAILED, debug=debug)
+        code = ExitCode.LOST_PEER if isinstance(error, LostPeerError) else ExitCode.FAILED
+        return _report(error, str(error), code, debug=debug)
     except Terminated as state:
         return _report(state, f"stopped: {state}", ExitCode.TERMINATED, debug=debug)
     except Exception as error:  # nothing above this handles errors

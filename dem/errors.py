@@ -10,6 +10,7 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     BAD_INPUT = 2
+    LOST_PEER = 3
     TERMINATED = 143
 
 
@@ -19,6 +20,10 @@ class InputError(ValueError):
 
 class JobError(RuntimeError):
     """The job ran and failed; the message names what and the remedy."""
+
+
+class LostPeerError(JobError):
+    """Another host of the same job is gone: nothing is wrong here, and all must start again."""
 
 
 class DivergedError(JobError):

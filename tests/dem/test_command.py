@@ -4,12 +4,13 @@ import pytest
 from pydantic.dataclasses import dataclass
 
 from dem.command import Parser, add_settings_arguments, name_in, run_command
-from dem.errors import InputError, JobError, Terminated
+from dem.errors import InputError, JobError, LostPeerError, Terminated
 from dem.registry import Registry
 
 OUTCOMES = [
     (InputError("no 'x'; choose y"), 2, "error: no 'x'; choose y\n"),
     (JobError("3 of 4 failed"), 1, "error: 3 of 4 failed\n"),
+    (LostPeerError("host 2 is gone"), 3, "error: host 2 is gone\n"),
     (Terminated("saved at step 7"), 143, "stopped: saved at step 7\n"),
     (KeyError("k"), 1, "error: KeyError: 'k' (--debug shows where)\n"),
     (RuntimeError("first\nsecond"), 1, "error: RuntimeError: first (--debug shows where)\n"),

@@ -9,6 +9,8 @@ import pytest
 from kubernetes_validate import validate
 
 import dem
+from dem.errors import ExitCode
+from tests.k8s.jobs import action_for
 from tests.k8s.manifests import (
     JOBS,
     OVERLAYS,
@@ -133,11 +135,26 @@ def test_jobs_end_and_only_worthwhile_failures_are_tried_again(name: str) -> Non
         assert spec["ttlSecondsAfterFinished"] >= 3600
         assert spec["template"]["spec"]["restartPolicy"] == "Never"
         assert spec["template"]["spec"]["terminationGracePeriodSeconds"] > 20
-        ignored, failed = spec["podFailurePolicy"]["rules"]
+        ignored, *lost, failed = spec["podFailurePolicy"]["rules"]
         condition = {"type": "DisruptionTarget", "status": "True"}
         assert ignored == {"action": "Ignore", "onPodConditions": [condition]}
         codes = {"containerName": "main", "operator": "In", "values": [2]}
         assert failed == {"action": "FailJob", "onExitCodes": codes}
+        peers = {"action": "Ignore", "onExitCodes": codes | {"values": [3, 143]}}
+        assert lost == ([peers] if "DEM_WORKERS" in json.dumps(job) else [])
+
+
+def test_a_lost_host_is_counted_once_and_delays_by_its_own_index() -> None:
+    """Exit 3 and 143 are of its peers; a delay over all indexes would double with each of them."""
+    train = of_kind(rendered("gke+multi-host"), "Job")["train"]["spec"]
+    assert [
+        action_for(train["podFailurePolicy"], code, disrupted=disrupted)
+        for code, disrupted in ((3, False), (143, False), (143, True), (137, False), (1, False))
+    ] == ["Ignore", "Ignore", "Ignore", "Count", "Count"]
+    assert action_for(train["podFailurePolicy"], 2, disrupted=False) == "FailJob"
+    assert train["backoffLimitPerIndex"] == 6
+    assert train["maxFailedIndexes"] == 0  # the others cannot go on without it
+    assert ExitCode.LOST_PEER == 3
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -275,3 +292,17 @@ def test_changed_settings_give_the_config_map_a_new_name(tmp_path: Path) -> None
     assert name.startswith("configs-")
     for job in of_kind(after, "Job").values():
         assert name in json.dumps(job)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_chief_and_workers_of_a_search_have_the_token_of_one_secret(name: str) -> None:
+    """The Secret itself is made by hand: no manifest, and so no repository, contains it."""
+    assert not of_kind(rendered(name), "Secret")
+    sources = {
+        pod.name: entry["valueFrom"]["secretKeyRef"]
+        for pod in pods_of(name)
+        for entry in pod.container.get("env", [])
+        if entry["name"] == "DEM_SEARCH_TOKEN"
+    }
+    token = {"name": "search-token", "key": "token"}
+    assert sources == {"tune-chief": token, "tune-workers": token}

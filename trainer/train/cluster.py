@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from dem.errors import InputError, JobError, Terminated
+from dem.errors import InputError, LostPeerError, Terminated
 from trainer.train.tf_config import Cluster
 
 _LOG = logging.getLogger(__name__)
@@ -19,10 +19,14 @@ _LOST = (  # what a collective operation raises when another worker is gone
     tf.errors.AbortedError,
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.InternalError,
     tf.errors.UnavailableError,
 )
+_PERHAPS_LOST = (  # also raised by faults of this host, which must not pass for a loss
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+    tf.errors.UnknownError,
+)
+_OF_OTHERS = ("ollective", "oordination", "NCCL", "/task:")
 
 Exchange = Callable[[Sequence[int]], npt.NDArray[np.int64]]
 """Send `n` integers to all workers; returns ``[workers, n]``. Every worker must call it."""
@@ -94,8 +98,15 @@ def require_agreement(exchange: Exchange, what: str, value: object) -> None:
 
 def wait_for_all(exchange: Exchange) -> None:
     """Wait until every worker has called this; one that continues first may already be gone."""
-    with contextlib.suppress(*_LOST):
+    with contextlib.suppress(*_LOST, *_PERHAPS_LOST):
         exchange([0])
+
+
+def is_loss(error: tf.errors.OpError) -> bool:
+    """Whether an error of TensorFlow means that another worker is gone."""
+    if isinstance(error, _LOST):
+        return True
+    return isinstance(error, _PERHAPS_LOST) and any(word in error.message for word in _OF_OTHERS)
 
 
 @contextlib.contextmanager
@@ -103,17 +114,17 @@ def report_lost_workers(cluster: Cluster, terminated: Callable[[], bool]) -> Ite
     """Report the loss of another worker in one line.
 
     Raises:
-        JobError: a worker is lost.
+        LostPeerError: a worker is lost.
         Terminated: a worker is lost, and this one has received SIGTERM.
     """
     try:
         yield
-    except _LOST as error:
-        if cluster.workers == 1:
+    except (*_LOST, *_PERHAPS_LOST) as error:
+        if cluster.workers == 1 or not is_loss(error):
             raise
         if terminated():
             raise Terminated("another worker stopped first; the last checkpoint is kept") from error
-        raise JobError(
+        raise LostPeerError(
             f"lost another of the {cluster.workers} workers ({type(error).__name__}); start the "
             "same command on all of them again: they resume from the last checkpoint"
         ) from error

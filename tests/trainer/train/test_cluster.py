@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tests.cluster import consecutive_ports, finish, run_workers, start_workers
+from tests.cluster import consecutive_ports, finish, free_ports, run_workers, start_workers
 from tests.processes import error_line, start
 from tests.trainer.jobs import train_command
 from tests.trainer.replica_training import Results
 from tests.trainer.train.test_tf_config import POD
+from trainer.train.cluster import is_loss
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_a_lost_worker_ends_the_others_and_a_rerun_of_all_goes_on(
     numbers = [int(path.stem[5:]) for path in (undisturbed / "checkpoints").iterdir()]
     assert len(numbers) == 2
     assert max(numbers) > 5 + 5  # epochs, and at least one within each
-    stops = ((1, signal.SIGKILL, 1), (0, signal.SIGKILL, 1), (1, signal.SIGTERM, 143))
+    stops = ((1, signal.SIGKILL, 3), (0, signal.SIGKILL, 3), (1, signal.SIGTERM, 143))
     for checkpoint, (victim, how, code) in enumerate(stops, start=1):
         workers = start_workers(*[train_command(features_dir, job)] * 2)
         wait_for(job / f"checkpoints/ckpt-{checkpoint}.npz", workers)
@@ -74,6 +76,48 @@ def test_a_lost_worker_ends_the_others_and_a_rerun_of_all_goes_on(
     assert other["steps"] == one["steps"]
     assert other["loss"] == pytest.approx(one["loss"], abs=1e-6)
     assert {path.name for path in job.iterdir()} == {path.name for path in undisturbed.iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_that_waits_for_another_ends_at_once(
+    features_dir: Path, tmp_path: Path, index: int
+) -> None:
+    """By SIGTERM, or when the deadline has passed."""
+    hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    task = {"type": "worker", "index": index}
+    config = json.dumps({"cluster": {"worker": hosts}, "task": task})
+    command = train_command(features_dir, tmp_path / "job")
+    waiting = start(*command, TF_CONFIG=config)
+    assert waiting.stderr
+    said = next(line for line in waiting.stderr if "waiting for" in line)
+    assert f"waiting for worker {1 - index} ({hosts[1 - index]})" in said
+    waiting.send_signal(signal.SIGTERM)
+    sent = time.monotonic()
+    assert finish(waiting).returncode == 143
+    assert time.monotonic() - sent < 5
+    late = finish(start(*command, TF_CONFIG=config, DEM_WORKERS_WAIT_S="1"))
+    assert late.returncode == 1
+    assert f"missing after the deadline: worker {1 - index} (" in error_line(late)
+    assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (tf.errors.UnavailableError(None, None, "socket closed"), True),
+        (tf.errors.InternalError(None, None, "Collective ops is aborted by: …"), True),
+        (tf.errors.InternalError(None, None, "NCCL: remote process exited"), True),
+        (tf.errors.InternalError(None, None, "cuDNN launch failure"), False),
+        (tf.errors.FailedPreconditionError(None, None, "not initialised"), False),
+        (tf.errors.ResourceExhaustedError(None, None, "out of memory"), False),
+    ],
+)
+def test_a_fault_of_this_host_is_not_taken_for_a_loss(
+    error: tf.errors.OpError, expected: bool
+) -> None:
+    """A loss is not counted as a failure, so a fault would be repeated without end."""
+    assert is_loss(error) is expected
 
 
 @pytest.mark.slow
