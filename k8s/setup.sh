@@ -230,4 +230,6 @@ if [[ $dry_run ]]; then
 else
   gcloud container clusters get-credentials "$CLUSTER" --location "$REGION"
   echo "$missing things were missing; all are there"
+  echo "before a search, when the namespace exists: kubectl -n $NAMESPACE create secret generic search-token \
+--from-literal token=\$(openssl rand -hex 32)"
 fi

@@ -22,7 +22,8 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str = _PROG) -> argpa
         "Search for good training settings; each trial is a training run.",
         "--data FEATURES --job-dir SEARCH --config configs/tune.yaml --set trials=20",
         "With KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT in the "
-        "environment, this process is the chief or a worker of a search on several machines.",
+        "environment, this process is the chief or a worker of a search on several machines; "
+        "DEM_SEARCH_TOKEN must be the same for all of them.",
     )
     add_job_arguments(parser)
     add_cache_argument(parser)

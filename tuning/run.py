@@ -67,7 +67,7 @@ def tune(
         results.log_space()
         progress = Progress(config, search, results)
         if role.kind == "chief":
-            run_chief(role.address, config, search, progress, terminated)
+            run_chief(role, config, search, progress, terminated)
         else:
             work(LocalSearch(search, progress.update), data, job_dir, role.kind, terminated)
             progress.finish()
@@ -79,6 +79,7 @@ def _run_worker(
 ) -> None:
     source = RemoteSearch(
         role.address,
+        role.token,
         Worker(role.tuner_id, uuid.uuid4().hex),
         config.worker_deadline_s,
         config.abandon_after_s,

@@ -99,6 +99,9 @@ def test_the_page_leads_from_an_empty_project_to_three_runs(tmp_path: Path) -> N
     assert set(reader.jobs) == {*first, "train-tuned", "classify-tuned"}  # `mine` was removed
     assert "train-tuned tuned\n" in told
     assert "train-mine mine\n" in told
+    (secret,) = [one for one in reader.objects if one["kind"] == "Secret"]
+    assert secret["metadata"]["name"] == "search-token"
+    assert len(secret["stringData"]["token"]) == 64
     assert not any(job["spec"]["suspend"] for job in reader.jobs.values())
     values = [
         manifest["data"]

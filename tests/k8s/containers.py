@@ -60,6 +60,8 @@ def _value(
     ((kind, source),) = entry["valueFrom"].items()
     if kind == "fieldRef":
         return fields[source["fieldPath"]]
+    if kind == "secretKeyRef":
+        return f"{source['name']}/{source['key']}"  # in place of the secret
     assert kind == "resourceFieldRef", f"the harness knows no {kind}"
     assert source["resource"] == "requests.cpu"
     return str(_whole_cpus(container["resources"]["requests"]["cpu"]))

@@ -33,6 +33,13 @@ def main(words: list[str]) -> None:
                 objects.pop(key_of(manifest), None)
         case ["delete", kinds, "-l", label]:
             delete(objects, kinds.split(","), *label.split("="))
+        case ["create", "secret", "generic", name, "--from-literal", literal]:
+            key, _, value = literal.partition("=")
+            if f"Secret/{name}" in objects or "Namespace/deep-embedded-music" not in objects:
+                raise SystemExit(f"error: secret {name} exists, or there is no namespace")
+            metadata = {"name": name}
+            secret = {"kind": "Secret", "metadata": metadata, "stringData": {key: value}}
+            objects[f"Secret/{name}"] = secret
         case ["get", "jobs", "-L", label]:
             for manifest in objects.values():
                 if manifest["kind"] == "Job":

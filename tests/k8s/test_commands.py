@@ -116,8 +116,11 @@ def test_a_mounted_bucket_is_used_by_path() -> None:
 @pytest.mark.parametrize(
     ("job", "role"),
     [
-        ("tune-chief", Role("chief", "10.0.0.1:8000", "chief")),
-        ("tune-workers", Role("worker", "tune-chief-first:8000", "worker-1")),
+        ("tune-chief", Role("chief", "10.0.0.1:8000", "chief", "search-token/token")),
+        (
+            "tune-workers",
+            Role("worker", "tune-chief-first:8000", "worker-1", "search-token/token"),
+        ),
         ("train", Role()),
     ],
 )

@@ -75,7 +75,7 @@ def test_workers_of_a_search_find_the_chief_of_their_run() -> None:
     first = of_kind(rendered("gke"), "Job")["tune-chief"]
     assert not chief["spec"]["selector"].items() <= Template(first).labels.items()
     variables = environment(
-        pods["tune-workers"].container | {"env": pods["tune-workers"].container["env"][-3:]},
+        pods["tune-workers"].container | {"env": pods["tune-workers"].container["env"][-4:]},
         of_kind(manifests, "ConfigMap"),
         {},
     )

@@ -46,6 +46,7 @@ UNFITTING = (  # each value is valid by itself; only a trial with both fails
     "space.projection_hidden={choices: [null, 16]}",
     "space.projection_size={choices: [8, null]}",
 )
+TOKEN = "known-to-chief-and-workers"
 MARGINS = "space.margin={low: 0.1, high: 1.0, scale: log}"
 
 
@@ -89,6 +90,7 @@ class Cluster:
             KERASTUNER_TUNER_ID=tuner_id,
             KERASTUNER_ORACLE_IP="127.0.0.1",
             KERASTUNER_ORACLE_PORT=self._port,
+            DEM_SEARCH_TOKEN=TOKEN,
         )
 
 

@@ -28,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 SEARCH = "search.json"
 
+_PATIENCE_S = 1.0  # for another thread's write; a worker asks again
 _MOST_LOSSES = 3  # of workers in one trial, before the trial is assumed to be the cause
 
 
@@ -46,8 +47,10 @@ class Search:
         """`fixed`: settings of every trial, in addition to those of the space."""
         self._config, self._space, self._oracle = config, space, oracle
         self._fixed = dict(fixed)
-        self._uri = storage.join(job_dir, SEARCH)
-        self._lock = threading.RLock()
+        self.uri = storage.join(job_dir, SEARCH)
+        self._lock = threading.RLock()  # of the state; never held while the storage is waited for
+        self._writing = threading.Lock()
+        self._version = self._written = 0  # of the state, and of the file
         self._heartbeats = Heartbeats(config.worker_deadline_s, clock)
         self._losses: Counter[str] = Counter()  # by trial, since its latest epoch
         self._curves: dict[str, dict[int, float]] = {}
@@ -55,8 +58,8 @@ class Search:
         self._exhausted = False
         self._outcomes: dict[str, Outcome] = {}
         self.fatal: Leave | None = None  # what stopped the search
-        if storage.exists(self._uri):
-            self._restore(json.loads(storage.read_text(self._uri)))
+        if storage.exists(self.uri):
+            self._restore(json.loads(storage.read_text(self.uri)))
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
@@ -100,17 +103,27 @@ class Search:
         return Assignment(trial_id, settings, searched, objective, before)
 
     def ask(self, worker: Worker) -> Assignment | None:
-        """Assign a trial, or return the worker's current one; None: there is none now."""
+        """Assign a trial, or return the worker's current one; None: there is none now.
+
+        An assignment is returned once it is in the file, so that no other chief gives it another
+        meaning; until then a worker that asks again gets None.
+        """
+        assignment = None
         with self._lock, self._stopping_at_errors():
             self._register(worker)
-            if self.fatal:
-                return None
-            trial = self._oracle.create_trial(worker.tuner_id)
-            if trial.status == TrialStatus.RUNNING:
-                self._save()
-                return self.assignment(trial.trial_id)
+            if not self.fatal:
+                assignment = self._assign(worker)
+        return assignment if assignment and self._save() else None
+
+    def _assign(self, worker: Worker) -> Assignment | None:
+        before = self._oracle.ongoing_trials.get(worker.tuner_id)
+        trial = self._oracle.create_trial(worker.tuner_id)
+        if trial.status != TrialStatus.RUNNING:
             self._exhausted = self._exhausted or trial.status == TrialStatus.STOPPED
-        return None
+            return None
+        if trial is not before:
+            self._version += 1
+        return self.assignment(trial.trial_id)
 
     def report(
         self, worker: Worker, trial_id: str, epoch: int | None = None, value: float | None = None
@@ -146,7 +159,8 @@ class Search:
                 self._oracle.take_back(worker.tuner_id)
             else:
                 self._record(trial_id, outcome)
-            self._save()
+            self._version += 1
+        self._save()
         return "continue"
 
     def leave(self, worker: Worker) -> None:
@@ -168,8 +182,9 @@ class Search:
             for tuner_id in list(self._oracle.ongoing_trials):
                 if self._heartbeats.is_overdue(tuner_id):
                     lost[tuner_id] = self._lose(tuner_id)
-            if lost:
-                self._save()
+                    self._version += 1
+        if lost:
+            self._save()
         return lost
 
     def _lose(self, tuner_id: str) -> str:
@@ -189,6 +204,7 @@ class Search:
     def _count_loss(self, tuner_id: str, trial_id: str) -> bool:
         """Count a lost process; return whether the trial has failed because of too many."""
         self._losses[trial_id] += 1
+        self._version += 1
         if self._losses[trial_id] < _MOST_LOSSES:
             return False
         reason = f"{_MOST_LOSSES} workers were lost in this trial without completing another epoch"
@@ -238,14 +254,32 @@ class Search:
             trial is not None and trial.trial_id == trial_id and self._heartbeats.is_current(worker)
         )
 
-    def _save(self) -> None:
-        state = {
+    def _save(self) -> bool:
+        """Write the state unless the file has it; return whether it has.
+
+        False: another thread is writing, and will write this state, too; or the search is stopped.
+        """
+        if not self._writing.acquire(timeout=_PATIENCE_S):
+            return False
+        try:
+            with self._stopping_at_errors():
+                while self._written < self._version:
+                    with self._lock:
+                        version, text = self._version, json.dumps(self._dump())
+                    storage.write_text(self.uri, text + "\n")
+                    self._written = version
+                return True
+        finally:
+            self._writing.release()
+        return False
+
+    def _dump(self) -> dict[str, Any]:
+        return {
             **self._oracle.dump(),
             "outcomes": {key: dataclasses.asdict(one) for key, one in self._outcomes.items()},
             "losses": dict(self._losses),
             "curves": self._curves,
         }
-        storage.write_text(self._uri, json.dumps(state) + "\n")
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._oracle.restore(state)

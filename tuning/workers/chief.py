@@ -9,6 +9,7 @@ from tuning.config import TuneConfig
 from tuning.results.progress import Progress
 from tuning.search.messages import Leave
 from tuning.search.state import Search
+from tuning.workers.role import Role
 from tuning.workers.rpc import ChiefServer
 
 _LOG = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ _POLL_S = 0.5
 
 
 def run_chief(
-    address: str,
+    role: Role,
     config: TuneConfig,
     search: Search,
     progress: Progress,
@@ -31,8 +32,8 @@ def run_chief(
             heartbeat of any worker for `abandon_after_s`.
         Terminated: `terminated()` was true; the state is saved.
     """
-    server = ChiefServer(search, address)
-    _LOG.info(f"chief at {address}, waiting for workers")
+    server = ChiefServer(search, role.address, role.token)
+    _LOG.info(f"chief at {role.address}, waiting for workers")
     try:
         while not (search.over or search.fatal):
             time.sleep(_POLL_S)

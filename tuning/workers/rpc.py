@@ -5,6 +5,7 @@ failed; see docs/decisions/tuning.md.
 """
 
 import dataclasses
+import hmac
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -16,20 +17,22 @@ import grpc
 from dem.errors import InputError, JobError, Terminated
 from tuning.search.messages import Assignment, Leave, Order, Outcome, Worker
 from tuning.search.state import Search
+from tuning.workers.role import TOKEN
 
 _SERVICE = "deep_embedded_music.Search"
 _THREADS = 16
 _CALL_S = 10.0  # timeout of one call, which is then retried
 _HEARTBEATS_PER_DEADLINE = 8
 _SHARE_OF_DEADLINE = 0.7  # without an answer for this long, a worker drops its trial
+_METADATA_KEY = "authorization"
 _CHANNEL_OPTIONS = [("grpc.max_reconnect_backoff_ms", 2000), ("grpc.enable_http_proxy", 0)]
 
 
 class ChiefServer:
     """Serves a `Search` to workers; once `closing` is set, it is the answer to each `ask`."""
 
-    def __init__(self, search: Search, address: str) -> None:
-        """Listen at the address.
+    def __init__(self, search: Search, address: str, token: str) -> None:
+        """Listen at the address; calls without the token are refused.
 
         Raises:
             InputError: the address is not of this machine, or in use.
@@ -37,7 +40,9 @@ class ChiefServer:
         self._search = search
         self.closing: Leave | None = None
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(_THREADS), options=[("grpc.so_reuseport", 0)]
+            futures.ThreadPoolExecutor(_THREADS),
+            options=[("grpc.so_reuseport", 0)],
+            interceptors=[_RequireToken(token)],
         )
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(
@@ -85,12 +90,33 @@ class ChiefServer:
         return {}
 
 
+class _RequireToken(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Refuses calls without the token, before their message is read."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+        self._refusal = grpc.unary_unary_rpc_method_handler(_refuse)
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        """Let a call through, or answer it with UNAUTHENTICATED."""
+        tokens = [value for key, value in details.invocation_metadata if key == _METADATA_KEY]
+        given = tokens[0].encode() if len(tokens) == 1 else b""
+        # Takes the same time wherever the two differ, so that it cannot be guessed by parts.
+        same = hmac.compare_digest(given, self._token)
+        return continuation(details) if same else self._refusal
+
+
+def _refuse(_message: bytes, context: grpc.ServicerContext) -> None:
+    context.abort(grpc.StatusCode.UNAUTHENTICATED, f"{TOKEN} is not that of the chief")
+
+
 class RemoteSearch:
     """The `Source` of a worker on another machine: the chief."""
 
     def __init__(
         self,
         address: str,
+        token: str,
         worker: Worker,
         deadline_s: float,
         abandon_after_s: float,
@@ -99,6 +125,7 @@ class RemoteSearch:
     ) -> None:
         """`is_done`: whether the chief has finished the search; checked when it does not answer."""
         self._address, self._worker = address, worker
+        self._metadata = [(_METADATA_KEY, token)]
         self._deadline_s, self._abandon_after_s = deadline_s, abandon_after_s
         self._terminated, self._is_done = terminated, is_done
         self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
@@ -161,6 +188,7 @@ class RemoteSearch:
         """Retry until the chief answers; None: it has finished the search and left.
 
         Raises:
+            InputError: the chief has another token.
             JobError: there was no answer for `abandon_after_s`.
             Terminated: this process has received SIGTERM.
         """
@@ -169,6 +197,11 @@ class RemoteSearch:
             try:
                 return self._call(name, message or {}, wait=True)
             except grpc.RpcError as error:
+                if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                    raise InputError(
+                        f"the chief at {self._address} has another {TOKEN}; set the same value for "
+                        "the chief and all workers"
+                    ) from error
                 if error.code() not in (
                     grpc.StatusCode.DEADLINE_EXCEEDED,
                     grpc.StatusCode.UNAVAILABLE,
@@ -192,7 +225,9 @@ class RemoteSearch:
         )
         signed = {**message, "worker": dataclasses.asdict(self._worker)}
         timeout_s = min(_CALL_S, self._deadline_s / (1 if wait else _HEARTBEATS_PER_DEADLINE))
-        answer: dict[str, Any] = call(signed, timeout=timeout_s, wait_for_ready=wait)
+        answer: dict[str, Any] = call(
+            signed, timeout=timeout_s, metadata=self._metadata, wait_for_ready=wait
+        )
         self._last_answer = time.monotonic()
         return answer
 

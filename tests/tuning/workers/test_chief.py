@@ -14,6 +14,7 @@ from tests.tuning.searches import (
     COLLAPSING,
     FAILURES,
     MARGINS,
+    TOKEN,
     UNFITTING,
     Cluster,
     finish_all,
@@ -168,6 +169,7 @@ def be(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
         monkeypatch.setenv("KERASTUNER_TUNER_ID", tuner_id)
         monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
         monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
+        monkeypatch.setenv("DEM_SEARCH_TOKEN", TOKEN)
 
     return set_role
 
