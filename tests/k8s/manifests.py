@@ -22,7 +22,7 @@ needs_kubectl = pytest.mark.skipif(
 )
 JOBS = ("features", "train", "classify", "embed", "index", "report")  # each a stage of its name
 STAGES = (*JOBS, "tune", "tensorboard")
-COMPONENTS = ("spot", "kueue", "gcsfuse", "multi-host")
+COMPONENTS = ("spot", "kueue", "gcsfuse", "multi-host", "flex-start", "a3-highgpu-8g")
 OVERLAYS = ("local", "gke")
 RENDERINGS = (
     *OVERLAYS,
@@ -30,6 +30,9 @@ RENDERINGS = (
     *(f"gke+{component}" for component in COMPONENTS),
     "gke/train+kueue",
     "gke+spot+gcsfuse+multi-host",
+    "gke+a3-highgpu-8g+flex-start+multi-host",
+    "gke/train+multi-host+jobset",
+    "gke/train+a3-highgpu-8g+multi-host+jobset+kueue",
 )
 WHOLE = tuple(name for name in RENDERINGS if "/" not in name)  # not one stage alone
 
@@ -114,8 +117,18 @@ class Template:
         return dict(container)
 
 
+def jobs_of(job_set: Manifest) -> Iterator[Manifest]:
+    """The Jobs that a JobSet makes, without their own names."""
+    for replicated in job_set["spec"]["replicatedJobs"]:
+        yield {**replicated["template"], "apiVersion": "batch/v1", "kind": "Job"} | {
+            "metadata": job_set["metadata"]
+        }
+
+
 def templates(manifests: list[Manifest]) -> Iterator[Template]:
-    """Of every Job and Deployment."""
+    """Of every Job, JobSet and Deployment."""
     for manifest in manifests:
+        if manifest["kind"] == "JobSet":
+            yield from map(Template, jobs_of(manifest))
         if manifest["kind"] in ("Job", "Deployment"):
             yield Template(manifest)

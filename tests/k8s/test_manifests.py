@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from jsonschema import ValidationError
 from kubernetes_validate import validate
 
 import dem
 from dem.errors import ExitCode
+from tests.k8s.custom import is_custom, validate_custom
 from tests.k8s.jobs import action_for
 from tests.k8s.manifests import (
     JOBS,
@@ -17,6 +19,7 @@ from tests.k8s.manifests import (
     RENDERINGS,
     WHOLE,
     Template,
+    jobs_of,
     needs_kubectl,
     of_kind,
     render,
@@ -25,7 +28,7 @@ from tests.k8s.manifests import (
 )
 from tests.processes import ROOT
 
-VERSIONS = ("1.31", "1.36")  # the first with a stable podFailurePolicy, and a new one
+VERSIONS = ("1.33", "1.36")  # the first with a stable backoffLimitPerIndex, and a new one
 OURS = {"batch/v1", "v1", "networking.k8s.io/v1", "apps/v1"}
 NAMESPACE = "deep-embedded-music"
 RESTRICTED_VOLUMES = {"configMap", "csi", "emptyDir", "persistentVolumeClaim"}
@@ -43,8 +46,25 @@ def pods_of(name: str) -> list[Template]:
 @pytest.mark.parametrize("name", RENDERINGS)
 def test_every_object_has_the_strict_schema(name: str, version: str) -> None:
     for manifest in rendered(name):
-        if not manifest["apiVersion"].startswith("kueue."):  # its own, which has no schema there
+        if not is_custom(manifest):
             assert validate(manifest, version, strict=True) == version
+            continue
+        validate_custom(manifest)
+        if manifest["kind"] == "JobSet":
+            for job in jobs_of(manifest):
+                assert validate(job, version, strict=True) == version
+
+
+def test_a_field_that_a_custom_resource_does_not_have_is_found() -> None:
+    manifests = rendered("gke/train+a3-highgpu-8g+multi-host+jobset+kueue")
+    (job_set,) = of_kind(manifests, "JobSet").values()
+    for key, value in (("maxRestart", 3), ("restartStrategy", "Sometimes")):
+        policy = job_set["spec"]["failurePolicy"] | {key: value}
+        with pytest.raises(ValidationError, match=str(value) if key[-1] == "y" else key):
+            validate_custom(job_set | {"spec": job_set["spec"] | {"failurePolicy": policy}})
+    (queue,) = of_kind(manifests, "LocalQueue").values()
+    with pytest.raises(KeyError, match="v1beta1"):
+        validate_custom(queue | {"apiVersion": "kueue.x-k8s.io/v1beta1"})
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -141,7 +161,7 @@ def test_jobs_end_and_only_worthwhile_failures_are_tried_again(name: str) -> Non
         codes = {"containerName": "main", "operator": "In", "values": [2]}
         assert failed == {"action": "FailJob", "onExitCodes": codes}
         peers = {"action": "Ignore", "onExitCodes": codes | {"values": [3, 143]}}
-        assert lost == ([peers] if "DEM_WORKERS" in json.dumps(job) else [])
+        assert lost == ([peers] if '"DEM_WORKERS"' in json.dumps(job) else [])
 
 
 def test_a_lost_host_is_counted_once_and_delays_by_its_own_index() -> None:
@@ -306,3 +326,64 @@ def test_chief_and_workers_of_a_search_have_the_token_of_one_secret(name: str) -
     }
     token = {"name": "search-token", "key": "token"}
     assert sources == {"tune-chief": token, "tune-workers": token}
+
+
+def test_a_job_set_restarts_all_hosts_unless_the_settings_are_bad() -> None:
+    manifests = rendered("gke/train+multi-host+jobset")
+    assert not of_kind(manifests, "Job")
+    (job_set,) = of_kind(manifests, "JobSet").values()
+    (job,) = jobs_of(job_set)
+    assert job_set["metadata"]["name"] == "train-first"
+    assert job["spec"]["backoffLimit"] == 0  # the first lost host ends the Job
+    policy = job["spec"]["podFailurePolicy"]
+    assert [action_for(policy, code, disrupted=True) for code in (2, 3, 137, 143)] == [
+        *("FailJob", "Count", "Count", "Count")
+    ]
+    assert job_set["spec"]["failurePolicy"]["rules"] == [
+        {
+            "name": "BadInput",
+            "action": "FailJobSet",
+            "onJobFailureReasons": ["PodFailurePolicy", "DeadlineExceeded"],
+        }
+    ]
+    variables = {one["name"]: one.get("value") for one in Template(job).container["env"]}
+    hosts = job_set["spec"]["replicatedJobs"][0]["name"]
+    expected = f"train-$(RUN)-{hosts}-0-{{index}}.train-$(RUN):2222"  # JobSet-hosts-0 is the Job
+    assert variables["DEM_WORKER_ADDRESS"] == expected
+
+
+def test_a_job_set_in_a_queue_is_started_by_it() -> None:
+    manifests = rendered("gke/train+a3-highgpu-8g+multi-host+jobset+kueue")
+    (job_set,) = of_kind(manifests, "JobSet").values()
+    assert job_set["spec"]["suspend"] is True
+    assert job_set["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "deep-embedded-music"
+
+
+def test_machines_of_eight_gpus_are_used_whole_or_by_workers_of_one() -> None:
+    pods = {pod.name: pod for pod in pods_of("gke+a3-highgpu-8g")}
+    gpus = {
+        name: pods[name].container["resources"]["limits"]["nvidia.com/gpu"]
+        for name in ("train", "tune-workers")
+    }
+    assert gpus == {"train": "8", "tune-workers": "1"}
+    for name, count in gpus.items():
+        variables = {one["name"]: one.get("value") for one in pods[name].container["env"]}
+        assert variables["DEM_REQUIRED_GPUS"] == count
+        assert pods[name].spec["nodeSelector"]["cloud.google.com/gke-accelerator"] == (
+            "nvidia-h100-80gb"
+        )
+    train = pods["train"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in train.container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in train.spec["volumes"]}
+    variables = {one["name"]: one.get("value") for one in train.container["env"]}
+    assert volumes[mounts[variables["DEM_CACHE_DIR"]]]["emptyDir"] == {"sizeLimit": "3Ti"}
+    assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
+    workers = of_kind(rendered("gke+a3-highgpu-8g"), "Job")["tune-workers"]["spec"]
+    assert workers["completions"] == workers["parallelism"] == 8
+
+
+def test_flex_start_machines_are_for_the_jobs_with_gpus() -> None:
+    flexible = {
+        pod.name for pod in pods_of("gke+flex-start") if "gke-flex-start" in json.dumps(pod.spec)
+    }
+    assert flexible == {"train", "tune-workers"}
