@@ -31,7 +31,7 @@ class JobRun:
         self._indexes = range(self._spec.get("completions", 1))
         assert self._spec.get("parallelism", 1) == len(self._indexes), "all Pods run at a time"
         self._running: dict[int, Pod] = {}
-        self._counted = 0
+        self.counted = 0
         self.ended: list[Pod] = []
         self.status: Literal["suspended", "running", "complete", "failed"] = "suspended"
 
@@ -77,8 +77,8 @@ class JobRun:
             return
         policy = self._spec.get("podFailurePolicy", {})
         action = action_for(policy, pod.exit_code, disrupted=pod.disrupted)
-        self._counted += action == "Count"
-        if action == "FailJob" or self._counted > self._spec["backoffLimit"]:
+        self.counted += action == "Count"
+        if action == "FailJob" or self.counted > self._spec["backoffLimit"]:
             self.status = "failed"
             for other in self._running.values():
                 other.terminate(disrupted=False)
