@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from beam_features.config import FeatureConfig
 from beam_features.datasets import DATASETS
+from beam_features.job.fork import ForkServer
 from dem.command import Parser, add_settings_arguments, name_in, run_command
 from dem.errors import InputError
 from dem.termination import watch_sigterm
@@ -68,6 +69,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m beam_fea
 
 def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence[str]) -> None:
     watch_sigterm(ctrl_c=True)  # finished shards are complete files
+    with ForkServer() as workers:
+        if any(word.startswith("--direct_num_workers") for word in beam_arguments):
+            workers.begin()  # it imports Beam while this process does
+        _run_with(workers, known, beam_arguments, own)
+
+
+def _run_with(
+    workers: ForkServer,
+    known: argparse.Namespace,
+    beam_arguments: Sequence[str],
+    own: Sequence[str],
+) -> None:
     from beam_features.job.options import beam_options, check_reachable
     from beam_features.job.run import FeatureJob, run_job
     from dem import storage
@@ -103,7 +116,7 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence
     check_reachable(options, job.input, job.output)
     if not known.debug:  # every local worker warns that it has no directory for custom types
         logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel("ERROR")
-    run_job(job, options)
+    run_job(job, options, workers)
 
 
 if __name__ == "__main__":

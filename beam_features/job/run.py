@@ -15,11 +15,13 @@ from beam_features.datasets.survey import survey
 from beam_features.job.attempt import Attempt, PlannedShard
 from beam_features.job.duplicates import equal_files, share_sessions
 from beam_features.job.finished import FinishedShard, sources_of
+from beam_features.job.fork import ForkServer
 from beam_features.job.location import check_apart, check_not_within
-from beam_features.job.options import cause_of, use_one_process
+from beam_features.job.options import cause_of, use_one_process, uses_processes
 from beam_features.job.output import Claim, Earlier, Output
 from beam_features.job.pipeline import WriteShard, build_pipeline
 from beam_features.job.plan import check_contexts, check_unique
+from beam_features.job.processes import ForkingRunner
 from beam_features.job.progress import Progress, reported
 from beam_features.job.reasons import reasons_table
 from beam_features.job.totals import as_table, sum_up
@@ -80,8 +82,13 @@ class FeatureJob:
         return _OF_LIBRARIES if self.dataset in _LIBRARIES else _OF_BENCHMARKS
 
 
-def run_job(job: FeatureJob, options: PipelineOptions) -> None:
+def run_job(job: FeatureJob, options: PipelineOptions, workers: ForkServer) -> None:
     """Make `job.output` complete and up to date.
+
+    Args:
+        job: what is asked for.
+        options: Beam's.
+        workers: starts them, where they are processes on this machine.
 
     Raises:
         InputError: there is nothing to read, or the output was made with other arguments.
@@ -117,7 +124,7 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     plan = plan_update(listed, before, claim.update, job.shards)
     if before:
         _LOG.info(describe_changes(listed, before))
-    shards = _make_shards(job, options, output, plan, claim, earlier)
+    shards = _make_shards(job, options, workers, output, plan, claim, earlier)
     _finish(job, output, shards, listing, claim, earlier)
 
 
@@ -185,6 +192,7 @@ def _claim(
 def _make_shards(
     job: FeatureJob,
     options: PipelineOptions,
+    workers: ForkServer,
     output: Output,
     plan: Plan,
     claim: Claim,
@@ -203,7 +211,7 @@ def _make_shards(
         output.claim(claim)
         if claim.update and decoded_in(missing) < WORTH_A_WORKER:
             use_one_process(options)
-        _run_pipeline(job, options, output, missing)
+        _run_pipeline(job, options, workers, output, missing)
         finished += [output.read_summary(planned.shard) for planned in missing]
     return sorted(finished, key=lambda f: (f.shard.partition, f.shard.update, f.shard.index))
 
@@ -218,21 +226,27 @@ def _is_done(planned: PlannedShard, finished: FinishedShard | None) -> bool:
 
 
 def _run_pipeline(
-    job: FeatureJob, options: PipelineOptions, output: Output, missing: Sequence[PlannedShard]
+    job: FeatureJob,
+    options: PipelineOptions,
+    workers: ForkServer,
+    output: Output,
+    missing: Sequence[PlannedShard],
 ) -> None:
     attempt = Attempt.begin(output.incomplete)
     places = attempt.write_plan(missing)
     write = WriteShard(attempt, job.output, ReadSettings(job.spec, job.max_duration_s))
+    runner = ForkingRunner(workers) if uses_processes(options) else None
     progress = Progress(frozenset(output.summary_of(planned.shard) for planned in missing))
     try:
         with (
             reported(progress, output.incomplete, _LOG.info),
-            Pipeline(options=options) as pipeline,
+            Pipeline(runner, options) as pipeline,
         ):
             build_pipeline(pipeline, places, write)
     except Exception as error:  # its type depends on the runner
+        cause = workers.lost or cause_of(error, options)
         raise JobError(
-            f"{cause_of(error, options)}; finished shards are kept, the same command resumes "
+            f"{cause}; finished shards are kept, the same command resumes "
             "(--debug shows where it failed)"
         ) from error
 
