@@ -22,7 +22,7 @@ from dem.errors import InputError
 _TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _TRIES = 5
 _COPY_CHUNK = 8 << 20  # bytes
-_READS_AT_ONCE, _READ_AHEAD = 32, 256
+_READS_AT_ONCE, _READ_AHEAD = 32, 256  # as many as `gcs` keeps connections
 
 
 def check_uri(uri: str) -> None:
