@@ -6,11 +6,14 @@ Heavy imports wait until the arguments are valid.
 import argparse
 import logging
 import math
+import os
 import sys
 from collections.abc import Sequence
 
 from beam_features.config import FeatureConfig
 from beam_features.datasets import DATASETS
+from beam_features.job.fork import ForkServer
+from beam_features.job.share import COUNT, INDEX, share_of
 from dem.command import Parser, add_settings_arguments, name_in, run_command
 from dem.errors import InputError
 from dem.termination import watch_sigterm
@@ -43,6 +46,16 @@ def build_parser(prog: str) -> Parser:
         help="shards per partition (default: one per 100 recordings, at least 4)",
     )
     parser.add_argument(
+        "--shard-index",
+        metavar="I",
+        type=int,
+        help="make only the shards I, I + N, I + 2 N, … of the plan; the last share to end "
+        f"completes the output (default with --shard-count: {INDEX})",
+    )
+    parser.add_argument(
+        "--shard-count", metavar="N", type=int, help=f"number of shares (default: {COUNT}, or one)"
+    )
+    parser.add_argument(
         "--max-failure-rate",
         metavar="SHARE",
         type=float,
@@ -68,6 +81,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m beam_fea
 
 def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence[str]) -> None:
     watch_sigterm(ctrl_c=True)  # finished shards are complete files
+    with ForkServer() as workers:
+        if any(word.startswith("--direct_num_workers") for word in beam_arguments):
+            workers.begin()  # it imports Beam while this process does
+        _run_with(workers, known, beam_arguments, own)
+
+
+def _run_with(
+    workers: ForkServer,
+    known: argparse.Namespace,
+    beam_arguments: Sequence[str],
+    own: Sequence[str],
+) -> None:
     from beam_features.job.options import beam_options, check_reachable
     from beam_features.job.run import FeatureJob, run_job
     from dem import storage
@@ -78,6 +103,12 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence
         raise InputError(f"dataset {known.dataset!r} needs --input, the {holder}")
     if known.shards is not None and known.shards < 1:
         raise InputError(f"--shards must be at least 1, not {known.shards}")
+    share = share_of(known.shard_index, known.shard_count, os.environ)
+    if share and known.overwrite:
+        raise InputError(
+            f"--overwrite would delete what other shares than {share} make; delete {known.output} "
+            "or choose another --output"
+        )
     if known.max_failure_rate is not None and not 0 <= known.max_failure_rate <= 1:
         raise InputError(f"--max-failure-rate is a share, 0 to 1, not {known.max_failure_rate}")
     if known.max_duration_s is not None and not 0 < known.max_duration_s < math.inf:
@@ -99,11 +130,12 @@ def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence
         max_duration_s=known.max_duration_s,
         max_failure_rate=known.max_failure_rate,
         overwrite=known.overwrite,
+        share=share,
     )
     check_reachable(options, job.input, job.output)
     if not known.debug:  # every local worker warns that it has no directory for custom types
         logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel("ERROR")
-    run_job(job, options)
+    run_job(job, options, workers)
 
 
 if __name__ == "__main__":

@@ -61,10 +61,11 @@ _STEP_FILES = 60  # enough files to time a step
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, and memory of the largest process in MiB."""
+    """Seconds, memory of the largest process in MiB, seconds until the first shard is begun."""
 
     seconds: float
     peak_mib: float = 0.0
+    start_s: float = 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -191,11 +192,12 @@ def compare(corpus: Path, hours: float, floor: float, home: Path) -> None:
         "job, 1 worker": job(corpus, home, 1),
         f"job, {WORKERS} workers": job(corpus, home, WORKERS),
     }
-    print(f"{'':<30}{'x real time':>12}{'of floor':>10}{'s per hour':>12}{'peak MiB':>10}")
+    columns = f"{'x real time':>12}{'of floor':>10}{'s per hour':>12}{'peak MiB':>10}{'start s':>9}"
+    print(f"{'':<30}{columns}")
     for name, cost in costs.items():
         speed = hours * 3600 / cost.seconds
         line = f"{name:<30}{speed:>12.0f}{speed / floor:>10.2f}{cost.seconds / hours:>12.1f}"
-        print(line + (f"{cost.peak_mib:>10.0f}" if cost.peak_mib else ""))
+        print(line + (f"{cost.peak_mib:>10.0f}{cost.start_s:>9.1f}" if cost.peak_mib else ""))
     pool, two = (list(costs.values())[index].seconds for index in (1, 3))
     speed = hours * 3600 / two
     print(
@@ -232,15 +234,17 @@ def job(corpus: Path, home: Path, workers: int) -> Cost:
             [sys.executable, "-m", "beam_features", *words, f"--direct_num_workers={workers}"],
             stdout=subprocess.DEVNULL,
         )
-        peak = 0
+        peak, start_s = 0, 0.0
         while process.poll() is None:
             peak = max(peak, largest(process))
+            if not start_s and any(output.glob("features/incomplete/run-*/*/*.tmp")):
+                start_s = time.perf_counter() - begin
             time.sleep(_SAMPLE_S)
     seconds = time.perf_counter() - begin
     if process.returncode:
         raise SystemExit(f"the job failed, exit code {process.returncode}")
     shutil.rmtree(output)
-    return Cost(seconds, peak / 2**20)
+    return Cost(seconds, peak / 2**20, start_s)
 
 
 def largest(process: psutil.Process) -> int:

@@ -39,7 +39,7 @@ from dem.access import (
 from dem.errors import InputError, JobError
 
 _READ_CHUNK, _WRITE_CHUNK = 16 << 20, 8 << 20  # bytes
-_DELETIONS_AT_ONCE = 8
+_AT_ONCE = 32  # connections that are kept; by default it would be ten
 _FAULTS = (  # of object storage, or of the way there
     GoogleAPIError,
     InvalidResponse,
@@ -55,6 +55,14 @@ _FAULTS = (  # of object storage, or of the way there
 @functools.cache
 def _client() -> Client:
     """The process's client; anonymous where there are no credentials, for public buckets."""
+    client = _make_client()
+    connections = requests.adapters.HTTPAdapter(pool_maxsize=_AT_ONCE)
+    for scheme in ("https://", "http://"):  # as Google's documentation does
+        client._http.mount(scheme, connections)  # noqa: SLF001
+    return client
+
+
+def _make_client() -> Client:
     try:
         return Client(project=None)
     except google.auth.exceptions.DefaultCredentialsError as error:
@@ -335,7 +343,7 @@ def delete(uris: list[str]) -> None:
         for uri in uris:
             _delete(uri)
     else:
-        with ThreadPoolExecutor(_DELETIONS_AT_ONCE) as threads:
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
             list(threads.map(_delete, uris))
 
 

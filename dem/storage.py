@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import BinaryIO
@@ -21,6 +22,7 @@ from dem.errors import InputError
 _TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _TRIES = 5
 _COPY_CHUNK = 8 << 20  # bytes
+_READS_AT_ONCE, _READ_AHEAD = 32, 256  # as many as `gcs` keeps connections
 
 
 def check_uri(uri: str) -> None:
@@ -200,6 +202,26 @@ def read_bytes(uri: str) -> bytes:
         return bytes(_gcs(uri).read(uri))
     with _naming(uri, "read"), open(uri, "rb") as file:
         return file.read()
+
+
+def read_each(uris: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Read many files, several at a time; yield the URI and content of those that are there.
+
+    A request to a bucket takes some 50 ms, whatever the size.
+    """
+    with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
+        for first in range(0, len(uris), _READ_AHEAD):
+            some = uris[first : first + _READ_AHEAD]
+            for uri, content in zip(some, threads.map(_read_if_there, some), strict=True):
+                if content is not None:
+                    yield uri, content
+
+
+def _read_if_there(uri: str) -> bytes | None:
+    try:
+        return read_bytes(uri)
+    except FileNotFoundError:
+        return None
 
 
 def read_text(uri: str) -> str:

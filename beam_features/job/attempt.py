@@ -5,7 +5,8 @@ and the unfinished files of its workers. The Beam graph carries places in that f
 size does not grow with the recordings.
 
 Workers may outlive a killed launcher, those of a cluster by hours. So an attempt begins by deleting
-the directories of all others: without its plan, a worker neither starts nor publishes a shard.
+the directories of all others, but for those that make other shares of the same plan: without its
+plan, a worker neither starts nor publishes a shard.
 """
 
 import dataclasses
@@ -19,12 +20,13 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 
 from beam_features.job.plan import Shard
+from beam_features.job.share import Share
 from beam_features.recording import Outcome
 from dem import storage
 from dem.access import FileVersion
 from dem.errors import JobError
 
-_DIRECTORY = re.compile(r"(run-[0-9a-f]{32})/.+", re.DOTALL)
+_DIRECTORY = re.compile(r"(run-[0-9a-f]{32}(?:-(\d+)-of-(\d+))?)/.+", re.DOTALL)
 _PLAN = "plan.jsonl"
 
 Place = tuple[int, int]  # offset and length in bytes
@@ -66,14 +68,18 @@ class Attempt:
     name: str
 
     @classmethod
-    def begin(cls, incomplete: str) -> "Attempt":
-        """Take `incomplete` over from earlier attempts; their workers can then publish nothing."""
+    def begin(cls, incomplete: str, share: Share | None = None) -> "Attempt":
+        """Take `incomplete` over from earlier attempts; their workers can then publish nothing.
+
+        Attempts at other shares of as many go on.
+        """
         names = (uri.removeprefix(incomplete + "/") for uri in storage.list_files(incomplete))
-        others = {match[1] for name in names if (match := _DIRECTORY.fullmatch(name))}
-        for other in sorted(others):
+        matches = [match for name in names if (match := _DIRECTORY.fullmatch(name))]
+        for other in sorted({match[1] for match in matches if not _is_beside(match, share)}):
             storage.delete(storage.join(incomplete, other, _PLAN))
             storage.delete_tree(storage.join(incomplete, other))
-        return cls(incomplete, f"run-{uuid.uuid4().hex}")
+        suffix = f"-{share.index}-of-{share.count}" if share else ""
+        return cls(incomplete, f"run-{uuid.uuid4().hex}{suffix}")
 
     def write_plan(self, shards: Sequence[PlannedShard]) -> list[Place]:
         """Write the plan; return the place of each shard in it."""
@@ -119,3 +125,10 @@ class Attempt:
     @property
     def _plan_uri(self) -> str:
         return storage.join(self.uri, _PLAN)
+
+
+def _is_beside(match: re.Match[str], share: Share | None) -> bool:
+    """Whether a directory is that of another share of as many."""
+    if share is None or match[2] is None:
+        return False
+    return int(match[2]) != share.index and int(match[3]) == share.count

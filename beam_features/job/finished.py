@@ -7,7 +7,7 @@ them as the lines of ``shards.jsonl``. Later runs compare them with the listing.
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn
@@ -18,6 +18,7 @@ from beam_features.job.plan import Shard, Unit, group_into_units
 from beam_features.job.shard_writer import ShardSummary
 from beam_features.recording import Outcome, Recording
 from beam_features.schema.sources import Source
+from dem import storage
 from dem.access import NO_FILE, FileVersion
 
 
@@ -100,6 +101,13 @@ class FinishedShard:
         return (
             rejection is not None and rejection.stage == "read" and recording.uri in self.versions
         )
+
+
+def read_finished(uris: Sequence[str]) -> Iterator[tuple[str, FinishedShard]]:
+    """Read summaries, several at a time; those that are gone or cannot be parsed are left out."""
+    for uri, content in storage.read_each(uris):
+        if finished := FinishedShard.parse_if_sound(content):
+            yield uri, finished
 
 
 def versions_of(

@@ -64,6 +64,13 @@ def use_one_process(options: PipelineOptions) -> None:
         direct.direct_num_workers, direct.direct_running_mode = 1, "in_memory"
 
 
+def uses_processes(options: PipelineOptions) -> bool:
+    """Whether workers are processes on this machine."""
+    runner: str = options.view_as(StandardOptions).runner
+    mode: str = options.view_as(DirectOptions).direct_running_mode
+    return runner == _LOCAL and mode == "multi_processing"
+
+
 def check_reachable(options: PipelineOptions, *uris: str) -> None:
     """Refuse local files with Dataflow, whose workers cannot read them."""
     if _is_dataflow(options):

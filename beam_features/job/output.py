@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from beam_features.job.finished import FinishedShard, sources_of
+from beam_features.job.finished import FinishedShard, read_finished, sources_of
 from beam_features.job.plan import Shard
+from beam_features.job.share import Share
 from beam_features.recording import Rejection
 from beam_features.schema.dataset_info import (
     DATASET_INFO,
@@ -25,13 +26,14 @@ from beam_features.schema.dataset_info import (
 )
 from beam_features.schema.sources import SOURCES, write_sources
 from dem import storage
-from dem.errors import InputError, JobError
+from dem.errors import InputError
 from dem.settings import describe_differences
 
 _SHARD = re.compile(r"[^/]+-\d{5}-of-\d{5}\.tfrecord")
 _OURS = re.compile(rf"{_SHARD.pattern}|rejected-\d{{5}}-of-\d{{5}}\.jsonl|{SOURCES}|shards\.jsonl")
 _OURS_INCOMPLETE = re.compile(
-    r"arguments\.json|[^/]+-\d{5}-of-\d{5}\.json|run-[0-9a-f]{32}/.+", re.DOTALL
+    r"arguments\.json|completing|[^/]+-\d{5}-of-\d{5}\.json|run-[0-9a-f]{32}(-\d+-of-\d+)?/.+",
+    re.DOTALL,
 )
 
 
@@ -127,6 +129,10 @@ class Output:
     def _claim(self) -> str:
         return storage.join(self.incomplete, "arguments.json")
 
+    @property
+    def _completing(self) -> str:
+        return storage.join(self.incomplete, "completing")
+
     def check(self) -> None:
         """Refuse a URI that cannot be a directory, or files of others where we delete ours."""
         storage.check_uri(self.uri)
@@ -191,11 +197,10 @@ class Output:
                 yield finished
 
     def _read_summaries(self) -> Iterator[FinishedShard]:
-        for name in storage.list_names(self.incomplete, ".json"):
-            if storage.join(self.incomplete, name) != self._claim:
-                text = storage.read_bytes(storage.join(self.incomplete, name))
-                if finished := FinishedShard.parse_if_sound(text):
-                    yield finished
+        names = storage.list_names(self.incomplete, ".json")
+        uris = [storage.join(self.incomplete, name) for name in names]
+        for _, finished in read_finished([uri for uri in uris if uri != self._claim]):
+            yield finished
 
     def claim(self, claim: Claim) -> None:
         """Record what the run makes, before its first shard."""
@@ -206,16 +211,31 @@ class Output:
         """URI of the summary of a finished shard."""
         return storage.join(self.incomplete, shard.summary_name)
 
-    def read_summary(self, shard: Shard) -> FinishedShard:
-        """Read the summary of a shard that this run has finished.
+    def finished_of(self, shards: Iterable[Shard]) -> list[FinishedShard]:
+        """Read what is finished of some shards."""
+        return [finished for _, finished in read_finished(self._summaries_there(shards))]
 
-        Raises:
-            JobError: it cannot be read; the next run makes the shard again.
+    def forget(self, shards: Iterable[Shard]) -> None:
+        """Delete the summaries of shards that are made again, lest they pass for the new ones."""
+        storage.delete(*self._summaries_there(shards))
+
+    def _summaries_there(self, shards: Iterable[Shard]) -> list[str]:
+        there = set(storage.list_names(self.incomplete, ".json"))
+        return [self.summary_of(shard) for shard in shards if shard.summary_name in there]
+
+    def is_ours_to_complete(self, claim: Claim, share: Share) -> bool:
+        """Take the right to complete the output; of several Pods that try, one gets it for good.
+
+        A Pod that was killed while it had the right has it again.
         """
-        uri = self.summary_of(shard)
-        if finished := FinishedShard.parse_if_sound(storage.read_bytes(uri)):
-            return finished
-        raise JobError(f"{uri} is damaged; run the same command again to make its shard again")
+        work = {"update": claim.update, "files_sha256": claim.files_sha256, "of": share.count}
+        ours = json.dumps({**work, "index": share.index}).encode()
+        if storage.swap(self._completing, None, ours):
+            return True
+        theirs = storage.read_bytes(self._completing)
+        if json.loads(theirs).items() >= work.items():
+            return theirs == ours
+        return storage.swap(self._completing, theirs, ours)  # of a run before this one
 
     def write_rejected(self, rejections: Iterable[Rejection]) -> None:
         """Write a line per recording that is rejected, or file that is skipped."""

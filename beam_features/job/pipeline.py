@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from beam_features.job.attempt import Attempt, Place, PlannedShard
 from beam_features.job.finished import FinishedShard
+from beam_features.job.reading import note
 from beam_features.job.rewrite import CorruptShardError, copy_strips
 from beam_features.job.shard_writer import ShardSummary, write_shard
 from beam_features.tiles.read import ReadSettings
@@ -35,6 +36,7 @@ class WriteShard(beam.DoFn):  # type: ignore[misc]
         """
         planned = self._attempt.read_plan(place)
         shard = planned.shard
+        note(f"what {shard.name} is made of")
         with self._attempt.scratch() as scratch:
             summary = self._make(planned, scratch)
             finished = FinishedShard(shard, planned.versions, summary)
@@ -43,6 +45,7 @@ class WriteShard(beam.DoFn):  # type: ignore[misc]
             places = {shard.name: self._output, shard.summary_name: self._attempt.incomplete}
             for name, directory in places.items():
                 storage.rename(storage.join(scratch, name), storage.join(directory, name))
+        note("")
         count(summary)
         yield shard.name
 

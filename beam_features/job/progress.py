@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from beam_features.job.finished import FinishedShard
+from beam_features.job.finished import FinishedShard, read_finished
 from dem import storage
 
 _FIRST_INTERVAL_S = 10.0
@@ -18,11 +18,11 @@ _LATER_INTERVAL = 0.05  # of the time that has passed: a line for every 5 %
 
 @dataclass
 class Progress:
-    """Totals of the shards that this run has finished."""
+    """The shards that this run has finished, and their totals."""
 
     wanted: frozenset[str]  # URIs of the summaries that this run will write
     begin: float = field(default_factory=time.monotonic)
-    shards: int = 0
+    finished: dict[str, FinishedShard] = field(default_factory=dict)  # by URI of the summary
     seconds: float = 0.0
     bytes_read: int = 0
     bytes_written: int = 0
@@ -30,13 +30,11 @@ class Progress:
 
     def update(self, directory: str) -> bool:
         """Read the new summaries in `directory`; return whether there were any."""
-        new = (self.wanted & set(storage.list_files(directory))) - self._seen
-        for uri in sorted(new):
-            finished = FinishedShard.parse_if_sound(storage.read_bytes(uri))
-            if finished is None:
-                continue
+        names = storage.list_names(directory, ".json")
+        new = (self.wanted & {storage.join(directory, name) for name in names}) - self._seen
+        for uri, finished in read_finished(sorted(new)):
             summary = finished.summary
-            self.shards += 1
+            self.finished[uri] = finished
             self.seconds += summary.seconds
             self.bytes_read += summary.bytes_read
             self.bytes_written += summary.bytes_written
@@ -47,7 +45,8 @@ class Progress:
         """Format the totals as one line."""
         elapsed_s = time.monotonic() - self.begin
         return (
-            f"{self.shards} of {len(self.wanted)} shards, {self.seconds / 3600:.2f} h of audio in "
+            f"{len(self.finished)} of {len(self.wanted)} shards, "
+            f"{self.seconds / 3600:.2f} h of audio in "
             f"{elapsed_s:.0f} s ({self.seconds / elapsed_s:.0f} times real time), "
             f"{self.bytes_read / 1e6:.1f} MB read, {self.bytes_written / 1e6:.1f} MB written"
         )

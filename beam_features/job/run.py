@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from apache_beam import Pipeline
@@ -15,13 +15,16 @@ from beam_features.datasets.survey import survey
 from beam_features.job.attempt import Attempt, PlannedShard
 from beam_features.job.duplicates import equal_files, share_sessions
 from beam_features.job.finished import FinishedShard, sources_of
+from beam_features.job.fork import ForkServer
 from beam_features.job.location import check_apart, check_not_within
-from beam_features.job.options import cause_of, use_one_process
+from beam_features.job.options import cause_of, use_one_process, uses_processes
 from beam_features.job.output import Claim, Earlier, Output
 from beam_features.job.pipeline import WriteShard, build_pipeline
 from beam_features.job.plan import check_contexts, check_unique
+from beam_features.job.processes import ForkingRunner
 from beam_features.job.progress import Progress, reported
 from beam_features.job.reasons import reasons_table
+from beam_features.job.share import Share
 from beam_features.job.totals import as_table, sum_up
 from beam_features.job.update import (
     WORTH_A_WORKER,
@@ -59,6 +62,7 @@ class FeatureJob:
     max_duration_s: float | None  # longer recordings are rejected
     max_failure_rate: float | None  # None: depends on the dataset
     overwrite: bool
+    share: Share | None = None  # None: all shards
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -80,8 +84,13 @@ class FeatureJob:
         return _OF_LIBRARIES if self.dataset in _LIBRARIES else _OF_BENCHMARKS
 
 
-def run_job(job: FeatureJob, options: PipelineOptions) -> None:
+def run_job(job: FeatureJob, options: PipelineOptions, workers: ForkServer) -> None:
     """Make `job.output` complete and up to date.
+
+    Args:
+        job: what is asked for.
+        options: Beam's.
+        workers: starts them, where they are processes on this machine.
 
     Raises:
         InputError: there is nothing to read, or the output was made with other arguments.
@@ -117,7 +126,11 @@ def run_job(job: FeatureJob, options: PipelineOptions) -> None:
     plan = plan_update(listed, before, claim.update, job.shards)
     if before:
         _LOG.info(describe_changes(listed, before))
-    shards = _make_shards(job, options, output, plan, claim, earlier)
+    shards = _make_shards(job, options, workers, output, plan, claim, earlier)
+    if job.share and plan.made:
+        shards = _with_others(job.share, output, plan, claim, shards)
+        if not shards:
+            return
     _finish(job, output, shards, listing, claim, earlier)
 
 
@@ -185,56 +198,112 @@ def _claim(
 def _make_shards(
     job: FeatureJob,
     options: PipelineOptions,
+    workers: ForkServer,
     output: Output,
     plan: Plan,
     claim: Claim,
     earlier: Earlier,
 ) -> list[FinishedShard]:
-    """Run the Beam job over the shards that are missing; return all in the order of their names."""
+    """Run the Beam job over the shards that are missing; return all in the order of their names.
+
+    With a share, those of the share; what could not be read is then left to a later run, since
+    another Pod may be completing the output.
+    """
     there = {finished.shard.name: finished for finished in earlier.unfinished}
-    done = [there[p.shard.name] for p in plan.made if _is_done(p, there.get(p.shard.name))]
+    wanted = job.share.of(plan.made) if job.share else plan.made
+    is_done = _is_made if job.share else _is_done
+    done = [there[p.shard.name] for p in wanted if is_done(p, there.get(p.shard.name))]
     names = {finished.shard.name for finished in done}
-    missing = [planned for planned in plan.made if planned.shard.name not in names]
+    missing = [planned for planned in wanted if planned.shard.name not in names]
     finished = [*plan.kept, *done]
     if plan.made or not earlier.info:
         total = len(finished) + len(missing)
-        _LOG.info(f"{total} shards, {len(finished)} of them finished by an earlier run")
+        share = f" in share {job.share}" if job.share else ""
+        _LOG.info(f"{total} shards{share}, {len(finished)} of them finished by an earlier run")
     if missing:
         output.claim(claim)
         if claim.update and decoded_in(missing) < WORTH_A_WORKER:
             use_one_process(options)
-        _run_pipeline(job, options, output, missing)
-        finished += [output.read_summary(planned.shard) for planned in missing]
-    return sorted(finished, key=lambda f: (f.shard.partition, f.shard.update, f.shard.index))
+        finished += _run_pipeline(job, options, workers, output, missing)
+    return _in_order(finished)
+
+
+def _in_order(shards: Iterable[FinishedShard]) -> list[FinishedShard]:
+    return sorted(shards, key=lambda f: (f.shard.partition, f.shard.update, f.shard.index))
+
+
+def _is_made(planned: PlannedShard, finished: FinishedShard | None) -> bool:
+    """Whether a shard is the planned one."""
+    return finished is not None and (finished.shard, finished.versions) == (
+        planned.shard,
+        planned.versions,
+    )
 
 
 def _is_done(planned: PlannedShard, finished: FinishedShard | None) -> bool:
     """Whether a shard need not be made again: recordings that could not be read are retried."""
     return (
         finished is not None
-        and (finished.shard, finished.versions) == (planned.shard, planned.versions)
+        and _is_made(planned, finished)
         and not any(map(finished.is_to_be_retried, finished.recordings))
     )
 
 
+def _with_others(
+    share: Share, output: Output, plan: Plan, claim: Claim, ours: Sequence[FinishedShard]
+) -> list[FinishedShard]:
+    """Add the shards of the other shares; return none where another Pod completes the output."""
+    names = {finished.shard.name for finished in ours}
+    others = {p.shard.name: p for p in plan.made if p.shard.name not in names}
+    found = output.finished_of(planned.shard for planned in others.values())
+    made = [finished for finished in found if _is_made(others[finished.shard.name], finished)]
+    if len(made) < len(others):
+        _LOG.info(
+            f"share {share} is finished; {len(others) - len(made)} of {len(plan.made)} shards are "
+            "missing in other shares, whose last one completes the output"
+        )
+    elif output.is_ours_to_complete(claim, share):
+        return _in_order([*ours, *made])
+    else:
+        _LOG.info(f"share {share} is finished; another one completes the output")
+    return []
+
+
 def _run_pipeline(
-    job: FeatureJob, options: PipelineOptions, output: Output, missing: Sequence[PlannedShard]
-) -> None:
-    attempt = Attempt.begin(output.incomplete)
+    job: FeatureJob,
+    options: PipelineOptions,
+    workers: ForkServer,
+    output: Output,
+    missing: Sequence[PlannedShard],
+) -> list[FinishedShard]:
+    """Make shards.
+
+    Raises:
+        JobError: a worker failed, or the summary of a shard cannot be read.
+    """
+    attempt = Attempt.begin(output.incomplete, job.share)
+    output.forget(planned.shard for planned in missing)
     places = attempt.write_plan(missing)
     write = WriteShard(attempt, job.output, ReadSettings(job.spec, job.max_duration_s))
-    progress = Progress(frozenset(output.summary_of(planned.shard) for planned in missing))
+    runner = ForkingRunner(workers) if uses_processes(options) else None
+    summaries = [output.summary_of(planned.shard) for planned in missing]
+    progress = Progress(frozenset(summaries))
     try:
         with (
             reported(progress, output.incomplete, _LOG.info),
-            Pipeline(options=options) as pipeline,
+            Pipeline(runner, options) as pipeline,
         ):
             build_pipeline(pipeline, places, write)
     except Exception as error:  # its type depends on the runner
+        cause = workers.lost or cause_of(error, options)
         raise JobError(
-            f"{cause_of(error, options)}; finished shards are kept, the same command resumes "
+            f"{cause}; finished shards are kept, the same command resumes "
             "(--debug shows where it failed)"
         ) from error
+    for uri in summaries:
+        if uri not in progress.finished:
+            raise JobError(f"{uri} is damaged; run the same command again to make its shard again")
+    return [progress.finished[uri] for uri in summaries]
 
 
 def _finish(

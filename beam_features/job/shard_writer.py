@@ -7,6 +7,7 @@ from typing import BinaryIO
 from pydantic.dataclasses import dataclass
 
 from beam_features.job.plan import Shard
+from beam_features.job.reading import note
 from beam_features.job.tfrecord import frame_record
 from beam_features.recording import Outcome, Recording, Rejection
 from beam_features.schema.audio.files import Float32, RejectedRecording
@@ -112,6 +113,7 @@ def _write_without(
     def read(recording: Recording) -> Iterator[Float32]:
         if recording.recording_id in failed:
             raise failed[recording.recording_id]
+        note(f"{recording.uri!r} for {shard.name}")
         heard = Heard()
         tiles = read_tiles(recording.uri, settings, heard)
         yield from contained(recording.recording_id, tiles)

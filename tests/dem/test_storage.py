@@ -374,3 +374,11 @@ def test_of_many_swaps_one_succeeds(tmp_path):
         thread.join()
     assert sorted(successes) == list(range(len(successes)))
     assert storage.read_bytes(uri) == b"%d" % len(successes)
+
+
+def test_read_each_gives_many_files_in_order_without_those_that_are_gone(tmp_path):
+    uris = [str(tmp_path / f"{index}") for index in range(600)]
+    for index in range(0, 600, 2):
+        (tmp_path / f"{index}").write_bytes(b"%d" % index)
+    assert list(storage.read_each(uris)) == [(uris[i], b"%d" % i) for i in range(0, 600, 2)]
+    assert list(storage.read_each([])) == []

@@ -274,6 +274,16 @@ def test_multi_host_has_one_number_of_hosts() -> None:
     assert service["spec"]["clusterIP"] == "None"
 
 
+def test_features_have_one_number_of_shares() -> None:
+    features = of_kind(rendered("gke/features"), "Job")["features"]["spec"]
+    (container,) = features["template"]["spec"]["containers"]
+    variables = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert features["completionMode"] == "Indexed"
+    assert features["completions"] == int(variables["DEM_SHARD_COUNT"])
+    assert features["parallelism"] <= features["completions"]
+    assert features["backoffLimit"] == 6 * features["completions"]
+
+
 def test_the_mounted_bucket_is_the_one_of_the_settings() -> None:
     manifests = rendered("gke+gcsfuse")
     (locations,) = [

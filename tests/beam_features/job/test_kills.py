@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -80,8 +81,12 @@ def finished(output: Path) -> list[Path]:
     return list(output.glob("incomplete/*-of-*.json"))
 
 
+def reading(output: Path) -> list[Path]:
+    return list(output.glob("incomplete/run-*/*/*.tmp"))
+
+
 def workers_of(launcher: int) -> list[int]:
-    """Beam's worker processes in the session of the launcher."""
+    """The worker processes in the session of the launcher, and the process that forks them."""
     lines = subprocess.check_output(["ps", "-ewwo", "pid,sid,stat,args"], text=True).splitlines()[
         1:
     ]
@@ -89,15 +94,15 @@ def workers_of(launcher: int) -> list[int]:
     return [
         int(pid)
         for pid, session, state, command in fields
-        if int(session) == launcher and "sdk_worker_main" in command and state[0] != "Z"
+        if int(session) == launcher and "beam_features.job.fork" in command and state[0] != "Z"
     ]
 
 
-def stop_within_a_shard(workers: list[int], output: Path) -> None:
+def stop_within_a_shard(workers: list[int], output: Path, shards: int = 1) -> None:
     def stopped() -> bool:
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
-        if list(output.glob("incomplete/run-*/*/*.tmp")):
+        if len(reading(output)) >= shards:
             return True
         for pid in workers:
             os.kill(pid, signal.SIGCONT)
@@ -153,7 +158,7 @@ def test_workers_that_outlive_their_launcher_and_the_next_run(
         stop_within_a_shard(workers, output)
         launcher.kill()
         launcher.wait()
-        assert len(workers) >= 2
+        assert len(workers) == 3
         assert len(finished(output)) < SONGS
 
         two_more = ["--runner=DirectRunner", "--direct_num_workers=2"]
@@ -163,6 +168,66 @@ def test_workers_that_outlive_their_launcher_and_the_next_run(
             os.kill(pid, signal.SIGCONT)
         wait_for(lambda: not workers_of(launcher.pid), "end of the workers")
         assert same(output)
+
+
+def forked_by(launcher: int) -> list[int]:
+    """The worker processes alone, in the order of their start."""
+    children = "/proc/{0}/task/{0}/children"
+    servers = Path(children.format(launcher)).read_text().split()
+    return [int(pid) for s in servers for pid in Path(children.format(s)).read_text().split()]
+
+
+MOMENTS: dict[str, Callable[[Path], object]] = {
+    "it has started": lambda output: True,
+    "it reads": reading,
+    "the first shard": finished,
+    "half of the shards": lambda output: len(finished(output)) >= SONGS // 2,
+}
+SLOW_MOMENTS = [
+    pytest.param(name, marks=pytest.mark.slow) for name in MOMENTS if name != "it reads"
+]
+
+
+@pytest.mark.parametrize("moment", ["it reads", *SLOW_MOMENTS])
+def test_one_worker_killed(start, words, same, tmp_path, moment):
+    """As the kernel does where memory runs out: the job ends within seconds and says why."""
+    output = tmp_path / "out"
+    launcher = start(output)
+    with ended(launcher):
+        wait_for(lambda: len(forked_by(launcher.pid)) == 2, "two workers")
+        wait_for(lambda: MOMENTS[moment](output), moment)
+        if moment == "it reads":
+            stop_within_a_shard(forked_by(launcher.pid), output, shards=2)
+        os.kill(forked_by(launcher.pid)[0], signal.SIGKILL)
+        assert launcher.wait(PATIENCE_S / 3) == 1
+        wait_for(lambda: not workers_of(launcher.pid), "end of the workers")
+    log = (tmp_path / "log").read_text()
+    *_, last = messages(log)
+    assert len(log.splitlines()) == 2, log
+    assert last.startswith("error: a worker process was killed by SIGKILL (out of memory?)")
+    assert "; finished shards are kept, the same command resumes" in last
+    if moment == "it reads":
+        assert re.search(r" while it read .*\w+-\d{5}-of-\d{5}\.tfrecord", last), last
+    assert len(finished(output)) < SONGS
+    assert main([*words, str(output)]) == 0
+    assert same(output)
+
+
+@pytest.mark.slow
+def test_process_that_forks_workers_killed(start, same, tmp_path):
+    output = tmp_path / "out"
+    launcher = start(output)
+    with ended(launcher):
+        wait_for(lambda: finished(output), "finished shard")
+        (server,) = set(workers_of(launcher.pid)) - set(forked_by(launcher.pid))
+        os.kill(server, signal.SIGKILL)
+        assert launcher.wait(PATIENCE_S / 3) == 1
+    *_, last = messages((tmp_path / "log").read_text())
+    assert last.startswith("error: the process that starts workers was killed by SIGKILL")
+    again = start(output)
+    with ended(again):
+        assert again.wait(PATIENCE_S) == 0
+    assert same(output)
 
 
 @pytest.mark.slow

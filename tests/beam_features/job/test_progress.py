@@ -34,12 +34,13 @@ def test_only_new_shards_of_this_run_count(tmp_path):
     assert not progress.update(str(tmp_path))
     finish(tmp_path, "c.json")
     assert progress.update(str(tmp_path))
-    assert (progress.shards, progress.seconds) == (2, 3600.0)
+    assert (len(progress.finished), progress.seconds) == (2, 3600.0)
     assert (progress.bytes_read, progress.bytes_written) == (4_000_000, 1_000_000)
 
 
 def test_line_tells_how_many_times_real_time():
-    progress = Progress(frozenset({"a", "b"}), shards=1, seconds=3600.0)
+    finished = FinishedShard(Shard("train", 0, 1, ()), {}, SUMMARY)
+    progress = Progress(frozenset({"a", "b"}), finished={"a": finished}, seconds=3600.0)
     progress.begin -= 10.0
     assert re.fullmatch(
         r"1 of 2 shards, 1\.00 h of audio in 10 s \((359|360) times real time\), "
