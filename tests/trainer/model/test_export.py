@@ -56,9 +56,8 @@ def tiles(n: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def encoder(features: Features) -> keras.Model:
-    return build_encoder(
-        Architecture("conv2d", 0.25, 2), SPEC.tile_shape, 8, features.info.moments(["train"]), 0
-    )
+    architecture = Architecture("conv_dense", 0.25, 2, centring=True)
+    return build_encoder(architecture, SPEC.tile_shape, 8, features.info.moments(["train"]), 0)
 
 
 @pytest.fixture(scope="module")
