@@ -14,33 +14,22 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
+from sklearn.preprocessing import scale
 
 from dem import storage
 from dem.settings import load_settings
 from similarity.evaluate.retrieval import estimate
-from trainer.choices import EMBEDDING_KINDS, STATISTICS_KINDS
+from trainer.choices import EMBEDDING_KINDS
 from trainer.config import TrainConfig
 from trainer.data.features import Features, open_features
 from trainer.data.shards import CorruptRecords
-from trainer.data.vector_table import Float32, VectorTable
-from trainer.embed.stored import (
-    Encoder,
-    statistics_encoder,
-    stored_vectors,
-    trained_encoder,
-    untrained_encoder,
-)
+from trainer.data.vector_table import VectorTable
+from trainer.embed.stored import encoders_of, stored_vectors
 from trainer.metrics.candidates import apart_in_time, starts_in_context
-from trainer.metrics.neighbours import NO_CANDIDATE, other_cosines
-from trainer.runtime.job_dir import read_job_config
+from trainer.metrics.retrieval import Scores, hits_at_1
 from trainer.train.run import train
 
 GAPS_S = (10.0, 30.0)
-_ROWS = 1024
-
-Hits = npt.NDArray[np.float64]
-"""Per tile 1 or 0, or NaN where it has no other tile of its context to find."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,8 +67,8 @@ def measure(
     config: TrainConfig,
     trained: Sequence[str],
     measured: Sequence[str],
-) -> dict[str, list[Hits]]:
-    """Hits of each kind of vector, by gap, as they are and z-scored."""
+) -> dict[str, list[Scores]]:
+    """Scores of each kind of vector, by gap, as they are and z-scored."""
     own = dataclasses.replace(
         config,
         train_partitions=tuple(trained),
@@ -88,61 +77,22 @@ def measure(
     )
     train(features.uri, job_dir, own, terminated=lambda: False)
     found = {}
-    for encoder in encoders(features, job_dir):
+    for encoder in encoders_of(job_dir, features):
         table = stored_vectors(encoder, features, measured, job_dir, CorruptRecords(0))
         found[encoder.kind] = list(hits_of(table.select(table.audible)))
     return found
 
 
-def encoders(features: Features, job_dir: str) -> Iterator[Encoder]:
-    """One of each of `EMBEDDING_KINDS`."""
-    spec, job = features.info.feature_spec, read_job_config(job_dir)
-    yield from (statistics_encoder(kind, spec) for kind in STATISTICS_KINDS)
-    yield untrained_encoder(spec, job, features.info.moments(job.train_partitions))
-    yield trained_encoder(job_dir)
-
-
-def hits_of(tiles: VectorTable) -> Iterator[Hits]:
+def hits_of(tiles: VectorTable) -> Iterator[Scores]:
     """Which tiles find their context, for each column of the table."""
     starts_ms = starts_in_context(tiles.context_ids, tiles.recording_ids, tiles.start_ms)
     for gap_s in GAPS_S:
-        for vectors in (tiles.vectors, z_scored(tiles.vectors)):
-            yield hits(vectors, tiles.context_ids, starts_ms, gap_s)
+        candidates = apart_in_time(tiles.context_ids, starts_ms, gap_s)
+        for vectors in (tiles.vectors, scale(tiles.vectors)):
+            yield hits_at_1(vectors, tiles.context_ids, candidates)
 
 
-def z_scored(vectors: Float32) -> Float32:
-    """Give each number the mean 0 and the deviation 1 over all rows; constant ones are 0."""
-    deviation = vectors.std(axis=0)
-    scaled: Float32 = (vectors - vectors.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    return scaled
-
-
-def hits(
-    vectors: Float32,
-    contexts: npt.NDArray[np.str_],
-    start_ms: npt.NDArray[np.int64],
-    gap_s: float,
-) -> Hits:
-    """Whether the nearest candidate of each tile, by cosine, is of its context.
-
-    Args:
-        vectors: ``[n, size]``.
-        contexts: ``[n]``.
-        start_ms: ``[n]``, in the context.
-        gap_s: see `apart_in_time`.
-    """
-    candidates = apart_in_time(contexts, start_ms, gap_s)
-    found = np.full(len(vectors), np.nan)
-    for rows, cosines in other_cosines(vectors, np.arange(len(vectors)), _ROWS):
-        allowed = candidates(rows)
-        same = contexts[rows][:, None] == contexts
-        nearest = np.where(allowed, cosines, NO_CANDIDATE).argmax(axis=1)
-        asks = (allowed & same).any(axis=1)
-        found[rows[asks]] = contexts[nearest[asks]] == contexts[rows[asks]]
-    return found
-
-
-def row(name: str, kind: str, of_runs: Sequence[list[Hits]], ours: Sequence[list[Hits]]) -> str:
+def row(name: str, kind: str, of_runs: Sequence[list[Scores]], ours: Sequence[list[Scores]]) -> str:
     """Means over the queries of all runs, and the difference of ours at the first gap, paired."""
     values, own = (
         [np.concatenate(column) for column in zip(*runs, strict=True)] for runs in (of_runs, ours)

@@ -20,6 +20,7 @@ from beam_features.schema.strip import NO_LABEL
 from dem import storage
 from dem.errors import InputError
 from trainer.choices import HEADS
+from trainer.classify.examples import Examples
 from trainer.classify.heads import Classifiers
 from trainer.data.vector_table import VectorTable
 from trainer.model.files import load_keras, save_keras
@@ -117,7 +118,7 @@ class Labeller:
             labels=np.full(n_tiles, NO_LABEL),
             audible=audible,
         )
-        (posteriors,) = self.classifiers.of_recordings(tiles).probabilities
+        (posteriors,) = self.classifiers.of_recordings(Examples(tiles, tiles)).probabilities
         return np.asarray(posteriors)
 
     @functools.cached_property

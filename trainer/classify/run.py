@@ -250,10 +250,7 @@ class _Predictions:
 def _predict(classifiers: Classifiers, train: Examples, test: Examples) -> _Predictions:
     fitted, tested = train.recordings, test.recordings
     nearest = knn_labels(fitted.vectors, fitted.labels, tested.vectors)
-    tiles, recordings = (
-        classifiers.of_tiles(test.tiles),
-        classifiers.of_recordings(test.overlapping),
-    )
+    tiles, recordings = classifiers.of_tiles(test.tiles), classifiers.of_recordings(test)
     return _Predictions(tiles, recordings, tested, nearest)
 
 

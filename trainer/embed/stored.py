@@ -19,7 +19,7 @@ from beam_features.schema.dataset_info import Moments
 from beam_features.schema.feature_spec import FeatureSpec
 from dem import storage
 from dem.errors import InputError
-from trainer.choices import StatisticsKind
+from trainer.choices import STATISTICS_KINDS, StatisticsKind
 from trainer.config import ResolvedConfig
 from trainer.data.checks import require_shards
 from trainer.data.features import Features
@@ -39,7 +39,7 @@ from trainer.model.files import load_keras
 from trainer.model.load import model_sha256
 from trainer.model.modulation import modulation_statistics
 from trainer.model.vectors import Representation, as_representation, log_mel_statistics
-from trainer.runtime.job_dir import ENCODER, VECTORS
+from trainer.runtime.job_dir import ENCODER, VECTORS, read_job_config
 
 _LOG = logging.getLogger(__name__)
 
@@ -103,6 +103,20 @@ def untrained_encoder(spec: FeatureSpec, job: ResolvedConfig, moments: Moments) 
     """
     model = build_encoder(job.architecture, spec.tile_shape, job.embedding_size, moments, job.seed)
     return built_encoder("random", model, encoder_settings(job, moments))
+
+
+def encoders_of(job_dir: str, features: Features) -> list[Encoder]:
+    """The encoder of a finished training and those it is compared with: the others without labels.
+
+    Raises:
+        InputError: see `trained_encoder`.
+    """
+    spec, job = features.info.feature_spec, read_job_config(job_dir)
+    return [
+        trained_encoder(job_dir),
+        untrained_encoder(spec, job, features.info.moments(job.train_partitions)),
+        *(statistics_encoder(kind, spec) for kind in STATISTICS_KINDS),
+    ]
 
 
 def encoder_settings(job: ResolvedConfig, moments: Moments) -> dict[str, Any]:

@@ -39,15 +39,25 @@ def recall_at_1(
     Returns:
         0 to 1; NaN where there is no query.
     """
+    hits = hits_at_1(embeddings, contexts, candidates)
+    asked = ~np.isnan(hits)
+    return float(hits[asked].mean()) if asked.any() else float("nan")
+
+
+def hits_at_1(
+    embeddings: Vectors, contexts: Groups, candidates: Candidates | None = None
+) -> Scores:
+    """Whether the nearest candidate of each tile is of its context: ``[n]``.
+
+    It takes what `recall_at_1` takes. 1 or 0; NaN for a tile that is no query.
+    """
     asked = _Queries.of(contexts, candidates or every_row(len(contexts)))
-    if not len(asked.rows):
-        return float("nan")
-    hits = 0
+    hits = np.full(len(contexts), np.nan)
     for rows, cosines in other_cosines(embeddings, asked.rows, _ROWS_PER_BLOCK):
         cosines[~asked.candidates(rows)] = NO_CANDIDATE
         nearest = cosines.argmax(axis=1)
-        hits += int(np.count_nonzero(asked.groups[nearest] == asked.groups[rows]))
-    return hits / len(asked.rows)
+        hits[rows] = asked.groups[nearest] == asked.groups[rows]
+    return hits
 
 
 def retrieval_scores(

@@ -16,19 +16,13 @@ from sklearn.metrics import confusion_matrix
 from dem import storage
 from dem.access import is_remote
 from dem.errors import InputError
-from trainer.choices import STATISTICS_KINDS
 from trainer.classify.outputs import read_runs
 from trainer.config import ResolvedConfig
 from trainer.data.checks import check_fingerprint
 from trainer.data.features import Features, open_features
 from trainer.data.shards import CorruptRecords
 from trainer.data.vector_table import VectorTable, recording_table
-from trainer.embed.stored import (
-    statistics_encoder,
-    stored_vectors,
-    trained_encoder,
-    untrained_encoder,
-)
+from trainer.embed.stored import encoders_of, stored_vectors
 from trainer.metrics.neighbours import nearest_others
 from trainer.metrics.quality import measure_quality
 from trainer.plots.curve import curve_png
@@ -116,7 +110,7 @@ def _collect(
     library: Library,
 ) -> Report:
     """Read, embed and draw everything on the page."""
-    spec, names = features.info.feature_spec, features.info.label_names
+    names = features.info.label_names
     runs = read_runs(job_dir)
     shown_run = choose_run(runs)
     classes = runs[shown_run]["label_names"] if shown_run else []
@@ -127,11 +121,7 @@ def _collect(
         encoder.kind: stored_vectors(
             encoder, features, partitions, job_dir, corrupt, most_tiles=_MOST_TILES
         )
-        for encoder in (
-            trained_encoder(job_dir),
-            untrained_encoder(spec, job, features.info.moments(job.train_partitions)),
-            *(statistics_encoder(kind, spec) for kind in STATISTICS_KINDS),
-        )
+        for encoder in encoders_of(job_dir, features)
     }
     corrupt.log_skipped()
     tiles = by_kind["trained"]

@@ -14,7 +14,7 @@ from trainer.classify.posteriors import (
     posteriors_of,
 )
 from trainer.config import ClassifyConfig
-from trainer.data.vector_table import VectorTable, recording_table
+from trainer.data.vector_table import VectorTable
 
 _TILE, _RECORDING = "classifier", "recording_classifier"  # names of files
 
@@ -115,8 +115,8 @@ class Classifiers:
         """Posteriors of each tile."""
         return posteriors_of(self.tile, tiles)
 
-    def of_recordings(self, tiles: VectorTable) -> Posteriors:
-        """Posteriors of the recordings of tiles that may overlap, ordered by their ids."""
+    def of_recordings(self, examples: Examples) -> Posteriors:
+        """Posteriors of the recordings, ordered by their ids."""
         if self.recording is None:
-            return per_recording(self.of_tiles(tiles))
-        return posteriors_of(self.recording, recording_table(tiles))
+            return per_recording(self.of_tiles(examples.overlapping))
+        return posteriors_of(self.recording, examples.recordings)
