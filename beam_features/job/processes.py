@@ -20,6 +20,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 )
 from google.protobuf import json_format, text_format
 
+from beam_features.job.background import in_background
 from beam_features.job.fork import ForkServer
 
 _URN = "dem:env:forked:v1"
@@ -87,21 +88,15 @@ class _Handler(GrpcWorkerHandler):  # type: ignore[misc]
 @contextmanager
 def _failing_if_lost(server: ForkServer, handlers: list[_Handler]) -> Iterator[None]:
     """While the body runs: where a worker is lost, end all that waits for any of them."""
-    done = threading.Event()
 
-    def watch() -> None:
+    def watch(done: threading.Event) -> None:
         while not done.wait(_POLL_S):
             if server.lost:
                 for handler in list(handlers):
                     handler.fail(server.lost)
 
-    watcher = threading.Thread(target=watch, name="lost workers", daemon=True)
-    watcher.start()
-    try:
+    with in_background(watch):
         yield
-    finally:
-        done.set()
-        watcher.join()
 
 
 @contextmanager

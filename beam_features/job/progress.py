@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from beam_features.job.background import in_background
 from beam_features.job.finished import FinishedShard, read_finished
 from dem import storage
 
@@ -55,9 +56,8 @@ class Progress:
 @contextmanager
 def reported(progress: Progress, directory: str, say: Callable[[str], None]) -> Iterator[None]:
     """Call `say` with the progress at intervals while the body runs, and once at its end."""
-    done = threading.Event()
 
-    def watch() -> None:
+    def watch(done: threading.Event) -> None:
         interval_s = _FIRST_INTERVAL_S
         while not done.wait(interval_s):
             if progress.update(directory):
@@ -65,12 +65,7 @@ def reported(progress: Progress, directory: str, say: Callable[[str], None]) -> 
             passed_s = time.monotonic() - progress.begin
             interval_s = max(_FIRST_INTERVAL_S, _LATER_INTERVAL * passed_s)
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with in_background(watch):
         yield
-    finally:
-        done.set()
-        watcher.join()
     progress.update(directory)
     say(progress.line())
