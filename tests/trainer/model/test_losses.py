@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -196,6 +197,7 @@ WITHOUT_OPPOSITES = [TrainConfig(loss="vicreg"), TrainConfig(loss="byol")]
 
 def loss_of_four(config: TrainConfig) -> Loss:
     """A loss of vectors of 4 numbers, which may be two projections of 2."""
+    keras.utils.set_random_seed(0)  # of byol's predictor: an unlucky one amplifies rounding
     return build_loss(config, 2 if config.loss == "byol" else 4)
 
 
