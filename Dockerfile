@@ -30,7 +30,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
 FROM packages AS features-packages
 # hadolint ignore=DL3013 # the constraints pin the versions
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    pip install '.[features,ffmpeg]' \
+    pip install '.[features,dask,ffmpeg]' \
     && pip uninstall --yes deep-embedded-music \
     && ln -s "$(python -c 'import imageio_ffmpeg as f; print(f.get_ffmpeg_exe())')" /opt/venv/bin/ffmpeg
 
@@ -119,7 +119,7 @@ COPY . .
 ENV PYTHONSAFEPATH=""
 # make looks for the installation in .venv.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    pip install --no-cache-dir -c requirements.lock --editable '.[features,train,library,dev]' \
+    pip install --no-cache-dir -c requirements.lock --editable '.[features,dask,train,library,dev]' \
     && ln -s /opt/venv .venv \
     && touch .venv/installed \
     && chown -R 10001:10001 .

@@ -35,7 +35,7 @@ export FIRST_SONG
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
 	  echo "error: $$($(PYTHON) --version) is not 3.11 to 3.13; set PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install -q --disable-pip-version-check -c requirements.lock -e '.[features,train,library,dev]'
+	.venv/bin/pip install -q --disable-pip-version-check -c requirements.lock -e '.[features,dask,train,library,dev]'
 	touch $@
 
 demo: .venv/installed

@@ -4,11 +4,13 @@ Heavy imports wait until the arguments are valid.
 """
 
 import argparse
+import importlib.util
 import logging
 import math
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from beam_features.config import FeatureConfig
 from beam_features.datasets import DATASETS
@@ -18,6 +20,9 @@ from dem.command import Parser, add_settings_arguments, name_in, run_command
 from dem.errors import InputError
 from dem.termination import watch_sigterm
 
+if TYPE_CHECKING:
+    from beam_features.job.engine import Engine
+
 
 def build_parser(prog: str) -> Parser:
     """Describe the options that are ours."""
@@ -25,8 +30,8 @@ def build_parser(prog: str) -> Parser:
         prog,
         "Turn audio into sharded TFRecords of log-mel tiles. Run again, it resumes or updates.",
         "--dataset folder --input Music --output FEATURES --direct_num_workers=0",
-        "Any other option goes to Apache Beam, such as --runner=DataflowRunner or "
-        "--direct_num_workers=4:\ndocs/clusters.md.",
+        "Any other option goes to Apache Beam, such as --direct_num_workers=4 (processes on this "
+        "machine;\n0: one per core): docs/clusters.md.",
     )
     parser.add_argument(
         "--dataset",
@@ -67,6 +72,17 @@ def build_parser(prog: str) -> Parser:
         type=float,
         help="reject recordings that last longer (default: none)",
     )
+    parser.add_argument(
+        "--runner",
+        metavar="NAME",
+        help="what runs the workers: direct (this machine, the default), dask, or a runner of "
+        "Apache Beam, such as DataflowRunner",
+    )
+    parser.add_argument(
+        "--dask-address",
+        metavar="tcp://HOST:PORT",
+        help="scheduler for --runner=dask (default: worker processes on this machine)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what is in --output")
     add_settings_arguments(parser, FeatureConfig)
     return parser
@@ -82,7 +98,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m beam_fea
 def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence[str]) -> None:
     watch_sigterm(ctrl_c=True)  # finished shards are complete files
     with ForkServer() as workers:
-        if any(word.startswith("--direct_num_workers") for word in beam_arguments):
+        processes = any(word.startswith("--direct_num_workers") for word in beam_arguments)
+        if processes and not _is_dask(known):
             workers.begin()  # it imports Beam while this process does
         _run_with(workers, known, beam_arguments, own)
 
@@ -93,7 +110,6 @@ def _run_with(
     beam_arguments: Sequence[str],
     own: Sequence[str],
 ) -> None:
-    from beam_features.job.options import beam_options, check_reachable
     from beam_features.job.run import FeatureJob, run_job
     from dem import storage
     from dem.settings import load_settings
@@ -119,7 +135,7 @@ def _run_with(
     settings = load_settings(FeatureConfig, known.config, known.set, storage.read_text)
     if known.dataset in DATASETS and known.input is not None:
         storage.check_uri(known.input)
-    options = beam_options(beam_arguments, own)
+    engine = _engine(workers, known, beam_arguments, own)
     job = FeatureJob(
         dataset=known.dataset,
         input="sample:0" if known.input is None else known.input.rstrip("/") or "/",
@@ -132,10 +148,45 @@ def _run_with(
         overwrite=known.overwrite,
         share=share,
     )
-    check_reachable(options, job.input, job.output)
+    run_job(job, engine)
+
+
+def _engine(
+    workers: ForkServer,
+    known: argparse.Namespace,
+    beam_arguments: Sequence[str],
+    own: Sequence[str],
+) -> "Engine":
+    """Choose what makes the shards.
+
+    Raises:
+        InputError: its options cannot work, or it is not installed.
+    """
+    if _is_dask(known):
+        if not importlib.util.find_spec("distributed"):
+            raise InputError(
+                "--runner=dask needs Dask: install the package with its extra 'dask', such as "
+                "pip install -e '.[features,dask]'"
+            )
+        from beam_features.job.dask_cluster import dask_engine
+
+        return dask_engine(known.dask_address, beam_arguments, own)
+    if known.dask_address is not None:
+        raise InputError("--dask-address is of use with --runner=dask only")
+
+    from beam_features.job.beam import BeamEngine
+    from beam_features.job.options import beam_options, check_reachable
+
+    runner = [] if known.runner is None else [f"--runner={known.runner}"]
+    options = beam_options([*runner, *beam_arguments], own)
+    check_reachable(options, *(uri for uri in (known.input, known.output) if uri is not None))
     if not known.debug:  # every local worker warns that it has no directory for custom types
         logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel("ERROR")
-    run_job(job, options, workers)
+    return BeamEngine(options, workers)
+
+
+def _is_dask(known: argparse.Namespace) -> bool:
+    return (known.runner or "").lower() in ("dask", "daskrunner")
 
 
 if __name__ == "__main__":

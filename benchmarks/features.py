@@ -6,7 +6,8 @@ All ratios are from one run on one set of files:
 * floor: the sum of decode, resample and log-mel, each measured alone on one core;
 * script: a plain script with librosa (load, melspectrogram, log, save, file by file), on one core
   and in a pool of two processes;
-* job: ``python -m beam_features`` with one worker and with two, including start and writing;
+* job: ``python -m beam_features`` with one worker and with two, of Beam and of Dask, including start
+  and writing;
 * formats: a recording to its tiles, by format, in seconds of one core.
 
 All of it is repeated with a corpus ``--repeat`` times as large, to see whether the cost of an hour
@@ -191,6 +192,7 @@ def compare(corpus: Path, hours: float, floor: float, home: Path) -> None:
         f"librosa script, pool of {WORKERS}": script(files, home, WORKERS),
         "job, 1 worker": job(corpus, home, 1),
         f"job, {WORKERS} workers": job(corpus, home, WORKERS),
+        f"job, {WORKERS} workers of Dask": job(corpus, home, WORKERS, "--runner=dask"),
     }
     columns = f"{'x real time':>12}{'of floor':>10}{'s per hour':>12}{'peak MiB':>10}{'start s':>9}"
     print(f"{'':<30}{columns}")
@@ -224,14 +226,15 @@ def librosa_script(file: str, target: str) -> None:
     np.save(Path(target) / file.replace("/", "_"), frames)
 
 
-def job(corpus: Path, home: Path, workers: int) -> Cost:
+def job(corpus: Path, home: Path, workers: int, *options: str) -> Cost:
     """Time the command, including all processes that it starts."""
     output = Path(tempfile.mkdtemp(dir=home))
     words = ["--dataset", "folder", "--input", str(corpus), "--output", str(output / "features")]
+    command = [sys.executable, "-m", "beam_features"]
     begin = time.perf_counter()
     with one_core() if workers == 1 else nullcontext():
         process = psutil.Popen(
-            [sys.executable, "-m", "beam_features", *words, f"--direct_num_workers={workers}"],
+            [*command, *words, f"--direct_num_workers={workers}", *options],
             stdout=subprocess.DEVNULL,
         )
         peak, start_s = 0, 0.0

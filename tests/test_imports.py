@@ -85,9 +85,15 @@ def test_a_trial_starts_without_the_search() -> None:
 
 
 def test_beam_workers_do_not_load_tensorflow() -> None:
-    (loaded,) = loaded_after("import beam_features.job.run")
+    (loaded,) = loaded_after("import beam_features.job.run, beam_features.job.beam")
     assert "apache_beam" in loaded
-    assert not loaded & {"tensorflow", "keras", "librosa"}
+    assert not loaded & {"tensorflow", "keras", "librosa", "distributed"}
+
+
+def test_dask_workers_load_neither_beam_nor_tensorflow() -> None:
+    (loaded,) = loaded_after("import beam_features.job.run, beam_features.job.dask_cluster")
+    assert "distributed" in loaded
+    assert not loaded & {"apache_beam", "tensorflow", "keras", "librosa"}
 
 
 def test_the_schema_loads_codecs_only_with_its_decoder() -> None:

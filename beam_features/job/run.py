@@ -6,22 +6,17 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from apache_beam import Pipeline
-from apache_beam.options.pipeline_options import PipelineOptions
-
 from beam_features.datasets import DATASETS
 from beam_features.datasets.split import sha256_of
 from beam_features.datasets.survey import survey
 from beam_features.job.attempt import Attempt, PlannedShard
 from beam_features.job.duplicates import equal_files, share_sessions
+from beam_features.job.engine import Engine, EngineError
 from beam_features.job.finished import FinishedShard, sources_of
-from beam_features.job.fork import ForkServer
 from beam_features.job.location import check_apart, check_not_within
-from beam_features.job.options import cause_of, use_one_process, uses_processes
+from beam_features.job.maker import ShardMaker
 from beam_features.job.output import Claim, Earlier, Output
-from beam_features.job.pipeline import WriteShard, build_pipeline
 from beam_features.job.plan import check_contexts, check_unique
-from beam_features.job.processes import ForkingRunner
 from beam_features.job.progress import Progress, reported
 from beam_features.job.reasons import reasons_table
 from beam_features.job.share import Share
@@ -84,13 +79,12 @@ class FeatureJob:
         return _OF_LIBRARIES if self.dataset in _LIBRARIES else _OF_BENCHMARKS
 
 
-def run_job(job: FeatureJob, options: PipelineOptions, workers: ForkServer) -> None:
+def run_job(job: FeatureJob, engine: Engine) -> None:
     """Make `job.output` complete and up to date.
 
     Args:
         job: what is asked for.
-        options: Beam's.
-        workers: starts them, where they are processes on this machine.
+        engine: makes the shards.
 
     Raises:
         InputError: there is nothing to read, or the output was made with other arguments.
@@ -126,7 +120,7 @@ def run_job(job: FeatureJob, options: PipelineOptions, workers: ForkServer) -> N
     plan = plan_update(listed, before, claim.update, job.shards)
     if before:
         _LOG.info(describe_changes(listed, before))
-    shards = _make_shards(job, options, workers, output, plan, claim, earlier)
+    shards = _make_shards(job, engine, output, plan, claim, earlier)
     if job.share and plan.made:
         shards = _with_others(job.share, output, plan, claim, shards)
         if not shards:
@@ -197,14 +191,13 @@ def _claim(
 
 def _make_shards(
     job: FeatureJob,
-    options: PipelineOptions,
-    workers: ForkServer,
+    engine: Engine,
     output: Output,
     plan: Plan,
     claim: Claim,
     earlier: Earlier,
 ) -> list[FinishedShard]:
-    """Run the Beam job over the shards that are missing; return all in the order of their names.
+    """Make the shards that are missing; return all in the order of their names.
 
     With a share, those of the share; what could not be read is then left to a later run, since
     another Pod may be completing the output.
@@ -223,8 +216,8 @@ def _make_shards(
     if missing:
         output.claim(claim)
         if claim.update and decoded_in(missing) < WORTH_A_WORKER:
-            use_one_process(options)
-        finished += _run_pipeline(job, options, workers, output, missing)
+            engine.use_one_process()
+        finished += _run_engine(job, engine, output, missing)
     return _in_order(finished)
 
 
@@ -269,12 +262,8 @@ def _with_others(
     return []
 
 
-def _run_pipeline(
-    job: FeatureJob,
-    options: PipelineOptions,
-    workers: ForkServer,
-    output: Output,
-    missing: Sequence[PlannedShard],
+def _run_engine(
+    job: FeatureJob, engine: Engine, output: Output, missing: Sequence[PlannedShard]
 ) -> list[FinishedShard]:
     """Make shards.
 
@@ -284,20 +273,16 @@ def _run_pipeline(
     attempt = Attempt.begin(output.incomplete, job.share)
     output.forget(planned.shard for planned in missing)
     places = attempt.write_plan(missing)
-    write = WriteShard(attempt, job.output, ReadSettings(job.spec, job.max_duration_s))
-    runner = ForkingRunner(workers) if uses_processes(options) else None
+    maker = ShardMaker(attempt, job.output, ReadSettings(job.spec, job.max_duration_s))
+    names = [planned.shard.name for planned in missing]
     summaries = [output.summary_of(planned.shard) for planned in missing]
     progress = Progress(frozenset(summaries))
     try:
-        with (
-            reported(progress, output.incomplete, _LOG.info),
-            Pipeline(runner, options) as pipeline,
-        ):
-            build_pipeline(pipeline, places, write)
-    except Exception as error:  # its type depends on the runner
-        cause = workers.lost or cause_of(error, options)
+        with reported(progress, output.incomplete, _LOG.info):
+            engine.make_shards(maker, dict(zip(names, places, strict=True)))
+    except EngineError as error:
         raise JobError(
-            f"{cause}; finished shards are kept, the same command resumes "
+            f"{error}; finished shards are kept, the same command resumes "
             "(--debug shows where it failed)"
         ) from error
     for uri in summaries:

@@ -87,7 +87,7 @@ def test_extras_that_are_installed_are_those_of_the_project_and_locked() -> None
     assert defaults == ["TRAINER_EXTRAS=train,gpu"]
     listed = ",".join(re.findall(r"\.\[([^\]]+)\]", "\n".join(run_lines())))
     extras = set(listed.replace("${TRAINER_EXTRAS}", "train,gpu").split(","))
-    assert extras == {"features", "train", "gpu", "ffmpeg", "library", "dev"}
+    assert extras == {"features", "dask", "train", "gpu", "ffmpeg", "library", "dev"}
     known = PROJECT["optional-dependencies"]
     for extra in extras:
         for requirement in map(Requirement, known[extra]):

@@ -4,10 +4,15 @@ import hashlib
 import json
 import re
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from beam_features.__main__ import main
 from beam_features.job.tfrecord import read_records
 from beam_features.schema.dataset_info import DatasetInfo, parse_dataset_info
 from beam_features.schema.strip import decode_strip
@@ -15,6 +20,8 @@ from tests.processes import error_in
 
 REJECTED = "rejected-00000-of-00001.jsonl"
 INFO = "dataset_info.json"
+SONGS = 12
+PATIENCE_S = 60
 
 
 def read_info(output: Path) -> DatasetInfo:
@@ -27,6 +34,45 @@ def read_rejected(output: Path) -> list[dict[str, str]]:
 
 def one_error_line(capsys) -> str:
     return error_in(capsys.readouterr().err)
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} in {PATIENCE_S} s"
+        time.sleep(0.005)
+
+
+def finished(output: Path) -> list[Path]:
+    return list(output.glob("incomplete/*-of-*.json"))
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory) -> list[str]:
+    """Arguments of a job with a shard per song; each takes about a quarter of a second."""
+    source = tmp_path_factory.mktemp("long songs")
+    samples = np.random.default_rng(0).normal(0, 0.05, 45 * 44_100)
+    for index in range(SONGS):
+        soundfile.write(source / f"{index:02d}.wav", np.roll(samples, 999 * index), 44_100)
+    return ["--dataset", "folder", "--shards", str(SONGS), "--input", str(source), "--output"]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(words, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert main([*words, str(output)]) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def same(undisturbed, contents) -> Callable[[Path], bool]:
+    """Whether a directory holds the bytes of an undisturbed run, and no more than them."""
+
+    def same(output: Path) -> bool:
+        assert contents(output) == contents(undisturbed)
+        return not [path for path in output.rglob("*") if not path.is_file()]
+
+    return same
 
 
 @pytest.fixture(scope="session")

@@ -12,45 +12,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from beam_features.__main__ import main
 from tests.beam_features.conftest import write_noise
-from tests.beam_features.job.conftest import files_of, tiles_in
+from tests.beam_features.job.conftest import (
+    PATIENCE_S,
+    SONGS,
+    files_of,
+    finished,
+    tiles_in,
+    wait_for,
+)
 from tests.processes import messages, run
-
-SONGS = 12
-PATIENCE_S = 60
-
-
-@pytest.fixture(scope="module")
-def words(tmp_path_factory) -> list[str]:
-    """Arguments of a job with a shard per song; each takes about a quarter of a second."""
-    source = tmp_path_factory.mktemp("long songs")
-    samples = np.random.default_rng(0).normal(0, 0.05, 45 * 44_100)
-    for index in range(SONGS):
-        soundfile.write(source / f"{index:02d}.wav", np.roll(samples, 999 * index), 44_100)
-    return ["--dataset", "folder", "--shards", str(SONGS), "--input", str(source), "--output"]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(words, tmp_path_factory) -> Path:
-    output = tmp_path_factory.mktemp("undisturbed") / "out"
-    assert main([*words, str(output)]) == 0
-    return output
-
-
-@pytest.fixture
-def same(undisturbed, contents) -> Callable[[Path], bool]:
-    """Whether a directory holds the bytes of an undisturbed run, and no more than them."""
-
-    def same(output: Path) -> bool:
-        assert contents(output) == contents(undisturbed)
-        return not [path for path in output.rglob("*") if not path.is_file()]
-
-    return same
 
 
 @pytest.fixture
@@ -68,17 +42,6 @@ def start(words, tmp_path) -> Callable[..., subprocess.Popen[bytes]]:
             )
 
     return start
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"no {what} in {PATIENCE_S} s"
-        time.sleep(0.005)
-
-
-def finished(output: Path) -> list[Path]:
-    return list(output.glob("incomplete/*-of-*.json"))
 
 
 def reading(output: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from apache_beam import Pipeline
 
 from beam_features.datasets import DATASETS
 from beam_features.job.attempt import Attempt, PlannedShard
+from beam_features.job.maker import ShardMaker
 from beam_features.job.options import beam_options
 from beam_features.job.pipeline import WriteShard, build_pipeline
 from beam_features.job.plan import Shard
@@ -28,7 +29,7 @@ def test_graph_writes_every_shard_and_counts(damaged_songs, tmp_path):
     places = attempt.write_plan(planned)
     settings = ReadSettings(FeatureSpec())
     pipeline = Pipeline(options=beam_options([]))
-    build_pipeline(pipeline, places, WriteShard(attempt, str(tmp_path), settings))
+    build_pipeline(pipeline, places, WriteShard(ShardMaker(attempt, str(tmp_path), settings)))
     result = pipeline.run()
     result.wait_until_finish()
 
@@ -61,7 +62,7 @@ def test_graph_does_not_grow_with_the_recordings(tmp_path):
         places = attempt.write_plan(planned)
         assert len(places) == n_shards
         pipeline = Pipeline(options=beam_options([]))
-        write = WriteShard(attempt, str(tmp_path), ReadSettings(FeatureSpec()))
+        write = WriteShard(ShardMaker(attempt, str(tmp_path), ReadSettings(FeatureSpec())))
         build_pipeline(pipeline, places, write)
         return pipeline.to_runner_api().ByteSize()
 

@@ -65,6 +65,7 @@ def test_package_holds_all_modules(package, project):
 PROGRAM = """
 import sys
 from beam_features.job.attempt import Attempt, PlannedShard
+from beam_features.job.maker import ShardMaker
 from beam_features.job.pipeline import WriteShard
 from beam_features.job.plan import Shard
 from beam_features.recording import Recording
@@ -74,7 +75,7 @@ song, output = sys.argv[1:]
 recording = Recording("1", song, None, "train", "1", "1")
 attempt = Attempt.begin(output)
 (place,) = attempt.write_plan([PlannedShard(Shard("train", 0, 1, ((recording,),)), {}, {})])
-write = WriteShard(attempt, output, ReadSettings(FeatureSpec()))
+write = WriteShard(ShardMaker(attempt, output, ReadSettings(FeatureSpec())))
 write.setup()
 print(*write.process(place))
 print([name for name in ("tensorflow", "keras", "trainer") if name in sys.modules])
