@@ -6,8 +6,8 @@ All ratios are from one run on one set of files:
 * floor: the sum of decode, resample and log-mel, each measured alone on one core;
 * script: a plain script with librosa (load, melspectrogram, log, save, file by file), on one core
   and in a pool of two processes;
-* job: ``python -m beam_features`` with one worker and with two, of Beam and of Dask, including start
-  and writing;
+* job: ``python -m beam_features`` with one worker and with two, also of Dask, including start and
+  writing;
 * formats: a recording to its tiles, by format, in seconds of one core.
 
 All of it is repeated with a corpus ``--repeat`` times as large, to see whether the cost of an hour
