@@ -22,6 +22,7 @@ from dem.termination import watch_sigterm
 
 if TYPE_CHECKING:
     from beam_features.job.engine import Engine
+    from beam_features.job.run import FeatureJob
 
 
 def build_parser(prog: str) -> Parser:
@@ -91,40 +92,36 @@ def build_parser(prog: str) -> Parser:
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m beam_features") -> int:
     """Run the command; return its exit code."""
     parser = build_parser(prog)
-    known, beam_arguments = parser.parse_known_args(arguments)
-    return run_command(lambda: _run(known, beam_arguments, parser.options), debug=known.debug)
+    known, words = parser.parse_known_args(arguments)  # others are options of an engine
+    return run_command(lambda: _run(known, words, parser.options), debug=known.debug)
 
 
-def _run(known: argparse.Namespace, beam_arguments: Sequence[str], own: Sequence[str]) -> None:
+def _run(known: argparse.Namespace, words: Sequence[str], own: Sequence[str]) -> None:
     watch_sigterm(ctrl_c=True)  # finished shards are complete files
     with ForkServer() as workers:
-        processes = any(word.startswith("--direct_num_workers") for word in beam_arguments)
+        processes = any(word.startswith("--direct_num_workers") for word in words)
         if processes and not _is_dask(known):
             workers.begin()  # it imports Beam while this process does
-        _run_with(workers, known, beam_arguments, own)
+        _check(known)
+        job = _job(known)
+        engine = _engine(workers, known, words, own)
+
+        from beam_features.job.run import run_job
+
+        run_job(job, engine)
 
 
-def _run_with(
-    workers: ForkServer,
-    known: argparse.Namespace,
-    beam_arguments: Sequence[str],
-    own: Sequence[str],
-) -> None:
-    from beam_features.job.run import FeatureJob, run_job
-    from dem import storage
-    from dem.settings import load_settings
+def _check(known: argparse.Namespace) -> None:
+    """Refuse what needs no import to be seen.
 
+    Raises:
+        InputError: an option is missing, or its value cannot work.
+    """
     if known.input is None and known.dataset != "sample":
         holder = "CSV file" if known.dataset == "csv" else "directory that holds it"
         raise InputError(f"dataset {known.dataset!r} needs --input, the {holder}")
     if known.shards is not None and known.shards < 1:
         raise InputError(f"--shards must be at least 1, not {known.shards}")
-    share = share_of(known.shard_index, known.shard_count, os.environ)
-    if share and known.overwrite:
-        raise InputError(
-            f"--overwrite would delete what other shares than {share} make; delete {known.output} "
-            "or choose another --output"
-        )
     if known.max_failure_rate is not None and not 0 <= known.max_failure_rate <= 1:
         raise InputError(f"--max-failure-rate is a share, 0 to 1, not {known.max_failure_rate}")
     if known.max_duration_s is not None and not 0 < known.max_duration_s < math.inf:
@@ -132,11 +129,28 @@ def _run_with(
     for name, uri in (("--input", known.input), ("--output", known.output)):
         if uri == "":
             raise InputError(f"{name} is empty; give a path or a URI")
+
+
+def _job(known: argparse.Namespace) -> "FeatureJob":
+    """Say what is asked for.
+
+    Raises:
+        InputError: the settings or the storage cannot work.
+    """
+    from beam_features.job.run import FeatureJob
+    from dem import storage
+    from dem.settings import load_settings
+
+    share = share_of(known.shard_index, known.shard_count, os.environ)
+    if share and known.overwrite:
+        raise InputError(
+            f"--overwrite would delete what other shares than {share} make; delete {known.output} "
+            "or choose another --output"
+        )
     settings = load_settings(FeatureConfig, known.config, known.set, storage.read_text)
     if known.dataset in DATASETS and known.input is not None:
         storage.check_uri(known.input)
-    engine = _engine(workers, known, beam_arguments, own)
-    job = FeatureJob(
+    return FeatureJob(
         dataset=known.dataset,
         input="sample:0" if known.input is None else known.input.rstrip("/") or "/",
         output=known.output.rstrip("/") or "/",
@@ -148,13 +162,12 @@ def _run_with(
         overwrite=known.overwrite,
         share=share,
     )
-    run_job(job, engine)
 
 
 def _engine(
     workers: ForkServer,
     known: argparse.Namespace,
-    beam_arguments: Sequence[str],
+    words: Sequence[str],
     own: Sequence[str],
 ) -> "Engine":
     """Choose what makes the shards.
@@ -170,7 +183,7 @@ def _engine(
             )
         from beam_features.job.dask_cluster import dask_engine
 
-        return dask_engine(known.dask_address, beam_arguments, own)
+        return dask_engine(known.dask_address, words, own)
     if known.dask_address is not None:
         raise InputError("--dask-address is of use with --runner=dask only")
 
@@ -178,7 +191,7 @@ def _engine(
     from beam_features.job.options import beam_options, check_reachable
 
     runner = [] if known.runner is None else [f"--runner={known.runner}"]
-    options = beam_options([*runner, *beam_arguments], own)
+    options = beam_options([*runner, *words], own)
     check_reachable(options, *(uri for uri in (known.input, known.output) if uri is not None))
     if not known.debug:  # every local worker warns that it has no directory for custom types
         logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel("ERROR")

@@ -7,7 +7,6 @@ other. Dask gives a task whose worker was lost to another worker, and gives up a
 
 import argparse
 import logging
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from threading import Event
 from typing import NoReturn
 
 import dask
+from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, as_completed, get_worker
 from distributed.scheduler import KilledWorker
 from threadpoolctl import threadpool_limits
@@ -65,7 +65,7 @@ class DaskEngine:
             )
         if n_workers < 0:
             raise InputError(f"{_WORKERS} must be 0 (all cores) or more, not {n_workers}")
-        self._address, self._n_workers = address, n_workers or len(os.sched_getaffinity(0))
+        self._address, self._n_workers = address, n_workers or CPU_COUNT
 
     def use_one_process(self) -> None:
         """Start no second worker on this machine."""
@@ -94,6 +94,8 @@ class DaskEngine:
                 "address, and that 'dask scheduler' runs there",
                 error,
             )
+        except TypeError as error:  # of the certificates
+            raise InputError(f"--dask-address {self._address}: {_first_line(error)}") from error
         with client:
             yield client
 

@@ -80,6 +80,11 @@ def test_nobody_answers(run_job, songs, tmp_path, monkeypatch, capsys):
     )
 
 
+def test_tls_without_certificates(run_job, songs, tmp_path, capsys):
+    assert run_job(songs, tmp_path / "out", DASK, "--dask-address=tls://127.0.0.1:1") == 2
+    assert one_error_line(capsys).startswith("error: --dask-address tls://127.0.0.1:1: TLS expects")
+
+
 class Cluster:
     """A scheduler in a process of its own; `workers` starts others."""
 
