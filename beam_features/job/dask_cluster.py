@@ -33,7 +33,7 @@ from dem.errors import InputError, JobError, did_you_mean
 
 _LOG = logging.getLogger(__name__)
 
-_ADDRESS = re.compile(r"(tcp|tls)://[^/\s:]+:\d+")
+_ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[^/\s:]+):\d+")
 _CONNECT_S = 30
 _WAITING_S = 30  # between two lines that there are no workers
 _SAME_EVERYWHERE = ("numpy", "scipy", "soundfile", "soxr")  # what decides the bytes of a shard
