@@ -26,10 +26,18 @@ class Examples:
         return recording_table(self.overlapping)
 
 
-def number_examples(
-    roles: Sequence[Examples], label_names: Sequence[str]
-) -> tuple[tuple[str, ...], list[Examples]]:
-    """Number the classes of all roles together; see `number_classes`."""
-    tables = [table for role in roles for table in (role.tiles, role.overlapping)]
-    names, numbered = number_classes(tables, label_names)
-    return names, [Examples(*pair) for pair in zip(numbered[::2], numbered[1::2], strict=True)]
+@dataclass(frozen=True)
+class Roles:
+    """What classifiers are fitted to, what chooses their settings (if any), and what tests them."""
+
+    train: Examples
+    validation: Examples | None
+    test: Examples
+
+    def numbered(self, label_names: Sequence[str]) -> tuple["Roles", tuple[str, ...]]:
+        """Number the classes of all roles together, see `number_classes`; return their names."""
+        roles = [self.train, self.test, *([self.validation] if self.validation else [])]
+        tables = [table for role in roles for table in (role.tiles, role.overlapping)]
+        names, numbered = number_classes(tables, label_names)
+        train, test, *rest = map(Examples, numbered[::2], numbered[1::2])
+        return Roles(train, rest[0] if rest else None, test), names

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from trainer.classify.coverage import (
     describe_unseen,
     unseen_labels,
 )
-from trainer.classify.examples import Examples, number_examples
+from trainer.classify.examples import Examples, Roles
 from trainer.classify.heads import Classifiers
 from trainer.classify.labeller import Labeller
 from trainer.classify.outputs import comparison_table, log_evaluation, read_runs, write_results
@@ -91,21 +92,15 @@ def evaluate(
     resolved = _resolve(config, job, features)
     model = _encoder(encoder, features, job_dir, job, resolved)
     corrupt = CorruptRecords(job.corrupt_records_budget, f"the training of {job_dir}")
-    home = vectors_home or job_dir
-    tiles = functools.partial(_examples, model, features, home, corrupt, resolved)
-    test = tiles("test")
-    if encoder == "trained" and not transductive:
-        require_not_trained_on(job_dir, test.tiles.recording_ids)
-    train = tiles("train")
-    require_apart(train.tiles, test.tiles)
-    held_out = [tiles("validation")] if resolved.validation_partitions else []
+    read = functools.partial(_examples, model, features, vectors_home or job_dir, corrupt, resolved)
+    roles = _read_roles(
+        read, resolved, job_dir if encoder == "trained" and not transductive else None
+    )
     corrupt.log_skipped()
-    label_names = features.info.label_names
-    names, (train, test, *held_out) = number_examples([train, test, *held_out], label_names)
-    validation = held_out[0] if held_out else None
-    unseen = _report_coverage(train, test, validation, resolved, names)
-    classifiers = Classifiers.fit(HEADS[head], train, validation, resolved, names)
-    predictions = _predict(classifiers, train, test)
+    roles, names = roles.numbered(features.info.label_names)
+    unseen = _report_coverage(roles, resolved, names)
+    classifiers = Classifiers.fit(HEADS[head], roles.train, roles.validation, resolved, names)
+    predictions = _predict(classifiers, roles)
     results = {
         "encoder": encoder,
         "head": head,
@@ -114,20 +109,18 @@ def evaluate(
         **_described(resolved),
         "label_names": list(names),
         "unseen_labels": unseen,
-        **_measure(predictions, test.tiles, names, resolved.seed, job.retrieval_gap_s),
+        **_measure(predictions, roles.test.tiles, names, resolved.seed, job.retrieval_gap_s),
     }
-    labeller = Labeller(
-        model.model, features.info.feature_spec, classifiers, head, names, resolved.overlap
-    )
     if directory is None:
         name = f"{encoder}-{head}"
         log_evaluation(
             job_dir, name, predictions.vectors, predictions.recordings, names, resolved.seed
         )
         directory = storage.join(job_dir, CLASSIFIER, name)
+    spec = features.info.feature_spec
     write_results(
         directory,
-        labeller,
+        Labeller(model.model, spec, classifiers, head, names, resolved.overlap),
         predictions.tiles,
         predictions.recordings,
         predictions.nearest,
@@ -174,15 +167,11 @@ def _require_own_split(
 
 
 def _report_coverage(
-    train: Examples,
-    test: Examples,
-    validation: Examples | None,
-    config: ResolvedClassifyConfig,
-    names: tuple[str, ...],
+    roles: Roles, config: ResolvedClassifyConfig, names: tuple[str, ...]
 ) -> dict[str, int]:
     """Log which labels lack recordings; return the test recordings of those without training."""
-    trained, tested = (count_recordings(role.tiles, names) for role in (train, test))
-    checked = count_recordings(validation.tiles, names) if validation else {}
+    trained, tested = (count_recordings(role.tiles, names) for role in (roles.train, roles.test))
+    checked = count_recordings(roles.validation.tiles, names) if roles.validation else {}
     for counts, partitions in (
         (checked, config.validation_partitions),
         (tested, config.test_partitions),
@@ -237,6 +226,28 @@ def _examples(
     return Examples(tiles, VectorTable.concatenate(grids))
 
 
+def _read_roles(
+    read: Callable[[str], Examples], config: ResolvedClassifyConfig, trained_in: str | None
+) -> Roles:
+    """Read the examples of each role.
+
+    Args:
+        read: those of a role.
+        config: which of them there are.
+        trained_in: job directory of an encoder that must not have been trained on the test; None:
+            that does not matter.
+
+    Raises:
+        InputError: a test recording belongs to the training, of the encoder or of the classifiers.
+    """
+    test = read("test")
+    if trained_in is not None:
+        require_not_trained_on(trained_in, test.tiles.recording_ids)
+    train = read("train")
+    require_apart(train.tiles, test.tiles)
+    return Roles(train, read("validation") if config.validation_partitions else None, test)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Predictions:
     """Predictions for the test, by classifiers and by neighbours among training recordings."""
@@ -247,10 +258,13 @@ class _Predictions:
     nearest: npt.NDArray[np.int64]  # label by the nearest neighbours, per recording
 
 
-def _predict(classifiers: Classifiers, train: Examples, test: Examples) -> _Predictions:
-    fitted, tested = train.recordings, test.recordings
+def _predict(classifiers: Classifiers, roles: Roles) -> _Predictions:
+    fitted, tested = roles.train.recordings, roles.test.recordings
     nearest = knn_labels(fitted.vectors, fitted.labels, tested.vectors)
-    tiles, recordings = classifiers.of_tiles(test.tiles), classifiers.of_recordings(test)
+    tiles, recordings = (
+        classifiers.of_tiles(roles.test.tiles),
+        classifiers.of_recordings(roles.test),
+    )
     return _Predictions(tiles, recordings, tested, nearest)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from beam_features.schema.sources import SOURCES, Source, read_sources, write_sources
@@ -13,6 +13,7 @@ from trainer.config import TrainConfig
 from trainer.data.checks import check_fingerprint, require_shards
 from trainer.data.features import Features, open_features
 from trainer.data.shards import CorruptRecords
+from trainer.data.vector_table import VectorTable
 from trainer.embed.output import Output, arguments_of
 from trainer.embed.parquet import (
     EMBEDDED_SOURCES,
@@ -64,9 +65,7 @@ def embed_features(
     further = further_columns(sources)
     made_from = {name: _made_from(arguments, features, name, further) for name in names}
     corrupt = _tolerated_records(model_uri)
-    rows: dict[str, int] = {}  # by file
-    if not overwrite:
-        rows = _kept_rows(directory, features, made_from, corrupt)
+    rows = {} if overwrite else _kept_rows(directory, features, made_from, corrupt)  # by file
     if set(rows) == set(files) == directory.complete_files:
         _LOG.info(f"{output} is complete already, nothing to do")
         return
@@ -86,14 +85,20 @@ def embed_features(
             corrupt,
             further,
         )
-        rows[file] = 0
-        for table in tables:
-            stop_if_terminated()
-            rows[file] += len(table.labels)
+        rows[file] = _count_rows(tables, stop_if_terminated)
         _LOG.info(f"{file}: {rows[file]} tiles")
     _write_sources(directory, files if partitions else None, sources)
     directory.finish(arguments, rows, rejected={})
     corrupt.log_skipped()
+
+
+def _count_rows(tables: Iterable[VectorTable], stop_if_terminated: Callable[[], None]) -> int:
+    """Write all tables, which reading them does; return the number of their rows."""
+    rows = 0
+    for table in tables:
+        stop_if_terminated()
+        rows += len(table.labels)
+    return rows
 
 
 def further_columns(sources: Sequence[Source]) -> FurtherColumns:
