@@ -94,14 +94,14 @@ def test_two_builds_at_the_same_time_leave_one_of_them(
     put_vectors(gcs, bucket, tmp_path / "v", SONGS[:2])
     put_index(gcs, bucket)
     put_vectors(gcs, bucket, tmp_path / "v", SONGS[:4])
-    slow = Fault("upload.*uploadType=resumable", 503, ("POST",), after=3, times=3)
+    slow = Fault("upload.*uploadType=resumable", 503, ("POST",), after=3, times=5)
     with gcs.inject(slow):
         late = start_in(gcs, *index_command(bucket))
         while not slow.hits:
             assert late.poll() is None, late.communicate()
         put_vectors(gcs, bucket, tmp_path / "v", SONGS[4:])
         put_index(gcs, bucket)
-        _, stderr = late.communicate(timeout=60)
+        _, stderr = late.communicate(timeout=120)
     assert late.returncode == 1, stderr
     assert stderr.splitlines()[-1] == (
         f"error: another dem index has changed gs://{bucket}/index meanwhile; "

@@ -175,7 +175,11 @@ def test_a_chief_and_two_workers_search(gcs: StorageService, place: str, feature
     uri, (port,) = f"gs://{place}/search", free_ports(1)
     words = settings(MARGINS, "trials=2", "algorithm=random", epochs=1, steps_per_epoch=10)
     command = ("tuning", "--data", features, "--job-dir", uri, "--set", *words)
-    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
+    address = {
+        "KERASTUNER_ORACLE_IP": "127.0.0.1",
+        "KERASTUNER_ORACLE_PORT": str(port),
+        "DEM_SEARCH_TOKEN": "known-to-chief-and-workers",
+    }
     members = [
         start_in(gcs, *command, KERASTUNER_TUNER_ID=tuner_id, **address)
         for tuner_id in ("chief", "tuner0", "tuner1")
