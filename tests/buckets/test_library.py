@@ -1,6 +1,7 @@
 """The index of a library in a bucket: built, brought up to date, asked, killed and built twice."""
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,13 +95,15 @@ def test_two_builds_at_the_same_time_leave_one_of_them(
     put_vectors(gcs, bucket, tmp_path / "v", SONGS[:2])
     put_index(gcs, bucket)
     put_vectors(gcs, bucket, tmp_path / "v", SONGS[:4])
-    slow = Fault("upload.*uploadType=resumable", 503, ("POST",), after=3, times=5)
+    slow = Fault("upload.*uploadType=resumable", 503, ("POST",), after=3, times=1)
     with gcs.inject(slow):
         late = start_in(gcs, *index_command(bucket))
         while not slow.hits:
             assert late.poll() is None, late.communicate()
+        late.send_signal(signal.SIGSTOP)  # before its next try
         put_vectors(gcs, bucket, tmp_path / "v", SONGS[4:])
         put_index(gcs, bucket)
+        late.send_signal(signal.SIGCONT)
         _, stderr = late.communicate(timeout=120)
     assert late.returncode == 1, stderr
     assert stderr.splitlines()[-1] == (
