@@ -226,16 +226,31 @@ class Output:
     def is_ours_to_complete(self, claim: Claim, share: Share) -> bool:
         """Take the right to complete the output; of several Pods that try, one gets it for good.
 
-        A Pod that was killed while it had the right has it again.
+        A Pod that was killed while it had the right has it again. The one that completes the output
+        deletes the right after `dataset_info.json` is there.
         """
         work = {"update": claim.update, "files_sha256": claim.files_sha256, "of": share.count}
         ours = json.dumps({**work, "index": share.index}).encode()
+        return self._take(work, ours) and not self.is_completed(claim)
+
+    def _take(self, work: Mapping[str, Any], ours: bytes) -> bool:
         if storage.swap(self._completing, None, ours):
             return True
-        theirs = storage.read_bytes(self._completing)
+        try:
+            theirs = storage.read_bytes(self._completing)
+        except FileNotFoundError:  # the output is complete
+            return False
         if json.loads(theirs).items() >= work.items():
             return theirs == ours
         return storage.swap(self._completing, theirs, ours)  # of a run before this one
+
+    def is_completed(self, claim: Claim) -> bool:
+        """Whether another Pod has completed the output; what this one added since is deleted."""
+        if not storage.exists(self._info) or update_of(self._read_info()) < claim.update:
+            return False
+        if self._read_claim() in (None, claim):  # not of a run after this one
+            storage.delete_tree(self.incomplete)
+        return True
 
     def write_rejected(self, rejections: Iterable[Rejection]) -> None:
         """Write a line per recording that is rejected, or file that is skipped."""

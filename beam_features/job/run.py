@@ -250,12 +250,12 @@ def _with_others(
     others = {p.shard.name: p for p in plan.made if p.shard.name not in names}
     found = output.finished_of(planned.shard for planned in others.values())
     made = [finished for finished in found if _is_made(others[finished.shard.name], finished)]
-    if len(made) < len(others):
+    if len(made) < len(others) and not output.is_completed(claim):
         _LOG.info(
             f"share {share} is finished; {len(others) - len(made)} of {len(plan.made)} shards are "
             "missing in other shares, whose last one completes the output"
         )
-    elif output.is_ours_to_complete(claim, share):
+    elif len(made) == len(others) and output.is_ours_to_complete(claim, share):
         return _in_order([*ours, *made])
     else:
         _LOG.info(f"share {share} is finished; another one completes the output")

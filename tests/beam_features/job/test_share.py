@@ -126,6 +126,17 @@ def test_one_of_several_completes_the_output(tmp_path):
     assert not output.is_ours_to_complete(Claim({}, 1, "b", ()), Share(0, 2))
 
 
+def test_nobody_completes_what_is_complete(make, tmp_path):
+    """Also not a Pod that has seen all shards, and asks when the right is deleted already."""
+    output, claim = Output(str(tmp_path / "out")), Claim({}, 0, "a", ())
+    for index in range(COUNT):
+        assert make(index) == 0
+    assert not output.is_ours_to_complete(claim, Share(0, 3))
+    assert not (tmp_path / "out/incomplete").exists()
+    assert output.is_ours_to_complete(Claim({}, 1, "b", ()), Share(0, 3))
+    assert not output.is_ours_to_complete(claim, Share(1, 3))
+
+
 def test_overwriting_is_refused(make, tmp_path, capsys):
     assert make(1, "--overwrite") == 2
     assert one_error_line(capsys) == (
