@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from dem.command import Parser, add_job_arguments, add_settings_arguments, run_command
+from dem.guard import go_on_in_child
 from dem.settings import load_settings
 from dem.termination import watch_sigterm
 from trainer.config import TrainConfig
 from trainer.runtime.cache_dir import add_cache_argument, use_cache_dir
 from trainer.runtime.startup import load_tensorflow
+from trainer.train.tf_config import join_indexed_job, read_cluster
 
 _PROG = "python -m trainer.train"
 
@@ -42,13 +44,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     terminated = watch_sigterm(ctrl_c=True)
+    join_indexed_job()
+    if read_cluster().workers > 1:
+        go_on_in_child()
     use_cache_dir(parsed.cache_dir)
     load_tensorflow()
     from dem import storage
     from trainer.train.run import train
-    from trainer.train.tf_config import join_indexed_job
 
-    join_indexed_job()
     init = [f"init={json.dumps(parsed.init.rstrip('/'))}"] if parsed.init else []
     config = load_settings(TrainConfig, parsed.config, parsed.set + init, storage.read_text)
     train(parsed.data, parsed.job_dir.rstrip("/"), config, terminated)

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from dem import storage
 from dem.errors import InputError, JobError
+from dem.guard import Phase, phase
 from trainer.runtime.tensorflow_files import writing
 
 _LOG = logging.getLogger(__name__)
@@ -115,7 +116,8 @@ class Checkpoints:
         """
         write, self._write = self._write, None
         if write:
-            write.result()
+            with phase(Phase.SAVES):
+                write.result()
             self._newest += 1
 
 

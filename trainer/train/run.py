@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dem import storage
+from dem.guard import Phase, phase
 from dem.termination import keep_watching
 from trainer.config import ResolvedConfig, TrainConfig
 from trainer.data.augment import check_mixing
@@ -117,8 +118,9 @@ def _build(
     cluster: Cluster,
 ) -> tuple[Workers, Learner, Corpus]:
     """Check everything that could fail later, and build the model."""
-    strategy = make_strategy(config.replicas, config.batch_size)  # starts TensorFlow
-    keep_watching()
+    with phase(Phase.JOINS):
+        strategy = make_strategy(config.replicas, config.batch_size)  # starts TensorFlow
+        keep_watching()
     check_mixing(config.augment, config.batch_size, strategy.num_replicas_in_sync)
     require_shards(features, [*config.train_partitions, *config.validation_partitions])
     corpus = open_corpus(features, config)

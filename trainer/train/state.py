@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from dem import storage
 from dem.errors import DivergedError, InputError, Terminated
+from dem.guard import Phase, phase
 from trainer.config import ResolvedConfig
 from trainer.data.features import Features
 from trainer.model.learner import Learner
@@ -121,7 +122,8 @@ class Run:
             JobError: the last checkpoint could not be written.
         """
         self.require_finite()
-        self.events.flush()
+        with phase(Phase.SAVES):
+            self.events.flush()
         self.checkpoints.save()
 
     def stop_if_terminated(self) -> None:
