@@ -38,7 +38,7 @@ COLLAPSING = {
 FAILURES = (  # with it: one learning rate of four trains
     "algorithm=random",
     "trials=4",
-    "space.learning_rate={choices: [0.001, 1.0, 2.0, 3.0]}",
+    "space.learning_rate={choices: [0.0001, 1.0, 2.0, 3.0]}",
 )
 UNFITTING = (  # each value is valid by itself; only a trial with both fails
     "trials=40",

@@ -28,7 +28,8 @@ def _train(data: Path, job: Path, margin: float) -> dict[str, Any]:
         projection_size=8,
         margin=margin,
         batch_size=16,
-        epochs=4,
+        epochs=8,
+        learning_rate=0.003,
         augment=(),
     )
     return train(str(data), str(job), config, lambda: False)
@@ -36,5 +37,5 @@ def _train(data: Path, job: Path, margin: float) -> dict[str, Any]:
 
 def test_loss_and_recall_rank_two_margins_differently(metrics: dict[float, dict[str, Any]]) -> None:
     """A triplet loss from which nothing was learned is about equal to the margin."""
-    assert metrics[0.02]["loss"] < 0.02 < 0.5 < metrics[0.8]["loss"]
-    assert metrics[0.02]["recall_at_1"] < metrics[0.8]["recall_at_1"]
+    assert metrics[0.02]["loss"] < 0.02 < 0.4 < metrics[0.8]["loss"]
+    assert metrics[0.02]["recall_at_1"] + 0.1 < metrics[0.8]["recall_at_1"]

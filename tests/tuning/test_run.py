@@ -298,11 +298,11 @@ def test_a_collapsed_trial_has_failed_and_the_search_goes_on(
     finished = run(*command(features_dir, job, words))
     assert finished.returncode == 0, finished.stderr
     trials = trials_of(job).set_index("learning_rate")
-    assert dict(trials["status"]) == {0.001: "completed"} | dict.fromkeys((1, 2, 3), "failed")
+    assert dict(trials["status"]) == {0.0001: "completed"} | dict.fromkeys((1, 2, 3), "failed")
     for rate in (1.0, 2.0, 3.0):
         assert trials.loc[rate, "reason"].startswith("the embedding has collapsed: ")
     best = yaml.safe_load((job / "best_config.yaml").read_text())
-    assert best["learning_rate"] == 0.001
+    assert best["learning_rate"] == 0.0001
 
 
 @pytest.mark.slow
