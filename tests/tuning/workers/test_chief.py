@@ -149,7 +149,7 @@ def test_failures_in_a_row_end_nothing(cluster) -> None:
     ended = finish_all(search.start("chief"), search.start("worker-0"))
     assert [process.returncode for process in ended] == [0, 0], [p.stderr for p in ended]
     statuses = trials_of(search.job).set_index("learning_rate")["status"]
-    assert dict(statuses) == {0.001: "completed"} | dict.fromkeys((1.0, 2.0, 3.0), "failed")
+    assert dict(statuses) == {0.0001: "completed"} | dict.fromkeys((1.0, 2.0, 3.0), "failed")
 
 
 @pytest.mark.slow
