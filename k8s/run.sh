@@ -11,7 +11,7 @@ usage: k8s/run.sh [--overlay gke] [--component NAME]... RUN STAGE [KEY=VALUE]...
              label run=RUN, results are in ROOT/runs/RUN
   STAGE      features, train, classify, embed, index, report or tune
   KEY=VALUE  instead of the overlay's: ROOT, FEATURES, INPUT, DATASET, TRAIN_CONFIG, TUNE_CONFIG
-  --overlay, --component  directories of k8s/overlays and k8s/components
+  --overlay, --component  directories of k8s/overlays and k8s/components, these in any order
 USAGE
 }
 
@@ -41,9 +41,24 @@ base=overlays/$overlay/$stage/kustomization.yaml
 if [[ $stage == tensorboard || $stage == */* ]] || ! grep -qs base/run "$base"; then
   refuse "k8s/overlays/$overlay/$stage is not a stage of a run"
 fi
+
+# jobset copies the Job as the others have made it, and kueue puts what is there into its queue.
+given=" ${components[*]-} "
+others=() last=()
 for component in ${components[@]+"${components[@]}"}; do
   [[ -f components/$component/kustomization.yaml ]] || refuse "there is no k8s/components/$component"
+  case $component in
+    multi-host | jobset) [[ $stage == train ]] || refuse "$component is for the stage train" ;;
+  esac
+  case $component in
+    jobset) last=(jobset ${last[@]+"${last[@]}"}) ;;
+    kueue) last+=(kueue) ;;
+    *) others+=("$component") ;;
+  esac
 done
+components=(${others[@]+"${others[@]}"} ${last[@]+"${last[@]}"})
+[[ $given != *" jobset "* || $given == *" multi-host "* ]] || refuse "jobset needs multi-host, too"
+[[ $given != *" spot "* || $given != *" flex-start "* ]] || refuse "spot and flex-start exclude each other"
 keys=$(sed -n 's/^  - \([A-Z_]*\)=.*/\1/p' "overlays/$overlay/settings/kustomization.yaml" | grep -vx RUN)
 for setting in "$@"; do
   grep -qx -- "${setting%%=*}" <<< "$keys" && [[ $setting == *=?* && $setting != *$'\n'* ]] \

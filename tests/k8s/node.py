@@ -1,16 +1,19 @@
 """A machine that runs Pods as processes: what a kubelet does, as far as our manifests ask for it.
 
-Paths in arguments and variables lead to temporary directories instead of mounts, and names of
-Services to loopback addresses, as no file system or DNS can be had without privileges. A Pod that
-replaces another keeps its address, which in a cluster it would not.
+Paths in arguments and variables lead to temporary directories instead of mounts and of the bucket,
+and names of Services to loopback addresses, as no file system or DNS can be had without privileges.
+A Pod that replaces another keeps its address, which in a cluster it would not. GPUs that a Pod
+requires are not there and not required.
 """
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +24,7 @@ from tests.k8s.manifests import Manifest, Template, of_kind
 from tests.processes import ROOT
 
 _WORD = r"[\w./-]"  # what a path or a host name is made of
+_BUCKET = "gs://my-bucket"
 
 
 @dataclass
@@ -38,8 +42,12 @@ class Pod:
     @property
     def exit_code(self) -> int | None:
         """None while it runs; 128 and the number of the signal that has ended it."""
-        code = self.process.poll()
-        return 128 - code if code is not None and code < 0 else code
+        ended, code = self.process.returncode is not None, self.process.poll()
+        if code is None:
+            return None
+        if not ended:
+            self._signal_all()  # a container ends with its first process
+        return 128 - code if code < 0 else code
 
     @property
     def stderr(self) -> str:
@@ -51,14 +59,27 @@ class Pod:
         self._kill_at = time.monotonic() + self.grace_s
         self.process.send_signal(signal.SIGTERM)
 
-    def kill(self) -> None:
-        """End it without warning, as the kernel does when memory runs out."""
-        self.process.kill()
+    def preempt(self) -> None:
+        """A scheduler or a drained node needs its place."""
+        self.terminate(disrupted=True)
+
+    def lose(self) -> None:
+        """Its node is gone: nothing is left of it, which the Pod's conditions say."""
+        self.disrupted = True
+        self._signal_all()
+
+    def run_out_of_memory(self) -> None:
+        """End all processes, as the kernel does with a container that exceeds its limit."""
+        self._signal_all()
 
     def enforce_grace_period(self) -> None:
         """To be called now and then."""
         if self._kill_at is not None and time.monotonic() > self._kill_at:
-            self.process.kill()
+            self._signal_all()
+
+    def _signal_all(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class Node:
@@ -67,6 +88,7 @@ class Node:
     def __init__(self, manifests: list[Manifest], directory: Path) -> None:
         self._manifests, self._directory = manifests, directory
         self._addresses: dict[str, str] = {}
+        self._started: Counter[str] = Counter()
         self._subnet = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250 + 1}"
         for name, config_map in of_kind(manifests, "ConfigMap").items():
             volume = directory / "config-maps" / name
@@ -80,9 +102,16 @@ class Node:
         """Where the files of a claim are."""
         return self._directory / "claims" / name
 
-    def start(self, template: Template, index: int, attempt: int) -> Pod:
+    @property
+    def bucket(self) -> Path:
+        """Where its objects are."""
+        return self._directory / "bucket"
+
+    def start(self, template: Template, index: int) -> Pod:
         """Start the container of a Pod."""
-        name = f"{template.owner['metadata']['name']}-{index}-{attempt}"
+        job = f"{template.owner['metadata']['name']}-{index}"
+        name = f"{job}-{self._started[job]}"
+        self._started[job] += 1
         directory = self._directory / "pods" / name
         (directory / "empty").mkdir(parents=True)
         mounts = self._mounts(template, directory)
@@ -92,7 +121,7 @@ class Node:
         config_maps = of_kind(self._manifests, "ConfigMap")
         variables = environment(template.container, config_maps, fields)
         words = command_line(template.container, variables)
-        leads = mounts | self._services()
+        leads = mounts | self._services() | {_BUCKET: str(self.bucket)}
         with (directory / "stdout").open("wb") as out, (directory / "stderr").open("wb") as err:
             process = subprocess.Popen(
                 [redirect(word, leads) for word in words],
@@ -102,10 +131,12 @@ class Node:
                     "PATH": f"{Path(sys.executable).parent}:{os.defpath}",  # as in the image
                     "PYTHONPATH": str(ROOT),
                     "TMPDIR": mounts["/tmp"],  # which Python would choose itself
+                    "DEM_REQUIRED_GPUS": "",
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                start_new_session=True,  # so that all of it can be ended at once
             )
         grace_s = template.spec["terminationGracePeriodSeconds"]
         return Pod(name, index, process, directory, grace_s)
@@ -122,6 +153,8 @@ class Node:
             return self._directory / "config-maps" / volume["configMap"]["name"]
         if "persistentVolumeClaim" in volume:
             return self.claim(volume["persistentVolumeClaim"]["claimName"])
+        if volume.get("csi", {}).get("driver") == "gcsfuse.csi.storage.gke.io":
+            return self.bucket
         assert "emptyDir" in volume, f"the harness knows no {volume}"
         empty = directory / "volumes" / volume["name"]
         empty.mkdir(parents=True)

@@ -70,8 +70,8 @@ def test_features_as_shares_with_pods_preempted_and_killed(node: Node) -> None:
     features.start()
     try:
         run_until(lambda: any(output.glob("incomplete/*-of-*.json")), features, timeout_s=120)
-        features.pod(1).kill()
-        features.pod(3).terminate(disrupted=True)
+        features.pod(1).run_out_of_memory()
+        features.pod(3).preempt()
         run_to_the_end(features)
     finally:
         features.stop()
@@ -95,10 +95,10 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
 
     train = started("train")
     run_until((first / "job/checkpoints/ckpt-1.npz").exists, train, timeout_s=300)
-    train.pod().terminate(disrupted=True)
+    train.pod().preempt()
     run_until(lambda: train.ends_of() == [143], train, timeout_s=60)
     run_until((first / "job/checkpoints/ckpt-3.npz").exists, train, timeout_s=300)
-    train.pod().kill()
+    train.pod().run_out_of_memory()
     run_to_the_end(train)
     assert train.ends_of() == [143, 137, 0]
     assert "resuming from step" in train.ended[1].stderr
@@ -125,8 +125,8 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
         workers,
         timeout_s=300,
     )
-    workers.pod(0).kill()
-    workers.pod(1).terminate(disrupted=True)
+    workers.pod(0).run_out_of_memory()
+    workers.pod(1).preempt()
     run_to_the_end(chief, workers)
     assert chief.ends_of() == [0]
     assert workers.ends_of(0) == [137, 0]
@@ -160,7 +160,7 @@ def test_tensorboard_is_ready_and_shows_all_runs_of_the_volume(node: Node) -> No
         logs = node.claim("data") / "runs" / run / "job/logs"
         with tf.summary.create_file_writer(str(logs)).as_default():
             tf.summary.scalar("loss", loss, step=1)
-    board = node.start(pod, 0, 0)
+    board = node.start(pod, 0)
     try:
         probe = pod.container["readinessProbe"]["httpGet"]["path"]
         scalars = "/data/plugin/scalars/scalars?tag=loss&run={}/job/logs"
@@ -174,7 +174,7 @@ def test_tensorboard_is_ready_and_shows_all_runs_of_the_volume(node: Node) -> No
         board.terminate(disrupted=False)
         board.process.wait(board.grace_s)
     finally:
-        board.kill()
+        board.run_out_of_memory()
 
 
 def answers(address: str, path: str) -> str:

@@ -44,7 +44,7 @@ def train(node: Node) -> Iterator[JobRun]:
 def test_a_killed_host_counts_once_and_its_peer_not_at_all(node: Node, train: JobRun) -> None:
     job = node.claim("data") / "runs/first/job"
     run_until((job / "checkpoints/ckpt-1.npz").exists, train, timeout_s=300)
-    train.pod(1).kill()
+    train.pod(1).run_out_of_memory()
     run_to_the_end(train)
     assert (train.ends_of(0), train.ends_of(1)) == ([3, 0], [137, 0])
     assert train.counted == 1

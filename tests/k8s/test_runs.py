@@ -107,7 +107,19 @@ def test_other_values_and_components() -> None:
     assert "gke-spot" in json.dumps(of_kind(manifests, "Job"))
 
 
-@pytest.mark.parametrize("run", ["2026", "true", LONGEST])
+def test_components_are_applied_in_an_order_that_loses_none() -> None:
+    names = ["multi-host", "spot", "jobset", "kueue"]
+    expected, *others = (
+        rendered_run(*(word for one in order for word in ("--component", one)), "second", "train")
+        for order in (names, names[::-1], ["kueue", "jobset", "multi-host", "spot"])
+    )
+    assert others == [expected] * 2
+    (job_set,) = of_kind(expected, "JobSet").values()
+    assert job_set["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "deep-embedded-music"
+    assert "gke-spot" in json.dumps(job_set)
+
+
+@pytest.mark.parametrize("run", ["2026", "2026-11-27", "1e3", "null", "true", LONGEST])
 def test_every_name_of_a_run_stays_text_and_is_short_enough(run: str) -> None:
     for manifest in rendered_run("--overlay", "local", run, "tune"):
         assert validate(manifest, "1.36", strict=True) == "1.36"
@@ -128,6 +140,13 @@ def test_every_name_of_a_run_stays_text_and_is_short_enough(run: str) -> None:
         (["second", "../local/train"], "is not a stage of a run"),
         (["--overlay", "aws", "second", "train"], "k8s/overlays/aws/train is not a stage"),
         (["--component", "spots", "second", "train"], "there is no k8s/components/spots"),
+        (["--component", "multi-host", "second", "tune"], "multi-host is for the stage train"),
+        (["--component", "jobset", "second", "embed"], "jobset is for the stage train"),
+        (["--component", "jobset", "second", "train"], "jobset needs multi-host, too"),
+        (
+            ["--component", "flex-start", "--component", "spot", "second", "train"],
+            "spot and flex-start exclude each other",
+        ),
         (["second", "train", "MARGIN=1"], "'MARGIN=1' is not KEY=VALUE with KEY one of ROOT"),
         (["second", "train", "RUN=third"], "'RUN=third' is not KEY=VALUE"),
         (["second", "train", "ROOT="], "'ROOT=' is not KEY=VALUE"),
