@@ -6,7 +6,7 @@
 # `make pin-base` looks up that of the newest build.
 ARG BASE_IMAGE=docker.io/library/python:3.11.16-slim-bookworm@sha256:c425d915a89a6dcd3183b1797ad9bd8878caff5a417f6371c8df93c8ea8b727f
 # Beam's own image, of the version in requirements.lock and the Python of the base; `make pin-base` adds
-# its digest.
+# its digest, and cloudbuild.yaml builds by the digest in any case.
 ARG BEAM_IMAGE=docker.io/apache/beam_python3.11_sdk:2.77.0
 
 FROM ${BEAM_IMAGE} AS beam
@@ -70,12 +70,16 @@ COPY --from=project /opt/project /opt/project
 # Otherwise Beam's boot makes another virtual environment at each start, which needs a writable root and
 # lacks the packages of this one.
 ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+ARG BASE_IMAGE
+ARG BEAM_IMAGE
 ARG CREATED=""
 ARG REVISION=""
 ARG SOURCE=""
 ARG VERSION=""
-LABEL org.opencontainers.image.title=deep-embedded-music-features \
+LABEL beam.image=${BEAM_IMAGE} \
+      org.opencontainers.image.title=deep-embedded-music-features \
       org.opencontainers.image.description="Launcher and Beam worker of the feature job" \
+      org.opencontainers.image.base.name=${BASE_IMAGE} \
       org.opencontainers.image.created=${CREATED} \
       org.opencontainers.image.licenses=Apache-2.0 \
       org.opencontainers.image.revision=${REVISION} \
@@ -93,12 +97,14 @@ ENV PATH=${PATH}:/usr/local/nvidia/bin \
     LD_LIBRARY_PATH=/usr/local/nvidia/lib:/usr/local/nvidia/lib64 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     NVIDIA_VISIBLE_DEVICES=all
+ARG BASE_IMAGE
 ARG CREATED=""
 ARG REVISION=""
 ARG SOURCE=""
 ARG VERSION=""
 LABEL org.opencontainers.image.title=deep-embedded-music-trainer \
       org.opencontainers.image.description="Training, classifiers, library, search, TensorBoard" \
+      org.opencontainers.image.base.name=${BASE_IMAGE} \
       org.opencontainers.image.created=${CREATED} \
       org.opencontainers.image.licenses=Apache-2.0 \
       org.opencontainers.image.revision=${REVISION} \

@@ -7,6 +7,7 @@ they were called.
 
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
@@ -44,6 +45,7 @@ printf '%s\\n' "$(basename "$0") $*" >> "$CALLS"
 case "$*" in
 *"images scan"*) echo scan-1 ;;
 *list-vulnerabilities*) printf 'LOW\\n%s\\n' "${FOUND:-LOW}" ;;
+*"imagetools inspect"*) echo "DIGEST" ;;
 *inspect*) eval "last=\\${$#}"; echo "${last%:*}@DIGEST" ;;
 "build ..") echo rendered ;;
 esac
@@ -75,6 +77,7 @@ class Machine:
         self.workspace = directory / "workspace"
         for each in (self._programs, self.workspace / "k8s/overlays/gke/settings"):
             each.mkdir(parents=True)
+        shutil.copy(ROOT / "Dockerfile", self.workspace)
         for name in ("docker", "gcloud", "kustomize", "sleep"):
             (self._programs / name).write_text(PROGRAM)
             (self._programs / name).chmod(0o755)
@@ -159,15 +162,26 @@ def test_nothing_is_called_latest() -> None:
 @pytest.mark.parametrize("target", ["features", "trainer"])
 def test_a_target_is_built_with_a_cache_of_all_its_layers(machine: Machine, target: str) -> None:
     assert machine.run(target).returncode == 0
-    (words,) = machine.calls
+    *_, words = machine.calls
     options = dict(pairwise(words))
     assert options["--target"] == target
     assert options["--tag"] == f"{IMAGES}/{target}:c0"
     assert options["--cache-from"] == f"type=registry,ref={IMAGES}/cache:{target}"
     assert options["--cache-to"] == f"type=registry,ref={IMAGES}/cache:{target},mode=max"
-    given = {word.partition("=")[0] for word in words if re.match("[A-Z]+=", word)}
+    given = {word.partition("=")[0] for word in words if re.match("[A-Z_]+=", word)}
     taken = {value.partition("=")[0] for value in DOCKERFILE.stages[target].values("ARG")}
-    assert given == {"CREATED", "REVISION", "VERSION"} <= taken
+    beam = {"BEAM_IMAGE"} if target == "features" else set()
+    assert given == {"CREATED", "REVISION", "VERSION"} | beam <= taken
+
+
+def test_beams_image_is_taken_by_its_digest(machine: Machine) -> None:
+    named = DOCKERFILE.arguments["BEAM_IMAGE"].partition("@")[0]
+    file = machine.workspace / "Dockerfile"
+    pinned = f"{named}@sha256:{'cd' * 32}"
+    for written, built in ((named, f"{named}@{DIGEST}"), (pinned, pinned)):
+        file.write_text(f"ARG BASE_IMAGE=python\nARG BEAM_IMAGE={written}\n")
+        assert machine.run("features").returncode == 0
+        assert f"BEAM_IMAGE={built}" in machine.calls[-1]
 
 
 def test_targets_and_paths_exist(machine: Machine) -> None:

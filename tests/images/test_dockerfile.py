@@ -148,6 +148,12 @@ def test_labels_tell_where_an_image_comes_from(target: str) -> None:
         assert f"org.opencontainers.image.{key}=" in labels
     assert f"title=deep-embedded-music-{target} " in labels
     assert f"licenses={PROJECT['license']} " in labels
+    sources = {"BASE_IMAGE": "image.base.name"} | (
+        {"BEAM_IMAGE": "beam.image"} if target == "features" else {}
+    )
+    for argument, key in sources.items():  # global ones have no value in a stage that names none
+        assert argument in DOCKERFILE.stages[target].values("ARG")
+        assert f"{key}=${{{argument}}} " in labels
 
 
 def test_the_trainer_finds_the_driver_of_the_host() -> None:
