@@ -59,11 +59,19 @@ done
 components=(${others[@]+"${others[@]}"} ${last[@]+"${last[@]}"})
 [[ $given != *" jobset "* || $given == *" multi-host "* ]] || refuse "jobset needs multi-host, too"
 [[ $given != *" spot "* || $given != *" flex-start "* ]] || refuse "spot and flex-start exclude each other"
-keys=$(sed -n 's/^  - \([A-Z_]*\)=.*/\1/p' "overlays/$overlay/settings/kustomization.yaml" | grep -vx RUN)
+values=$(sed -n 's/^  - \([A-Z_]*=[^ ]*\).*/\1/p' "overlays/$overlay/settings/kustomization.yaml")
+keys=$(cut -d= -f1 <<< "$values" | grep -vx RUN)
 for setting in "$@"; do
   grep -qx -- "${setting%%=*}" <<< "$keys" && [[ $setting == *=?* && $setting != *$'\n'* ]] \
     || refuse "'$setting' is not KEY=VALUE with KEY one of ${keys//$'\n'/ }"
+  values+=$'\n'$setting
 done
+if [[ $given == *" gcsfuse "* ]]; then
+  root=$(sed -n 's/^ROOT=//p' <<< "$values" | tail -n 1)
+  features=$(sed -n 's/^FEATURES=//p' <<< "$values" | tail -n 1)
+  [[ $root =~ ^gs://[^/]+$ && $features == "$root"/?* && ${features#"$root"/} != */* ]] \
+    || refuse "gcsfuse needs ROOT=gs://NAME and FEATURES=gs://NAME/DIR, not $root and $features"
+fi
 
 # The kustomization of the stage, with the run's own values before names are derived from them. It is
 # outside of the project, and kustomize takes relative paths only.

@@ -9,10 +9,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from tests.k8s.admission import refusals, refused_changes
 from tests.k8s.manifests import Manifest
 
 Objects = dict[str, Manifest]
@@ -72,13 +72,11 @@ def apply(objects: Objects, text: str) -> None:
     for manifest in yaml.safe_load_all(text):
         key = key_of(manifest)
         known = objects.get(key, manifest)
-        if manifest["kind"] == "Job" and fixed(known) != fixed(manifest):
-            raise SystemExit(f"{key}: spec.template: Invalid value: field is immutable")
+        if manifest["kind"] == "Job" and (fields := refused_changes(known, manifest)):
+            raise SystemExit(f"{key}: spec.{fields[0]}: Invalid value: field is immutable")
+        if refused := refusals(manifest):
+            raise SystemExit(f"{key}: {refused}")
         objects[key] = manifest
-
-
-def fixed(job: Manifest) -> Any:
-    return {key: value for key, value in job["spec"].items() if key != "suspend"}
 
 
 def delete(objects: Objects, kinds: list[str], label: str, value: str) -> None:

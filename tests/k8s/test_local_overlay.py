@@ -1,7 +1,6 @@
 """The rendered local overlay, run: every Job's own command, variables, settings and volumes."""
 
 import contextlib
-import copy
 import json
 import time
 import urllib.request
@@ -52,35 +51,6 @@ def test_a_stage_without_its_input_fails_at_once(started: Callable[[str], JobRun
     with pytest.raises(AssertionError, match=r"dataset_info\.json"):
         run_to_the_end(train)
     assert (train.status, train.ends_of()) == ("failed", [2])
-
-
-@pytest.mark.slow
-def test_features_as_shares_with_pods_preempted_and_killed(node: Node) -> None:
-    """The Job of the bucket overlay, with the volume of the local one."""
-    of_bucket = of_kind(rendered("gke"), "Job")["features"]["spec"]
-    job = copy.deepcopy(of_kind(rendered("local"), "Job")["features"])
-    for name in ("completionMode", "completions", "parallelism", "backoffLimit"):
-        job["spec"][name] = of_bucket[name]
-    (ours,), (theirs,) = (
-        spec["template"]["spec"]["containers"] for spec in (job["spec"], of_bucket)
-    )
-    ours["env"] += [one for one in theirs["env"] if one["name"] == "DEM_SHARD_COUNT"]
-    output = node.claim("data") / "features"
-    features = JobRun(job, node)
-    features.start()
-    try:
-        run_until(lambda: any(output.glob("incomplete/*-of-*.json")), features, timeout_s=120)
-        features.pod(1).run_out_of_memory()
-        features.pod(3).preempt()
-        run_to_the_end(features)
-    finally:
-        features.stop()
-    assert features.ends_of(1)[-1] == features.ends_of(3)[-1] == 0
-    assert not (output / "incomplete").exists()
-    info = json.loads((output / "dataset_info.json").read_text())
-    shards = sum(part["n_shards"] for part in info["partitions"].values())
-    assert shards == len(list(output.glob("*.tfrecord")))
-    assert len([one for one in features.ended if "wrote /" in one.stderr]) == 1
 
 
 @pytest.mark.slow

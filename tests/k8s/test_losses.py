@@ -1,7 +1,7 @@
 """Every Job of the bucket overlay with its components, run: Pods are lost, preempted and killed.
 
-As processes, with a directory in place of the bucket. Each Job meets all three: a node that is gone,
-a preemption, which asks first, and the kernel that ends a container when its memory runs out.
+As processes, with a directory in place of the bucket. Each Job meets all three: a node is gone,
+a preemption asks first, and the kernel ends a container whose memory has run out.
 """
 
 import copy

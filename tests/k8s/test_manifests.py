@@ -404,3 +404,6 @@ def test_flex_start_machines_are_for_the_jobs_with_gpus() -> None:
         pod.name for pod in pods_of("gke+flex-start") if "gke-flex-start" in json.dumps(pod.spec)
     }
     assert flexible == {"train", "tune-workers"}
+    jobs = of_kind(rendered("gke+flex-start"), "Job")
+    weeks = {job for job, one in jobs.items() if one["spec"]["activeDeadlineSeconds"] > 7 * 86400}
+    assert weeks == flexible | {"tune-chief"}  # which waits for the workers

@@ -147,6 +147,15 @@ def test_every_name_of_a_run_stays_text_and_is_short_enough(run: str) -> None:
             ["--component", "flex-start", "--component", "spot", "second", "train"],
             "spot and flex-start exclude each other",
         ),
+        *(
+            (["--component", "gcsfuse", *other], "gcsfuse needs ROOT=gs://NAME and FEATURES=")
+            for other in (
+                ["second", "train", "ROOT=gs://my-bucket/mine"],
+                ["second", "train", "FEATURES=gs://other/features"],
+                ["second", "train", "FEATURES=gs://my-bucket/a/b"],
+                ["--overlay", "local", "second", "train"],
+            )
+        ),
         (["second", "train", "MARGIN=1"], "'MARGIN=1' is not KEY=VALUE with KEY one of ROOT"),
         (["second", "train", "RUN=third"], "'RUN=third' is not KEY=VALUE"),
         (["second", "train", "ROOT="], "'ROOT=' is not KEY=VALUE"),
