@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +87,6 @@ class Node:
     def __init__(self, manifests: list[Manifest], directory: Path) -> None:
         self._manifests, self._directory = manifests, directory
         self._addresses: dict[str, str] = {}
-        self._started: Counter[str] = Counter()
         self._subnet = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250 + 1}"
         for name, config_map in of_kind(manifests, "ConfigMap").items():
             volume = directory / "config-maps" / name
@@ -109,10 +107,9 @@ class Node:
 
     def start(self, template: Template, index: int) -> Pod:
         """Start the container of a Pod."""
-        job = f"{template.owner['metadata']['name']}-{index}"
-        name = f"{job}-{self._started[job]}"
-        self._started[job] += 1
-        directory = self._directory / "pods" / name
+        job, pods = template.owner["metadata"]["name"], self._directory / "pods"
+        name = f"{job}-{index}-{len(list(pods.glob(f'{job}-{index}-*')))}"
+        directory = pods / name
         (directory / "empty").mkdir(parents=True)
         mounts = self._mounts(template, directory)
         fields = {"metadata.name": name, "status.podIP": self._address(template.name, index)}

@@ -6,8 +6,9 @@ a preemption asks first, and the kernel ends a container whose memory has run ou
 
 import copy
 import json
+import os
+import resource
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,20 +116,30 @@ def with_features(place: Place) -> Place:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, dict[str, float]]]:
-    """A run whose stages have all ended without a loss, and how many seconds each took."""
+    """A run whose stages have all ended without a loss, and the CPU seconds that each took."""
     place = Place(tmp_path_factory.mktemp("finished"))
     write_features(place.bucket / "features", {"train": 60, "validation": 20, "test": 20})
     took = {}
     try:
         for stage in JOBS[1:]:
-            begin = time.monotonic()
             runs = place.apply(stage)
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             run_to_the_end(*runs.values())
             assert [one.ends_of() for one in runs.values()] == [[0]]
-            took[stage] = time.monotonic() - begin
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            took[stage] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         yield place, took
     finally:
         place.stop()
+
+
+def cpu_s(pod: Pod) -> float:
+    """What a Pod has used, which other work on the machine does not change; 0 if it has ended."""
+    try:
+        fields = Path(f"/proc/{pod.process.pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def checkpoint(directory: Path, number: int) -> Callable[[], bool]:
@@ -245,19 +256,18 @@ def test_a_stage_after_the_training(finished: tuple[Place, dict[str, float]], st
     assert isinstance(job, JobRun)
     met = []
     for share, loss in zip((0.4, 0.6, 0.8), LOSSES, strict=True):
-        begin, ended = time.monotonic(), len(job.ended)
-        moment = begin + share * took[stage]
-        run_until(
-            lambda moment=moment: job.status == "complete" or time.monotonic() > moment,
-            job,
-            timeout_s=60,
-        )
+        ended = len(job.ended)
+
+        def is_time(share: float = share) -> bool:
+            return job.status == "complete" or cpu_s(job.pod()) > share * took[stage]
+
+        run_until(is_time, job, timeout_s=100)
         if job.status != "complete":
             loss(job.pod())
             met.append(loss)
             run_until(lambda ended=ended: len(job.ended) > ended, job, timeout_s=60)
     run_to_the_end(job)
-    assert len(met) >= 2
+    assert len(met) >= (1 if stage == "index" else 2)  # which takes half a second
     assert job.ends_of() == [143 if loss is Pod.preempt else 137 for loss in met] + [0]
     assert job.counted == (Pod.run_out_of_memory in met)
     before, after = (run / OUTPUTS[stage] for run in (first, second))
