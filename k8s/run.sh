@@ -46,7 +46,8 @@ fi
 given=" ${components[*]-} "
 others=() last=()
 for component in ${components[@]+"${components[@]}"}; do
-  [[ -f components/$component/kustomization.yaml ]] || refuse "there is no k8s/components/$component"
+  [[ $component != */* && -f components/$component/kustomization.yaml ]] \
+    || refuse "there is no k8s/components/$component"
   case $component in
     multi-host | jobset) [[ $stage == train ]] || refuse "$component is for the stage train" ;;
   esac

@@ -1,7 +1,7 @@
 """What an API server refuses beyond the schemas: limits of names, rules of Jobs, restricted Pods.
 
-Written after Kubernetes 1.36 (pkg/apis/batch/validation, pkg/apis/core/validation), its Pod
-Security Standards, and the webhook of JobSet 0.12; only what our manifests use.
+Written after the source of Kubernetes (pkg/apis/batch/validation), its documentation of Pods and of
+the Pod Security Standards, and JobSet's webhook; only what our manifests use.
 """
 
 import re

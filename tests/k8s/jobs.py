@@ -1,7 +1,7 @@
 """Jobs and JobSets as their controllers run them: Pods by index, and what becomes of each.
 
-Follows the Job controller of Kubernetes 1.36 (syncJob, matchPodFailurePolicy) and that of JobSet
-0.12, without the delays before new Pods.
+Follows the source of the Job controller of Kubernetes (syncJob, manageJob, matchPodFailurePolicy)
+and of JobSet's failure policy, without the delays before new Pods.
 """
 
 import time

@@ -140,6 +140,10 @@ def test_every_name_of_a_run_stays_text_and_is_short_enough(run: str) -> None:
         (["second", "../local/train"], "is not a stage of a run"),
         (["--overlay", "aws", "second", "train"], "k8s/overlays/aws/train is not a stage"),
         (["--component", "spots", "second", "train"], "there is no k8s/components/spots"),
+        (
+            ["--component", "jobset/copy", "second", "train"],
+            "there is no k8s/components/jobset/copy",
+        ),
         (["--component", "multi-host", "second", "tune"], "multi-host is for the stage train"),
         (["--component", "jobset", "second", "embed"], "jobset is for the stage train"),
         (["--component", "jobset", "second", "train"], "jobset needs multi-host, too"),
