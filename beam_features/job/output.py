@@ -231,7 +231,7 @@ class Output:
         """
         work = {"update": claim.update, "files_sha256": claim.files_sha256, "of": share.count}
         ours = json.dumps({**work, "index": share.index}).encode()
-        return self._take(work, ours) and not self.is_completed(claim)
+        return self._take(work, ours) and not self.leave_to_another(claim)
 
     def _take(self, work: Mapping[str, Any], ours: bytes) -> bool:
         if storage.swap(self._completing, None, ours):
@@ -244,8 +244,8 @@ class Output:
             return theirs == ours
         return storage.swap(self._completing, theirs, ours)  # of a run before this one
 
-    def is_completed(self, claim: Claim) -> bool:
-        """Whether another Pod has completed the output; what this one added since is deleted."""
+    def leave_to_another(self, claim: Claim) -> bool:
+        """Delete what this Pod added after another completed the output; return whether one did."""
         if not storage.exists(self._info) or update_of(self._read_info()) < claim.update:
             return False
         if self._read_claim() in (None, claim):  # not of a run after this one

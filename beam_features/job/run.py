@@ -250,7 +250,7 @@ def _with_others(
     others = {p.shard.name: p for p in plan.made if p.shard.name not in names}
     found = output.finished_of(planned.shard for planned in others.values())
     made = [finished for finished in found if _is_made(others[finished.shard.name], finished)]
-    if len(made) < len(others) and not output.is_completed(claim):
+    if len(made) < len(others) and not output.leave_to_another(claim):
         _LOG.info(
             f"share {share} is finished; {len(others) - len(made)} of {len(plan.made)} shards are "
             "missing in other shares, whose last one completes the output"
