@@ -7,6 +7,9 @@ from dem.errors import InputError, JobError
 
 Access = Literal["read", "write"]
 
+AT_ONCE = 32
+"""Requests to object storage at a time; one takes some 50 ms, whatever the size."""
+
 _used: set[tuple[str, Access]] = set()  # buckets that this process has read from or written to
 
 

@@ -10,7 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from dem import log
-from dem.errors import ExitCode, InputError, JobError, LostPeerError, Terminated, did_you_mean
+from dem.errors import (
+    ExitCode,
+    InputError,
+    JobError,
+    LostPeerError,
+    Terminated,
+    described,
+    did_you_mean,
+)
 from dem.registry import Registry
 
 _LOG = logging.getLogger(__name__)
@@ -142,8 +150,7 @@ def run_command(run: Callable[[], None], *, debug: bool) -> int:
     except Terminated as state:
         return _report(state, f"stopped: {state}", ExitCode.TERMINATED, debug=debug)
     except Exception as error:  # nothing above this handles errors
-        first_line = (str(error).strip() or "no message").splitlines()[0]
-        message = f"{type(error).__name__}: {first_line} (--debug shows where)"
+        message = f"{described(error)} (--debug shows where)"
         return _report(error, message, ExitCode.FAILED, debug=debug)
     return ExitCode.DONE
 

@@ -34,6 +34,16 @@ class Terminated(Exception):  # noqa: N818 - a state, not a fault
     """The process received SIGTERM and has saved its state."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def described(error: BaseException) -> str:
+    """Say in one line what kind of error it is, and its message."""
+    return f"{type(error).__name__}: {first_line(error) if str(error).strip() else 'no message'}"
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
     """Say that `name` is none of the choices, and which of them is spelled most like it."""
     names = list(choices)

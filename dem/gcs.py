@@ -28,6 +28,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from dem.access import (
+    AT_ONCE,
     Access,
     FileVersion,
     bucket_of,
@@ -36,10 +37,9 @@ from dem.access import (
     note_access,
     unreachable,
 )
-from dem.errors import InputError, JobError
+from dem.errors import InputError, JobError, first_line
 
 _READ_CHUNK, _WRITE_CHUNK = 16 << 20, 8 << 20  # bytes
-_AT_ONCE = 32  # connections that are kept; by default it would be ten
 _FAULTS = (  # of object storage, or of the way there
     GoogleAPIError,
     InvalidResponse,
@@ -56,7 +56,7 @@ _FAULTS = (  # of object storage, or of the way there
 def _client() -> Client:
     """The process's client; anonymous where there are no credentials, for public buckets."""
     client = _make_client()
-    connections = requests.adapters.HTTPAdapter(pool_maxsize=_AT_ONCE)
+    connections = requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE)  # by default ten
     for scheme in ("https://", "http://"):  # as Google's documentation does
         client._http.mount(scheme, connections)  # noqa: SLF001
     return client
@@ -67,7 +67,7 @@ def _make_client() -> Client:
         return Client(project=None)
     except google.auth.exceptions.DefaultCredentialsError as error:
         if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
-            raise InputError(f"GOOGLE_APPLICATION_CREDENTIALS: {_first_line(error)}") from error
+            raise InputError(f"GOOGLE_APPLICATION_CREDENTIALS: {first_line(error)}") from error
         return Client.create_anonymous_client()
 
 
@@ -89,7 +89,7 @@ def _named(uri: str, access: Access, error: Exception) -> InputError | JobError 
         return forbidden(uri, access)
     if status == 404:
         return FileNotFoundError(uri) if _has_bucket(uri) else no_bucket(uri)
-    return unreachable(uri, _first_line(cause))
+    return unreachable(uri, first_line(cause))
 
 
 def _status(error: Exception) -> int | None:
@@ -97,10 +97,6 @@ def _status(error: Exception) -> int | None:
     if isinstance(error, InvalidResponse):
         return int(error.response.status_code)
     return error.code if isinstance(error, GoogleAPICallError) else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _has_bucket(uri: str) -> bool:
@@ -343,7 +339,7 @@ def delete(uris: list[str]) -> None:
         for uri in uris:
             _delete(uri)
     else:
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
+        with ThreadPoolExecutor(AT_ONCE) as threads:
             list(threads.map(_delete, uris))
 
 

@@ -16,13 +16,13 @@ from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import BinaryIO
 
-from dem.access import Access, FileVersion, forbidden, is_remote, unwritable
+from dem.access import AT_ONCE, Access, FileVersion, forbidden, is_remote, unwritable
 from dem.errors import InputError
 
 _TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _TRIES = 5
 _COPY_CHUNK = 8 << 20  # bytes
-_READS_AT_ONCE, _READ_AHEAD = 32, 256  # as many as `gcs` keeps connections
+_READ_AHEAD = 8 * AT_ONCE
 
 
 def check_uri(uri: str) -> None:
@@ -205,11 +205,8 @@ def read_bytes(uri: str) -> bytes:
 
 
 def read_each(uris: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Read many files, several at a time; yield the URI and content of those that are there.
-
-    A request to a bucket takes some 50 ms, whatever the size.
-    """
-    with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
+    """Read many files, several at a time; yield the URI and content of those that are there."""
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         for first in range(0, len(uris), _READ_AHEAD):
             some = uris[first : first + _READ_AHEAD]
             for uri, content in zip(some, threads.map(_read_if_there, some), strict=True):

@@ -22,21 +22,20 @@ import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, as_completed, get_worker
 from distributed.scheduler import KilledWorker
-from threadpoolctl import threadpool_limits
 
 from beam_features.job.attempt import Place
 from beam_features.job.background import in_background
 from beam_features.job.engine import EngineError
 from beam_features.job.maker import ShardMaker
+from beam_features.job.totals import PACKAGES
 from dem import __version__, storage
-from dem.errors import InputError, JobError, did_you_mean
+from dem.errors import InputError, JobError, described, did_you_mean, first_line
 
 _LOG = logging.getLogger(__name__)
 
 _ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[^/\s:]+):\d+")
 _CONNECT_S = 30
 _WAITING_S = 30  # between two lines that there are no workers
-_SAME_EVERYWHERE = ("numpy", "scipy", "soundfile", "soxr")  # what decides the bytes of a shard
 _TRIM = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
 """A variable that Dask sets for workers; with it, glibc maps each array anew, and the job takes 1.3
 times as long."""
@@ -95,7 +94,7 @@ class DaskEngine:
                 error,
             )
         except TypeError as error:  # of the certificates
-            raise InputError(f"--dask-address {self._address}: {_first_line(error)}") from error
+            raise InputError(f"--dask-address {self._address}: {first_line(error)}") from error
         with client:
             yield client
 
@@ -151,14 +150,14 @@ def _check_imports(client: Client) -> None:
     for worker, found in sorted(client.run(resolve_name, name, on_error="return").items()):
         if isinstance(found, (ImportError, AttributeError)):
             raise InputError(
-                f"the Dask worker {worker} cannot import this package ({_first_line(found)}); "
+                f"the Dask worker {worker} cannot import this package ({first_line(found)}); "
                 "install it there, too, in the same version"
             )
 
 
 def _versions() -> dict[str, str]:
     ours = {"deep-embedded-music": __version__}
-    return ours | {package: version(package) for package in _SAME_EVERYWHERE}
+    return ours | {package: version(package) for package in PACKAGES}
 
 
 def _make(maker: ShardMaker, versions: Mapping[str, str], place: Place) -> None:
@@ -183,7 +182,6 @@ def _make(maker: ShardMaker, versions: Mapping[str, str], place: Place) -> None:
     sources = maker.attempt.read_plan(place).versions
     if sources and not any(map(storage.is_file, sources)):
         _refuse(f"cannot see {next(iter(sources))}; {_SHARED}")
-    threadpool_limits(1, "blas")  # its threads spin while they wait, and other workers starve
     maker.make(place)
 
 
@@ -228,15 +226,11 @@ def _causes() -> Iterator[None]:
     except JobError as error:
         _fail(str(error), error)
     except Exception as error:  # of any kind: it comes from a worker
-        _fail(f"{type(error).__name__}: {_first_line(error)}", error)
+        _fail(described(error), error)
 
 
 def _fail(cause: str, error: BaseException) -> NoReturn:
     raise EngineError(cause) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or "no message").splitlines()[0]
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import logging
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits
+
 from beam_features.job.attempt import Attempt, Place, PlannedShard
 from beam_features.job.finished import FinishedShard
 from beam_features.job.reading import note
@@ -28,6 +30,7 @@ class ShardMaker:
         Both are moved into place once they are complete, the summary last, so that an interrupted
         attempt leaves nothing that looks finished.
         """
+        threadpool_limits(1, "blas")  # its threads spin while they wait, and other workers starve
         planned = self.attempt.read_plan(place)
         shard = planned.shard
         note(f"what {shard.name} is made of")

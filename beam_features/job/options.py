@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from dem.errors import InputError, did_you_mean
+from dem.errors import InputError, described, did_you_mean
 
 _LOCAL = "FnApiRunner"
 _ENVIRONMENTS = ("DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK")
@@ -93,7 +93,7 @@ def cause_of(error: Exception, options: PipelineOptions) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     if len(lines) > 1:
         return lines[-1].strip()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    return described(error)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
-from threadpoolctl import threadpool_limits
 
 from beam_features.job.attempt import Place
 from beam_features.job.maker import ShardMaker
@@ -16,10 +15,6 @@ class WriteShard(beam.DoFn):  # type: ignore[misc]
 
     def __init__(self, maker: ShardMaker) -> None:
         self._maker = maker
-
-    def setup(self) -> None:
-        """Limit BLAS to one thread: its threads spin while they wait, and other workers starve."""
-        threadpool_limits(1, "blas")
 
     def process(self, place: Place) -> Iterator[str]:
         """Make the shard at a place in the plan; yield its name."""

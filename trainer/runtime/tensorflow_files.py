@@ -27,6 +27,7 @@ from dem.access import (
     unreachable,
     unwritable,
 )
+from dem.errors import first_line
 
 _REFUSALS = (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError)
 _OUTAGES = (
@@ -91,7 +92,7 @@ def writing(uri: str) -> Iterator[None]:
         with _naming(uri, "write"):
             yield
     except (OSError, tf.errors.OpError) as error:
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error)
         raise unwritable(uri, why) from error
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from dem import storage
-from dem.errors import InputError, JobError
+from dem.errors import InputError, JobError, first_line
 from dem.guard import Phase, phase
 from trainer.runtime.tensorflow_files import writing
 
@@ -180,7 +180,7 @@ def _read_newest(directory: str, *, report: bool = True) -> tuple[int, Arrays] |
         try:
             return number, _parse(content)
         except Exception as error:  # of bytes in memory: whatever it is, they are wrong
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            why = first_line(error)
             if report:
                 _LOG.warning(f"checkpoint {uri} is corrupt ({why}); using the previous one")
     if numbers:

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Literal, Self
 
 from dem import log
-from dem.errors import DivergedError, ExitCode, InputError, JobError, Terminated
+from dem.errors import DivergedError, ExitCode, InputError, JobError, Terminated, described
 from dem.settings import build_settings
 from dem.termination import watch_sigterm
 from trainer.config import ClassifyConfig, TrainConfig
@@ -191,10 +191,9 @@ def _run(pipe: Connection, data: str, trials_dir: str, assignment: Assignment) -
     except Terminated:
         raise SystemExit(ExitCode.TERMINATED) from None
     except Exception as error:  # outermost frame of the process, as in `run_command`
-        first_line = (str(error).strip() or "no message").splitlines()[0]
-        where = f"trial {assignment.trial_id}: {type(error).__name__}"
-        _LOG.exception(where)
-        end = End("broken", reason=f"{where}: {first_line} (its traceback is above)")
+        trial = f"trial {assignment.trial_id}"
+        _LOG.exception(f"{trial}: {type(error).__name__}")
+        end = End("broken", reason=f"{trial}: {described(error)} (its traceback is above)")
     pipe.send(end)
     pipe.close()
 
